@@ -1,0 +1,22 @@
+{
+  "variables": {
+    "napi_version": "9",
+    "pkg_modules": ["libvirt", "libqcow", "libnl-route-3.0", "nettle"],
+    "core_sources": [
+      "native/executor/executor.cc",
+      "native/libvirt/error.cc",
+      "native/libvirt/event_loop.cc",
+      "native/libvirt/fork_guard.cc",
+      "native/libvirt/reaper.cc",
+      "native/libvirt/connection.cc",
+      "native/libvirt/domain.cc"
+    ],
+    "addon_sources": [
+      "native/addon/addon.cc",
+      "native/addon/environment.cc",
+      "native/addon/errors.cc",
+      "native/addon/connection_object.cc",
+      "native/addon/domain_object.cc"
+    ]
+  }
+}

@@ -1,0 +1,322 @@
+// The contract between a compute node and a hypervisor: Nova's nova/virt/driver.py in TypeScript.
+import { unsupported } from './errors.js';
+import type {
+  AvailableResource,
+  DriverEvent,
+  ImageMeta,
+  Instance,
+  InstanceInfo,
+  InstanceSummary,
+  Vif,
+} from './model.js';
+
+/** Accepted by every long call. */
+export interface CallOptions {
+  /** Aborts the call: it rejects with `ABORTED`, its effects are undone. */
+  readonly signal?: AbortSignal | undefined;
+  /** Deadline in milliseconds; the call rejects with `TIMEOUT`. Finite by default, each method says its own. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** The parts of a launch that a driver does, in order: mission steps 2, 3 and 4. */
+export type SpawnStep = 'image' | 'definition' | 'network' | 'start';
+
+export interface SpawnProgress {
+  readonly step: SpawnStep;
+  /** What is being done, for people: `downloading`, `converting`, `overlay` ... */
+  readonly activity: string;
+  readonly doneBytes?: number;
+  readonly totalBytes?: number;
+}
+
+export interface SpawnOptions extends CallOptions {
+  /** Called when a step begins, before its first effect: the caller's journal. Awaited. */
+  readonly onStep?: ((step: SpawnStep) => void | Promise<void>) | undefined;
+  readonly onProgress?: ((progress: SpawnProgress) => void) | undefined;
+}
+
+export interface SpawnResult {
+  /** Milliseconds spent in each step. */
+  readonly stepsMs: Readonly<Record<SpawnStep, number>>;
+  /** `hit`: the base stood in the cache, `fetched`: this launch fetched it, `joined`: it waited for another's fetch. */
+  readonly imageCache: 'hit' | 'fetched' | 'joined';
+  readonly info: InstanceInfo;
+}
+
+export type RebootType = 'soft' | 'hard';
+
+export interface PowerOffOptions extends CallOptions {
+  /** Milliseconds the guest is given to shut itself down; 0 (the default) pulls the plug at once. */
+  readonly shutdownTimeoutMs?: number | undefined;
+  /** The ACPI request is repeated after this many milliseconds. Default 10000. */
+  readonly retryIntervalMs?: number | undefined;
+}
+
+/** What {@link ComputeDriver.destroy} removes beside the domain. */
+export interface DestroyOptions extends CallOptions {
+  /** Remove `<instances_path>/<uuid>`. Default true. */
+  readonly destroyDisks?: boolean | undefined;
+}
+
+/** Nova's volume connection: how the host reaches the volume, as the block service gave it. */
+export interface VolumeConnection {
+  readonly driverVolumeType: 'file' | 'block' | 'nbd' | 'rbd';
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * One flag per group of methods. A method whose flag is false rejects with `UNSUPPORTED`.
+ * Kept complete by a type: every flag must be given.
+ */
+export interface DriverCapabilities {
+  readonly pause: boolean;
+  readonly softReboot: boolean;
+  readonly consoleOutput: boolean;
+  readonly suspend: boolean;
+  readonly rescue: boolean;
+  readonly rebuild: boolean;
+  readonly snapshot: boolean;
+  readonly resize: boolean;
+  readonly liveMigration: boolean;
+  readonly attachVolume: boolean;
+  readonly extendVolume: boolean;
+  readonly swapVolume: boolean;
+  readonly attachInterface: boolean;
+  readonly diagnostics: boolean;
+  readonly guestAgent: boolean;
+  readonly crashDump: boolean;
+  readonly resumeOnHostBoot: boolean;
+  readonly remoteConsole: boolean;
+  readonly imageCache: boolean;
+}
+
+/**
+ * What a hypervisor implements. All methods are safe to call at the same time for different instances; calls for one
+ * instance are put in order by the caller (ComputeNode does). Every rejection is a ComputeError.
+ */
+export interface ComputeDriver extends AsyncDisposable {
+  /** `libvirt.LibvirtDriver`, `fake.FakeDriver`, or a third party's own name. */
+  readonly name: string;
+  readonly capabilities: DriverCapabilities;
+
+  /** Connects and makes ready; called once, before anything else. Nova: init_host. */
+  initHost(options?: CallOptions): Promise<void>;
+  /** Lets go of the hypervisor; instances go on running. Idempotent. Nova: cleanup_host. */
+  close(): Promise<void>;
+
+  /** Image file, definition, network, start. Resolves when the hypervisor has said that it runs; on any failure nothing is left. */
+  spawn(instance: Instance, options?: SpawnOptions): Promise<SpawnResult>;
+  /** Stops it and removes everything of it. Idempotent: an unknown instance is success. Nova: destroy + cleanup. */
+  destroy(instance: Pick<Instance, 'uuid' | 'vifs'>, options?: DestroyOptions): Promise<void>;
+
+  powerOff(uuid: string, options?: PowerOffOptions): Promise<void>;
+  powerOn(instance: Instance, options?: CallOptions): Promise<void>;
+  reboot(instance: Instance, type: RebootType, options?: CallOptions): Promise<void>;
+  pause(uuid: string, options?: CallOptions): Promise<void>;
+  unpause(uuid: string, options?: CallOptions): Promise<void>;
+
+  /** Rejects with `INSTANCE_NOT_FOUND` where the hypervisor does not know it. */
+  getInfo(uuid: string, options?: CallOptions): Promise<InstanceInfo>;
+  instanceExists(uuid: string, options?: CallOptions): Promise<boolean>;
+  /** Those this library made; foreign domains of a shared libvirtd are not listed. */
+  listInstances(options?: CallOptions): Promise<InstanceSummary[]>;
+  getAvailableResource(options?: CallOptions): Promise<AvailableResource>;
+  /** The last `maxBytes` (default 102400, as Nova) of what the guest wrote to its serial console. */
+  getConsoleOutput(uuid: string, options?: CallOptions & { readonly maxBytes?: number }): Promise<Uint8Array>;
+  /** From now on, in order. Ends when the driver is closed or the consumer returns. Bounded: see the `gap` event. */
+  events(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<DriverEvent>;
+
+  suspend(uuid: string, options?: CallOptions): Promise<void>;
+  resume(instance: Instance, options?: CallOptions): Promise<void>;
+  resumeStateOnHostBoot(instance: Instance, options?: CallOptions): Promise<void>;
+  triggerCrashDump(uuid: string, options?: CallOptions): Promise<void>;
+  rescue(instance: Instance, image: ImageMeta, options?: CallOptions): Promise<void>;
+  unrescue(instance: Instance, options?: CallOptions): Promise<void>;
+  rebuild(instance: Instance, image: ImageMeta, options?: SpawnOptions): Promise<SpawnResult>;
+  snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
+  migrateDiskAndPowerOff(instance: Instance, flavor: Instance['flavor'], options?: CallOptions): Promise<void>;
+  finishMigration(instance: Instance, options?: CallOptions): Promise<void>;
+  confirmMigration(instance: Instance, options?: CallOptions): Promise<void>;
+  finishRevertMigration(instance: Instance, options?: CallOptions): Promise<void>;
+  liveMigration(instance: Instance, destination: string, options?: CallOptions): Promise<void>;
+  attachVolume(instance: Instance, volume: VolumeConnection, device: string, options?: CallOptions): Promise<void>;
+  detachVolume(instance: Instance, volume: VolumeConnection, device: string, options?: CallOptions): Promise<void>;
+  extendVolume(instance: Instance, volume: VolumeConnection, sizeBytes: number, options?: CallOptions): Promise<void>;
+  swapVolume(
+    instance: Instance,
+    from: VolumeConnection,
+    to: VolumeConnection,
+    device: string,
+    options?: CallOptions,
+  ): Promise<void>;
+  attachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
+  detachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
+  getDiagnostics(uuid: string, options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;
+  getVncConsole(uuid: string, options?: CallOptions): Promise<{ readonly host: string; readonly port: number }>;
+  setAdminPassword(uuid: string, password: string, options?: CallOptions): Promise<void>;
+  /** Ages the cached images; `inUse` are the ids of images that instances of this node have. */
+  manageImageCache(inUse: readonly string[], options?: CallOptions): Promise<void>;
+}
+
+type Optional = Exclude<
+  {
+    [K in keyof ComputeDriver]: ComputeDriver[K] extends (...args: never[]) => Promise<unknown> ? K : never;
+  }[keyof ComputeDriver],
+  | 'initHost'
+  | 'close'
+  | 'spawn'
+  | 'destroy'
+  | 'powerOff'
+  | 'powerOn'
+  | 'reboot'
+  | 'getInfo'
+  | 'instanceExists'
+  | 'listInstances'
+  | 'getAvailableResource'
+>;
+
+/** Which flag says whether a method of the contract works. What is not named here every driver has. */
+export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverCapabilities>> = {
+  pause: 'pause',
+  unpause: 'pause',
+  getConsoleOutput: 'consoleOutput',
+  suspend: 'suspend',
+  resume: 'suspend',
+  resumeStateOnHostBoot: 'resumeOnHostBoot',
+  triggerCrashDump: 'crashDump',
+  rescue: 'rescue',
+  unrescue: 'rescue',
+  rebuild: 'rebuild',
+  snapshot: 'snapshot',
+  migrateDiskAndPowerOff: 'resize',
+  finishMigration: 'resize',
+  confirmMigration: 'resize',
+  finishRevertMigration: 'resize',
+  liveMigration: 'liveMigration',
+  attachVolume: 'attachVolume',
+  detachVolume: 'attachVolume',
+  extendVolume: 'extendVolume',
+  swapVolume: 'swapVolume',
+  attachInterface: 'attachInterface',
+  detachInterface: 'attachInterface',
+  getDiagnostics: 'diagnostics',
+  getVncConsole: 'remoteConsole',
+  setAdminPassword: 'guestAgent',
+  manageImageCache: 'imageCache',
+};
+
+/** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */
+export abstract class BaseDriver {
+  abstract readonly name: string;
+
+  #unsupported(operation: string, instance?: string | { readonly uuid: string }): Promise<never> {
+    const uuid = typeof instance === 'string' ? instance : instance?.uuid;
+    return Promise.reject(unsupported(this.name, operation, uuid));
+  }
+
+  pause(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('pause', uuid);
+  }
+  unpause(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('unpause', uuid);
+  }
+  getConsoleOutput(
+    uuid: string,
+    _options?: CallOptions & { readonly maxBytes?: number },
+  ): Promise<Uint8Array> {
+    return this.#unsupported('getConsoleOutput', uuid);
+  }
+  suspend(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('suspend', uuid);
+  }
+  resume(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('resume', instance);
+  }
+  resumeStateOnHostBoot(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('resumeStateOnHostBoot', instance);
+  }
+  triggerCrashDump(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('triggerCrashDump', uuid);
+  }
+  rescue(instance: Instance, _image: ImageMeta, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('rescue', instance);
+  }
+  unrescue(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('unrescue', instance);
+  }
+  rebuild(instance: Instance, _image: ImageMeta, _options?: SpawnOptions): Promise<SpawnResult> {
+    return this.#unsupported('rebuild', instance);
+  }
+  snapshot(instance: Instance, _imageId: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('snapshot', instance);
+  }
+  migrateDiskAndPowerOff(instance: Instance, _flavor: Instance['flavor'], _options?: CallOptions): Promise<void> {
+    return this.#unsupported('migrateDiskAndPowerOff', instance);
+  }
+  finishMigration(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('finishMigration', instance);
+  }
+  confirmMigration(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('confirmMigration', instance);
+  }
+  finishRevertMigration(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('finishRevertMigration', instance);
+  }
+  liveMigration(instance: Instance, _destination: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('liveMigration', instance);
+  }
+  attachVolume(
+    instance: Instance,
+    _volume: VolumeConnection,
+    _device: string,
+    _options?: CallOptions,
+  ): Promise<void> {
+    return this.#unsupported('attachVolume', instance);
+  }
+  detachVolume(
+    instance: Instance,
+    _volume: VolumeConnection,
+    _device: string,
+    _options?: CallOptions,
+  ): Promise<void> {
+    return this.#unsupported('detachVolume', instance);
+  }
+  extendVolume(
+    instance: Instance,
+    _volume: VolumeConnection,
+    _sizeBytes: number,
+    _options?: CallOptions,
+  ): Promise<void> {
+    return this.#unsupported('extendVolume', instance);
+  }
+  swapVolume(
+    instance: Instance,
+    _from: VolumeConnection,
+    _to: VolumeConnection,
+    _device: string,
+    _options?: CallOptions,
+  ): Promise<void> {
+    return this.#unsupported('swapVolume', instance);
+  }
+  attachInterface(instance: Instance, _vif: Vif, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('attachInterface', instance);
+  }
+  detachInterface(instance: Instance, _vif: Vif, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('detachInterface', instance);
+  }
+  getDiagnostics(uuid: string, _options?: CallOptions): Promise<Readonly<Record<string, unknown>>> {
+    return this.#unsupported('getDiagnostics', uuid);
+  }
+  getVncConsole(
+    uuid: string,
+    _options?: CallOptions,
+  ): Promise<{ readonly host: string; readonly port: number }> {
+    return this.#unsupported('getVncConsole', uuid);
+  }
+  setAdminPassword(uuid: string, _password: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('setAdminPassword', uuid);
+  }
+  manageImageCache(_inUse: readonly string[], _options?: CallOptions): Promise<void> {
+    return this.#unsupported('manageImageCache');
+  }
+}

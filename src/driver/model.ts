@@ -1,0 +1,189 @@
+// The nouns every driver shares: instance, flavor, image, network, power state, and what a host reports.
+
+/** Nova's power states (nova/compute/power_state.py) by name; {@link POWER_STATE_CODES} has the numbers on the wire. */
+export type PowerState = 'nostate' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'suspended';
+
+export const POWER_STATE_CODES: Readonly<Record<PowerState, number>> = {
+  nostate: 0,
+  running: 1,
+  paused: 3,
+  shutdown: 4,
+  crashed: 6,
+  suspended: 7,
+};
+
+/** What an instance is given: Nova's flavor. */
+export interface Flavor {
+  readonly name: string;
+  readonly vcpus: number;
+  readonly memoryMb: number;
+  /** Size of the root disk in GiB; 0 takes the virtual size of the image. */
+  readonly rootGb: number;
+  readonly ephemeralGb: number;
+  readonly swapMb: number;
+  /** `hw:*`, `quota:*` and the rest of Nova's vocabulary; keys meant for a scheduler are ignored. */
+  readonly extraSpecs: Readonly<Record<string, string>>;
+}
+
+/** Formats an image can declare (Glance's `disk_format`). */
+export type DiskFormat =
+  | 'raw'
+  | 'qcow2'
+  | 'vmdk'
+  | 'vhd'
+  | 'vhdx'
+  | 'vdi'
+  | 'iso'
+  | 'ploop'
+  | 'ami'
+  | 'ari'
+  | 'aki';
+
+export interface ImageChecksum {
+  readonly algorithm: 'md5' | 'sha256' | 'sha512';
+  /** Lower-case hexadecimal. */
+  readonly value: string;
+}
+
+/** Where the bytes of an image come from. */
+export type ImageSource =
+  | { readonly type: 'file'; readonly path: string }
+  | { readonly type: 'http'; readonly url: string };
+
+/** Nova's ImageMeta: what is declared of an image before one byte of it is read. */
+export interface ImageMeta {
+  /** Any string up to 255 characters; the base file is named `sha1(id)`. */
+  readonly id: string;
+  readonly name?: string;
+  readonly diskFormat: DiskFormat;
+  readonly source: ImageSource;
+  readonly sizeBytes?: number;
+  readonly minDiskGb?: number;
+  readonly minRamMb?: number;
+  readonly checksum?: ImageChecksum;
+  /** `hw_*`, `os_*`, `img_*` properties. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+/** One network interface of an instance, its names decided (Nova's VIF). */
+export interface Vif {
+  /** UUID of the port. */
+  readonly id: string;
+  readonly mac: string;
+  /** Linux bridge the tap is enslaved to; made where missing. */
+  readonly bridge: string;
+  /** Name of the tap on the host, at most 15 bytes. */
+  readonly tap: string;
+  readonly mtu?: number;
+}
+
+/** An instance as the drivers see it. Plain data: it is stored as JSON beside the instance's disk. */
+export interface Instance {
+  readonly uuid: string;
+  /** The number behind `instance-%08x`. */
+  readonly id: number;
+  /** Name of the domain on the host: `instance-%08x` of {@link Instance.id}. */
+  readonly name: string;
+  /** The name a person gave it. */
+  readonly displayName: string;
+  readonly flavor: Flavor;
+  readonly image: ImageMeta;
+  readonly vifs: readonly Vif[];
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly projectId?: string;
+  readonly userId?: string;
+}
+
+/** Nova's InstanceInfo with what `virsh dominfo` adds. */
+export interface InstanceInfo {
+  readonly uuid: string;
+  readonly name: string;
+  readonly powerState: PowerState;
+  /** The hypervisor's id of the running domain; -1 when it is not running. */
+  readonly domainId: number;
+  readonly maxMemoryKib: number;
+  readonly memoryKib: number;
+  readonly vcpus: number;
+  readonly cpuTimeNs: bigint;
+}
+
+/** One entry of {@link ComputeDriver.listInstances}. */
+export interface InstanceSummary {
+  readonly uuid: string;
+  readonly name: string;
+  readonly powerState: PowerState;
+}
+
+/** What the scheduler needs to know of a node: the driver's get_available_resource. */
+export interface AvailableResource {
+  readonly hypervisorType: string;
+  readonly hypervisorVersion: number;
+  readonly hypervisorHostname: string;
+  readonly architecture: string;
+  readonly cpuModel: string;
+  readonly vcpus: number;
+  readonly cpuTopology: { readonly sockets: number; readonly cores: number; readonly threads: number };
+  readonly numaCells: number;
+  readonly memoryMb: number;
+  /** As Nova counts it: total - MemFree - Buffers - Cached. */
+  readonly memoryMbUsed: number;
+  readonly localGb: number;
+  readonly localGbUsed: number;
+  /** Free disk less what sparse disks may still grow to, in GiB. */
+  readonly diskAvailableLeastGb: number;
+  /** vCPUs of running instances. */
+  readonly vcpusUsed: number;
+  readonly runningInstances: number;
+}
+
+/** A change of state, as it happened. `sequence` rises by one per event of a driver; a gap means the reader was too slow. */
+export type DriverEvent =
+  | {
+      readonly type: 'lifecycle';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly name: string;
+      readonly event: LifecycleEvent;
+      /** Why, in the hypervisor's words: `booted`, `shutdown`, `destroyed`, `crashed`, `failed` ... */
+      readonly detail: string;
+    }
+  | {
+      readonly type: 'reboot';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly name: string;
+    }
+  | {
+      /** The connection to the hypervisor was lost (`down`) or is back (`up`). */
+      readonly type: 'connection';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly state: 'up' | 'down';
+      readonly detail: string;
+    }
+  | {
+      /** The reader fell behind and `count` events were dropped. */
+      readonly type: 'gap';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly count: number;
+    };
+
+export type LifecycleEvent =
+  | 'defined'
+  | 'undefined'
+  | 'started'
+  | 'suspended'
+  | 'resumed'
+  | 'stopped'
+  | 'shutdown'
+  | 'pmsuspended'
+  | 'crashed';
+
+/** `instance-%08x`, Nova's default instance_name_template. */
+export function instanceName(id: number): string {
+  return `instance-${id.toString(16).padStart(8, '0')}`;
+}

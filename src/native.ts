@@ -1,0 +1,411 @@
+// The one place that loads the addon: its typed seam, its loader, and what to install where it cannot be loaded.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { ComputeError, type ErrorCode, LibvirtError, type LibvirtErrorFields } from './driver/errors.js';
+
+/**
+ * Every asynchronous native call ends with a `callId`: 0, or an id under which {@link NativeAddon.cancel} reaches it.
+ * A queued call is then removed and rejects with CANCELLED; a running image or file call stops at its next chunk; a
+ * running libvirt call cannot be stopped: its result is dropped.
+ */
+export type CallId = number;
+
+export interface NativeNodeInfo {
+  readonly model: string;
+  readonly memoryKib: number;
+  readonly cpus: number;
+  readonly mhz: number;
+  readonly numaNodes: number;
+  readonly sockets: number;
+  readonly cores: number;
+  readonly threads: number;
+}
+
+export interface NativeDomainInfo {
+  readonly id: number;
+  /** virDomainState. */
+  readonly state: number;
+  readonly maxMemoryKib: number;
+  readonly memoryKib: number;
+  readonly vcpus: number;
+  readonly cpuTimeNs: bigint;
+}
+
+export interface NativeDomainRecord {
+  readonly uuid: string;
+  readonly name: string;
+  readonly id: number;
+  readonly state: number;
+  /** The text of the node-compute metadata element; undefined for a foreign domain. */
+  readonly persistent: boolean;
+}
+
+/** virDomainEventID by name, with the numbers libvirt gave. */
+export type NativeEvent =
+  | {
+      readonly type: 'lifecycle';
+      readonly uuid: string;
+      readonly name: string;
+      readonly event: number;
+      readonly detail: number;
+      readonly timestamp: number;
+    }
+  | { readonly type: 'reboot'; readonly uuid: string; readonly name: string; readonly timestamp: number }
+  /** virConnectCloseReason. */
+  | { readonly type: 'close'; readonly reason: number; readonly timestamp: number }
+  /** The native buffer was full; this many events were dropped. */
+  | { readonly type: 'gap'; readonly count: number; readonly timestamp: number };
+
+export interface NativeDomain {
+  readonly uuid: string;
+  readonly name: string;
+  start(flags: number, callId: CallId): Promise<void>;
+  destroy(flags: number, callId: CallId): Promise<void>;
+  shutdown(flags: number, callId: CallId): Promise<void>;
+  reboot(flags: number, callId: CallId): Promise<void>;
+  reset(callId: CallId): Promise<void>;
+  suspend(callId: CallId): Promise<void>;
+  resume(callId: CallId): Promise<void>;
+  undefine(flags: number, callId: CallId): Promise<void>;
+  info(callId: CallId): Promise<NativeDomainInfo>;
+  xml(flags: number, callId: CallId): Promise<string>;
+}
+
+export interface NativeConnection {
+  readonly uri: string;
+  define(xml: string, flags: number, callId: CallId): Promise<NativeDomain>;
+  lookup(uuid: string, callId: CallId): Promise<NativeDomain>;
+  list(flags: number, callId: CallId): Promise<NativeDomainRecord[]>;
+  nodeInfo(callId: CallId): Promise<NativeNodeInfo>;
+  capabilities(callId: CallId): Promise<string>;
+  domainCapabilities(emulator: string, arch: string, machine: string, virtType: string, callId: CallId): Promise<string>;
+  hostname(callId: CallId): Promise<string>;
+  /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
+  versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
+  isAlive(callId: CallId): Promise<boolean>;
+  /** One listener at a time; called with batches, in order. The subscription does not keep the process alive. */
+  subscribe(listener: (events: NativeEvent[]) => void, callId: CallId): Promise<void>;
+  /** Idempotent. Refuses new calls at once, resolves when running ones have ended. */
+  close(callId: CallId): Promise<void>;
+}
+
+export interface NativeConnectOptions {
+  /** Seconds between keepalive probes of a remote connection; 0 switches them off. */
+  readonly keepAliveInterval: number;
+  readonly keepAliveCount: number;
+  /** Adopt and reap daemonised QEMU processes (embedded connections). */
+  readonly reapOrphans: boolean;
+}
+
+export interface NativeLaneStatistics {
+  readonly lane: 'start' | 'wait' | 'bulk' | 'probe';
+  readonly queued: number;
+  readonly running: number;
+  readonly threads: number;
+  readonly completed: number;
+}
+
+export interface NativeImageVerdict {
+  /** Every format whose signature the file carries; `raw` where there is none. */
+  readonly format: string;
+  readonly virtualSizeBytes: number;
+  readonly fileSizeBytes: number;
+  /** qcow2 only. */
+  readonly version?: number;
+  readonly clusterSizeBytes?: number;
+  readonly snapshots?: number;
+  readonly compression?: 'zlib' | 'zstd';
+  /** What libqcow said of it; undefined for other formats and for features that it cannot read. */
+  readonly libqcow?: { readonly version: number; readonly virtualSizeBytes: number; readonly snapshots: number };
+}
+
+export interface NativeFileSink {
+  write(chunk: Uint8Array, callId: CallId): Promise<void>;
+  /** fsyncs, closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */
+  finish(callId: CallId): Promise<{ readonly bytes: number; readonly digest: string }>;
+  /** Closes without a word; idempotent. Does not remove the file. */
+  abandon(callId: CallId): Promise<void>;
+}
+
+export interface NativeFileLock {
+  /** Idempotent; the file stays. Released by the kernel when the process dies. */
+  release(callId: CallId): Promise<void>;
+}
+
+export interface NativeStatFs {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly availableBytes: number;
+}
+
+export interface NativeAddon {
+  /** libvirt this addon runs with, as a number (virGetVersion). */
+  readonly libvirtVersion: () => number;
+  readonly libqcowVersion: () => string;
+  cancel(callId: CallId): void;
+  executorStatistics(): NativeLaneStatistics[];
+  openConnection(uri: string, options: NativeConnectOptions, callId: CallId): Promise<NativeConnection>;
+
+  /** Detects, validates and, for qcow, lets libqcow identify. Rejects with IMAGE_INVALID and a `rule`. */
+  inspectImage(path: string, format: string, maxVirtualBytes: number, callId: CallId): Promise<NativeImageVerdict>;
+  /** Writes a qcow2 v3 overlay in one pass; O_EXCL, 0600. */
+  createOverlay(
+    path: string,
+    options: {
+      readonly backingFile: string;
+      readonly backingFormat: 'raw' | 'qcow2';
+      readonly virtualSizeBytes: number;
+      readonly clusterSizeBytes: number;
+    },
+    callId: CallId,
+  ): Promise<void>;
+  /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end. */
+  copyFile(
+    source: string,
+    target: string,
+    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number },
+    callId: CallId,
+  ): Promise<{ readonly bytes: number; readonly digest: string }>;
+  /** Opens a new file for a download: O_EXCL, 0600. */
+  openFileSink(
+    path: string,
+    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number },
+    callId: CallId,
+  ): Promise<NativeFileSink>;
+  digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
+
+  makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
+  /** Writes whole: 'create' fails where it exists, 'replace' goes through a temporary name and rename, 'append' adds. */
+  writeFile(
+    path: string,
+    data: string | Uint8Array,
+    options: { readonly how: 'create' | 'replace' | 'append'; readonly mode: number; readonly sync: boolean },
+    callId: CallId,
+  ): Promise<void>;
+  /** The last `maxBytes` of a file; O_NOFOLLOW. */
+  readFile(path: string, maxBytes: number, callId: CallId): Promise<Buffer>;
+  listDirectory(path: string, callId: CallId): Promise<string[]>;
+  /** Links or renames; fsyncs the directory when `sync`. */
+  publishFile(source: string, target: string, sync: boolean, callId: CallId): Promise<void>;
+  /** undefined where there is nothing. Never follows a symbolic link. */
+  statFile(
+    path: string,
+    callId: CallId,
+  ): Promise<
+    | { readonly type: 'file' | 'directory' | 'other'; readonly sizeBytes: number; readonly allocatedBytes: number; readonly inode: number; readonly mtimeMs: number; readonly mode: number; readonly uid: number; readonly links: number }
+    | undefined
+  >;
+  statFs(path: string, callId: CallId): Promise<NativeStatFs>;
+  /** Removes a file or a tree without following links; success where there is nothing. */
+  removeTree(path: string, callId: CallId): Promise<void>;
+  setOwner(path: string, uid: number, gid: number, callId: CallId): Promise<void>;
+  /** flock on a file that is made where missing and never unlinked. With `wait` false, undefined when it is taken. */
+  lockFile(
+    path: string,
+    options: { readonly shared: boolean; readonly wait: boolean },
+    callId: CallId,
+  ): Promise<NativeFileLock | undefined>;
+
+  /** Makes the bridge and brings it up; false where it stood already. Rejects where the name is some other kind of link. */
+  ensureBridge(name: string, mtu: number, callId: CallId): Promise<boolean>;
+  /** Removes a bridge that has no ports; false where it has some or does not exist. */
+  removeBridge(name: string, callId: CallId): Promise<boolean>;
+  /** Removes a tap; success where there is none, NOT another kind of link. */
+  removeTap(name: string, callId: CallId): Promise<void>;
+  /** undefined where there is no such link. */
+  getLink(
+    name: string,
+    callId: CallId,
+  ): Promise<
+    | { readonly kind: string; readonly index: number; readonly mtu: number; readonly up: boolean; readonly master: string; readonly mac: string }
+    | undefined
+  >;
+  listBridgePorts(bridge: string, callId: CallId): Promise<string[]>;
+}
+
+/** Libraries whose absence stops the addon from loading, with the packages that bring them. */
+const LIBRARY_PACKAGES: readonly (readonly [RegExp, string, string])[] = [
+  [/libvirt/, 'libvirt0', 'libvirt-libs'],
+  [/libqcow/, 'libqcow1', 'libqcow'],
+  [/libnl/, 'libnl-route-3-200', 'libnl3'],
+  [/libnettle/, 'libnettle8', 'nettle'],
+];
+
+let addon: NativeAddon | undefined;
+
+/** The addon; loaded at the first call. Throws HOST_UNSUITABLE with what to install where it cannot be loaded. */
+export function native(): NativeAddon {
+  if (addon) return addon;
+  if (process.platform !== 'linux') {
+    throw new ComputeError(
+      'HOST_UNSUITABLE',
+      `node-compute's libvirt driver needs Linux, this is ${process.platform}; the fake driver works anywhere`,
+    );
+  }
+  const require = createRequire(import.meta.url);
+  const candidates = [
+    ...(process.env['NODE_COMPUTE_ADDON'] ? [process.env['NODE_COMPUTE_ADDON']] : []),
+    fileURLToPath(new URL('../build/Release/node_compute.node', import.meta.url)),
+    fileURLToPath(new URL(`../prebuilds/linux-${process.arch}/node_compute.node`, import.meta.url)),
+  ];
+  const failures: string[] = [];
+  for (const path of candidates) {
+    try {
+      addon = require(path) as NativeAddon;
+      return addon;
+    } catch (cause) {
+      const message = cause instanceof Error ? cause.message : String(cause);
+      const library = LIBRARY_PACKAGES.find(([pattern]) => pattern.test(message) && !message.includes('Cannot find module'));
+      if (library) {
+        throw new ComputeError(
+          'HOST_UNSUITABLE',
+          `a library of the addon is missing (${message}). Debian, Ubuntu: apt-get install ${library[1]}; Fedora: dnf install ${library[2]}`,
+          { cause },
+        );
+      }
+      failures.push(message.split('\n')[0] ?? message);
+    }
+  }
+  throw new ComputeError(
+    'HOST_UNSUITABLE',
+    `the addon node_compute.node was not found or does not load; in a clone, run: npm run build:addon (${failures.join('; ')})`,
+  );
+}
+
+export interface NativeCallOptions {
+  readonly operation: string;
+  readonly instanceUuid?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+let lastCallId = 0;
+
+/**
+ * Runs one native call under a signal and a deadline and turns its error into a ComputeError.
+ * When the signal fires or the deadline passes, it rejects at once; what the native side then still returns is dropped.
+ */
+export async function callNative<T>(
+  call: (addon: NativeAddon, callId: CallId) => Promise<T>,
+  options: NativeCallOptions,
+): Promise<T> {
+  const { signal, timeoutMs } = options;
+  if (signal?.aborted) throw aborted(options);
+  const addon = native();
+  if (signal === undefined && timeoutMs === undefined) {
+    try {
+      return await call(addon, 0);
+    } catch (error) {
+      throw fromNative(error, options);
+    }
+  }
+  lastCallId = lastCallId >= 0x7fffffff ? 1 : lastCallId + 1;
+  const callId = lastCallId;
+  return await new Promise<T>((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const onAbort = (): void => {
+      settle();
+      addon.cancel(callId);
+      reject(aborted(options));
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (timeoutMs !== undefined && timeoutMs !== Number.POSITIVE_INFINITY) {
+      timer = setTimeout(() => {
+        settle();
+        addon.cancel(callId);
+        reject(
+          new ComputeError('TIMEOUT', `${options.operation} did not finish within ${timeoutMs} ms`, {
+            ...options,
+            retryable: true,
+          }),
+        );
+      }, timeoutMs);
+    }
+    call(addon, callId).then(
+      (value) => {
+        settle();
+        resolve(value);
+      },
+      (error: unknown) => {
+        settle();
+        reject(fromNative(error, options));
+      },
+    );
+  });
+}
+
+function aborted(options: NativeCallOptions): ComputeError {
+  return new ComputeError('ABORTED', `${options.operation} was aborted`, { ...options, cause: options.signal?.reason });
+}
+
+interface NativeError extends Error, Partial<LibvirtErrorFields> {
+  readonly code?: string;
+  readonly errno?: number;
+  readonly path?: string;
+  readonly rule?: string;
+}
+
+/** virErrorNumber to our codes; what is not here is HYPERVISOR. */
+const LIBVIRT_CODES: Readonly<Record<number, { readonly code: ErrorCode; readonly retryable?: boolean }>> = {
+  38: { code: 'CONNECTION_FAILED', retryable: true }, // VIR_ERR_SYSTEM_ERROR, refined below by the domain
+  42: { code: 'INSTANCE_NOT_FOUND' }, // VIR_ERR_NO_DOMAIN
+  55: { code: 'INVALID_STATE' }, // VIR_ERR_OPERATION_INVALID
+  68: { code: 'TIMEOUT', retryable: true }, // VIR_ERR_OPERATION_TIMEOUT
+  78: { code: 'ABORTED' }, // VIR_ERR_OPERATION_ABORTED
+  84: { code: 'UNSUPPORTED' }, // VIR_ERR_OPERATION_UNSUPPORTED
+};
+
+/** VIR_FROM_RPC: the socket to libvirtd; VIR_FROM_REMOTE: the remote driver. */
+const RPC_DOMAINS: ReadonlySet<number> = new Set([7, 13]);
+
+/** Turns what the addon rejected with into a ComputeError; one that is already is returned as it is. */
+export function fromNative(error: unknown, options: NativeCallOptions): ComputeError {
+  if (ComputeError.is(error)) return error;
+  const e = error as NativeError;
+  const subject = options.instanceUuid ? ` of instance ${options.instanceUuid}` : '';
+  const message = `${options.operation}${subject} failed: ${e.message}`;
+  const context = { operation: options.operation, instanceUuid: options.instanceUuid, cause: error };
+  switch (e.code) {
+    case 'LIBVIRT': {
+      const fields: LibvirtErrorFields = {
+        libvirtCode: e.libvirtCode ?? 0,
+        libvirtDomain: e.libvirtDomain ?? 0,
+        level: e.level ?? 0,
+        str1: e.str1 ?? null,
+        str2: e.str2 ?? null,
+        str3: e.str3 ?? null,
+        int1: e.int1 ?? 0,
+        int2: e.int2 ?? 0,
+      };
+      const lost = RPC_DOMAINS.has(fields.libvirtDomain) && fields.libvirtCode !== 42;
+      const known = LIBVIRT_CODES[fields.libvirtCode];
+      if (lost) return new LibvirtError('CONNECTION_LOST', message, fields, { ...context, retryable: true });
+      if (fields.libvirtCode === 38) return new LibvirtError('HYPERVISOR', message, fields, context);
+      return new LibvirtError(known?.code ?? 'HYPERVISOR', message, fields, {
+        ...context,
+        retryable: known?.retryable,
+      });
+    }
+    case 'SYSTEM':
+      return new ComputeError(e.errno === 28 || e.errno === 122 ? 'NO_SPACE' : 'SYSTEM', message, {
+        ...context,
+        details: { errno: e.errno, ...(e.path !== undefined && { path: e.path }) },
+      });
+    case 'IMAGE_INVALID':
+      return new ComputeError('IMAGE_UNACCEPTABLE', message, { ...context, details: { rule: e.rule } });
+    case 'CANCELLED':
+      return new ComputeError('ABORTED', `${options.operation}${subject} was aborted`, context);
+    case 'CLOSED':
+      return new ComputeError('CLOSED', message, context);
+    case 'QUEUE_FULL':
+      return new ComputeError('QUEUE_FULL', message, { ...context, retryable: true });
+    case 'INVALID_ARGUMENT':
+      return new ComputeError('INVALID_ARGUMENT', message, context);
+    default:
+      return new ComputeError('INTERNAL', message, context);
+  }
+}
