@@ -1,0 +1,77 @@
+#include "addon/environment.h"
+
+#include <utility>
+
+#include "executor/executor.h"
+
+namespace node_compute {
+
+Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+
+void Environment::create(Napi::Env env) {
+  // Owned by the environment: SetInstanceData's finalizer deletes it after the cleanup hooks have run.
+  env.SetInstanceData(new Environment(env));  // NOLINT(cppcoreguidelines-owning-memory)
+}
+
+Environment::Environment(Napi::Env env) : env_(env) {
+  const Napi::String name = Napi::String::New(env, "node_compute");
+  NAPI_THROW_IF_FAILED_VOID(env, napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr,
+                                                                 nullptr, this, &Environment::drain, &wake_));
+  // Nothing under way: an idle addon does not keep the process alive.
+  napi_unref_threadsafe_function(env, wake_);
+  completions_ = std::make_shared<Completions>(
+      [wake = wake_] { napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking); });
+  // Hooks run last first, so this one before the thread-safe function's own: no thread calls it once it is gone.
+  napi_add_env_cleanup_hook(env, &Environment::cleanup, this);
+}
+
+Environment::~Environment() = default;
+
+void Environment::cleanup(void* data) {
+  auto* const self = static_cast<Environment*>(data);
+  self->completions_->close();
+  for (const auto& [id, cancellation] : self->calls_) cancellation->cancel();
+  Executor::process().sweep_cancelled();
+  napi_release_threadsafe_function(self->wake_, napi_tsfn_abort);
+}
+
+std::shared_ptr<Cancellation> Environment::begin_operation(std::uint32_t call_id) {
+  auto cancellation = std::make_shared<Cancellation>();
+  if (call_id != 0) calls_[call_id] = cancellation;
+  if (operations_++ == 0) napi_ref_threadsafe_function(env_, wake_);
+  return cancellation;
+}
+
+void Environment::end_operation() {
+  if (--operations_ == 0) napi_unref_threadsafe_function(env_, wake_);
+}
+
+void Environment::forget(std::uint32_t call_id) {
+  if (call_id != 0) calls_.erase(call_id);
+}
+
+void Environment::cancel(std::uint32_t call_id) {
+  const auto call = calls_.find(call_id);
+  if (call == calls_.end()) return;
+  call->second->cancel();
+  Executor::process().sweep_cancelled();
+}
+
+void Environment::drain(napi_env raw, napi_value, void* context, void*) {
+  if (raw == nullptr) return;  // the environment is going down
+  auto* const self = static_cast<Environment*>(context);
+  const Napi::Env env(raw);
+  for (auto& completion : self->completions_->take()) {
+    const Napi::HandleScope scope(env);
+    auto& settled = static_cast<EnvironmentCompletion&>(*completion);
+    try {
+      settled.settle(env);
+    } catch (const Napi::Error& error) {
+      // Only a listener's own exception gets here: it is the program's, as one thrown in a timer would be.
+      napi_fatal_exception(raw, error.Value());
+    }
+    if (settled.ends_operation()) self->end_operation();
+  }
+}
+
+}  // namespace node_compute

@@ -1,0 +1,173 @@
+#include "executor/executor.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "executor/failure.h"
+
+namespace node_compute {
+
+const char* lane_name(Lane lane) noexcept {
+  switch (lane) {
+    case Lane::start:
+      return "start";
+    case Lane::wait:
+      return "wait";
+    case Lane::bulk:
+      return "bulk";
+    case Lane::probe:
+      return "probe";
+  }
+  return "unknown";
+}
+
+class Executor::LaneQueue {
+ public:
+  LaneQueue(Lane lane, LaneLimits limits) : lane_(lane), limits_(limits) {}
+
+  ~LaneQueue() {
+    std::deque<std::unique_ptr<Job>> queued;
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      queued.swap(queue_);
+    }
+    wake_.notify_all();
+    for (const auto& job : queued) job->drop();
+    for (auto& thread : threads_) thread.join();
+  }
+
+  LaneQueue(const LaneQueue&) = delete;
+  LaneQueue& operator=(const LaneQueue&) = delete;
+
+  void submit(std::unique_ptr<Job> job) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (queue_.size() >= limits_.queue) {
+        throw QueueFull(std::string("the lane ") + lane_name(lane_) + " has " +
+                        std::to_string(queue_.size()) + " calls waiting");
+      }
+      // Before the push: where no thread can be made and none exists, the caller must learn of it.
+      if (idle_ <= queue_.size() && threads_.size() < limits_.threads) grow();
+      queue_.push_back(std::move(job));
+    }
+    wake_.notify_one();
+  }
+
+  void sweep_cancelled() {
+    std::vector<std::unique_ptr<Job>> dropped;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto first = std::stable_partition(queue_.begin(), queue_.end(), [](const auto& job) {
+        return !(job->cancellation() && job->cancellation()->cancelled());
+      });
+      std::move(first, queue_.end(), std::back_inserter(dropped));
+      queue_.erase(first, queue_.end());
+    }
+    for (const auto& job : dropped) job->drop();
+  }
+
+  LaneStatistics statistics() const {
+    const std::lock_guard lock(mutex_);
+    return {lane_, queue_.size(), threads_.size() - idle_, threads_.size(), completed_};
+  }
+
+ private:
+  /// Called with mutex_ held.
+  void grow() {
+    // The process's signals belong to its main thread: a handler run here would surprise the embedding program.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      threads_.emplace_back([this] { work(); });
+      ++idle_;
+    } catch (const std::system_error&) {
+      // Out of threads: those there are go on with the queue.
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      if (threads_.empty()) throw QueueFull("no thread can be started");
+      return;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  void work() {
+    pthread_setname_np(pthread_self(), (std::string("compute-") + lane_name(lane_)).c_str());
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      std::unique_ptr<Job> job = std::move(queue_.front());
+      queue_.pop_front();
+      --idle_;
+      lock.unlock();
+      if (job->cancellation() && job->cancellation()->cancelled()) {
+        job->drop();
+      } else {
+        job->run();
+      }
+      // Outside the lock: a job's last reference may close a libvirt connection.
+      job.reset();
+      lock.lock();
+      ++idle_;
+      ++completed_;
+    }
+  }
+
+  const Lane lane_;
+  const LaneLimits limits_;
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable wake_;
+  std::deque<std::unique_ptr<Job>> queue_;
+  std::vector<std::thread> threads_;
+  std::size_t idle_ = 0;
+  std::uint64_t completed_ = 0;
+  bool stopping_ = false;
+};
+
+Executor::Executor(const Limits& limits) {
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    lanes_[i] = std::make_unique<LaneQueue>(static_cast<Lane>(i), limits[i]);
+  }
+}
+
+Executor::~Executor() = default;
+
+Executor::Limits Executor::default_limits() {
+  const std::size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  Limits limits{};
+  limits[static_cast<std::size_t>(Lane::start)] = {2 * cores, 4096};
+  limits[static_cast<std::size_t>(Lane::wait)] = {16, 4096};
+  limits[static_cast<std::size_t>(Lane::bulk)] = {std::clamp<std::size_t>(cores, 2, 4), 1024};
+  limits[static_cast<std::size_t>(Lane::probe)] = {4, 16384};
+  return limits;
+}
+
+Executor& Executor::process() {
+  // Leaked on purpose: a static object would be destroyed while its threads still run at exit.
+  static Executor* const executor = new Executor(default_limits());  // NOLINT(cppcoreguidelines-owning-memory)
+  return *executor;
+}
+
+void Executor::submit(Lane lane, std::unique_ptr<Job> job) {
+  lanes_[static_cast<std::size_t>(lane)]->submit(std::move(job));
+}
+
+void Executor::sweep_cancelled() {
+  for (const auto& lane : lanes_) lane->sweep_cancelled();
+}
+
+std::vector<LaneStatistics> Executor::statistics() const {
+  std::vector<LaneStatistics> all;
+  all.reserve(lanes_.size());
+  for (const auto& lane : lanes_) all.push_back(lane->statistics());
+  return all;
+}
+
+}  // namespace node_compute
