@@ -90,34 +90,6 @@ export interface LaunchResult {
   readonly imageCache: 'hit' | 'fetched' | 'joined';
 }
 
-/** One resource as a claim sees it. */
-export interface ResourceUsage {
-  readonly total: number;
-  readonly reserved: number;
-  readonly allocationRatio: number;
-  /** (total - reserved) * allocationRatio. */
-  readonly limit: number;
-  /** Sum of the claims. */
-  readonly used: number;
-}
-
-export interface NodeReport {
-  readonly hypervisorType: string;
-  readonly hypervisorVersion: number;
-  readonly hypervisorHostname: string;
-  readonly architecture: string;
-  readonly cpuModel: string;
-  readonly vcpus: ResourceUsage;
-  readonly memoryMb: ResourceUsage;
-  readonly diskGb: ResourceUsage;
-  /** As the host counts them, whoever uses them. */
-  readonly memoryMbUsedByHost: number;
-  readonly diskGbUsedByHost: number;
-  readonly diskAvailableLeastGb: number;
-  readonly instances: number;
-  readonly runningInstances: number;
-}
-
 /** What start-up found of an earlier process and did about it. */
 export interface Recovery {
   readonly uuid: string;
@@ -128,8 +100,15 @@ export interface Recovery {
 
 export type NodeEvent =
   | DriverEvent
-  | { readonly type: 'step'; readonly timestamp: number; readonly uuid: string; readonly step: LaunchStep; readonly milliseconds: number }
+  | {
+      readonly type: 'step';
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly step: LaunchStep;
+      readonly milliseconds: number;
+    }
   | { readonly type: 'launched' | 'terminated'; readonly timestamp: number; readonly uuid: string }
   | { readonly type: 'recovered'; readonly timestamp: number; readonly recovery: Recovery };
 
+export type { NodeReport, ResourceUsage } from '../resources/types.js';
 export type { SpawnStep };
