@@ -217,7 +217,7 @@ export interface NativeAddon {
     name: string,
     callId: CallId,
   ): Promise<
-    | { readonly kind: string; readonly index: number; readonly mtu: number; readonly up: boolean; readonly master: string; readonly mac: string }
+    | { readonly kind: string; readonly index: number; readonly mtu: number; readonly up: boolean; readonly master: string; readonly mac: string; readonly alias: string }
     | undefined
   >;
   listBridgePorts(bridge: string, callId: CallId): Promise<string[]>;

@@ -1,0 +1,86 @@
+// The host's network links as this library touches them, with failures told as NETWORK_FAILED.
+import { ComputeError, type ErrorCode } from '../driver/errors.js';
+import { callNative, type NativeAddon } from '../native.js';
+import { checkBridgeName, checkMtu, checkTapName } from './names.js';
+
+export interface Link {
+  /** `bridge`, `tun` (taps as well), `veth` ...; empty for a device without a kind. */
+  readonly kind: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly up: boolean;
+  /** Bridge or bond it is a port of; empty for none. */
+  readonly master: string;
+  readonly mac: string;
+  /** {@link BRIDGE_ALIAS} on a bridge that this library made; empty for none. */
+  readonly alias: string;
+}
+
+/** Link alias by which a bridge of ours is known, by people too (`ip link`), also after a restart. */
+export const BRIDGE_ALIAS = 'node-compute';
+
+/** Each call takes about a millisecond, and ends with TIMEOUT after 30 seconds: the kernel's lock is held elsewhere. */
+export interface Links {
+  /** Makes the bridge and brings it up; false where it stood. `mtu` 0 leaves it to the kernel; an existing bridge keeps its own. */
+  ensureBridge(name: string, mtu: number): Promise<boolean>;
+  /** False where the bridge has ports or is not there. */
+  removeBridge(name: string): Promise<boolean>;
+  /** Success where there is none; another kind of link is left alone and rejects. */
+  removeTap(name: string): Promise<void>;
+  getLink(name: string): Promise<Link | undefined>;
+  listBridgePorts(bridge: string): Promise<string[]>;
+}
+
+const CALL_TIMEOUT_MS = 30_000;
+/** Not failures of the network; they keep their code. */
+const KEPT: ReadonlySet<ErrorCode> = new Set([
+  'INVALID_ARGUMENT',
+  'TIMEOUT',
+  'CLOSED',
+  'QUEUE_FULL',
+  'HOST_UNSUITABLE',
+]);
+const EPERM = 1;
+
+async function call<T>(
+  operation: string,
+  link: string,
+  run: (addon: NativeAddon, callId: number) => Promise<T>,
+): Promise<T> {
+  try {
+    return await callNative(run, { operation, timeoutMs: CALL_TIMEOUT_MS });
+  } catch (error) {
+    if (!ComputeError.is(error) || KEPT.has(error.code)) throw error;
+    const errno = error.details.errno;
+    const hint = errno === EPERM ? '; network links need root or CAP_NET_ADMIN' : '';
+    throw new ComputeError('NETWORK_FAILED', `${error.message}${hint}`, {
+      operation,
+      cause: error,
+      details: { link, ...(errno !== undefined && { errno }) },
+    });
+  }
+}
+
+/** Those of the network namespace that this process runs in. */
+export const hostLinks: Links = {
+  async ensureBridge(name, mtu) {
+    checkBridgeName(name);
+    checkMtu(mtu);
+    return await call('ensureBridge', name, (addon, callId) => addon.ensureBridge(name, mtu, callId));
+  },
+  async removeBridge(name) {
+    checkBridgeName(name);
+    return await call('removeBridge', name, (addon, callId) => addon.removeBridge(name, callId));
+  },
+  async removeTap(name) {
+    checkTapName(name);
+    await call('removeTap', name, (addon, callId) => addon.removeTap(name, callId));
+  },
+  async getLink(name) {
+    return await call('getLink', name, (addon, callId) => addon.getLink(name, callId));
+  },
+  async listBridgePorts(bridge) {
+    checkBridgeName(bridge);
+    return await call('listBridgePorts', bridge, (addon, callId) => addon.listBridgePorts(bridge, callId));
+  },
+};
