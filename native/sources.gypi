@@ -16,7 +16,8 @@
       "native/addon/environment.cc",
       "native/addon/errors.cc",
       "native/addon/connection_object.cc",
-      "native/addon/domain_object.cc"
+      "native/addon/domain_object.cc",
+      "native/addon/event_feed.cc"
     ]
   }
 }

@@ -36,8 +36,8 @@ export interface NativeDomainRecord {
   readonly name: string;
   readonly id: number;
   readonly state: number;
-  /** The text of the node-compute metadata element; undefined for a foreign domain. */
-  readonly persistent: boolean;
+  /** Carries the metadata element of the namespace that was asked for. */
+  readonly ours: boolean;
 }
 
 /** virDomainEventID by name, with the numbers libvirt gave. */
@@ -75,7 +75,7 @@ export interface NativeConnection {
   readonly uri: string;
   define(xml: string, flags: number, callId: CallId): Promise<NativeDomain>;
   lookup(uuid: string, callId: CallId): Promise<NativeDomain>;
-  list(flags: number, callId: CallId): Promise<NativeDomainRecord[]>;
+  list(flags: number, metadataUri: string, callId: CallId): Promise<NativeDomainRecord[]>;
   nodeInfo(callId: CallId): Promise<NativeNodeInfo>;
   capabilities(callId: CallId): Promise<string>;
   domainCapabilities(emulator: string, arch: string, machine: string, virtType: string, callId: CallId): Promise<string>;

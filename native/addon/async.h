@@ -1,4 +1,5 @@
-// One call of the core as a promise: values in on the JavaScript thread, work on a lane, the result back in a batch.
+// One call of the core as a promise: values in on the JavaScript thread, work on a lane, the result back in a
+// batch.
 #pragma once
 
 #include <napi.h>
@@ -123,10 +124,12 @@ Napi::Value Async(Napi::Env env, Lane lane, std::uint32_t id, Work work, Convert
 /// The same for work that returns nothing: resolves with undefined.
 template <class Work>
 Napi::Value Async(Napi::Env env, Lane lane, std::uint32_t id, Work work) {
-  return Async(env, lane, id, std::move(work), [](Napi::Env e, Nothing) -> Napi::Value { return e.Undefined(); });
+  return Async(env, lane, id, std::move(work),
+               [](Napi::Env e, Nothing) -> Napi::Value { return e.Undefined(); });
 }
 
-/// Runs the reading of arguments and the submission; what they throw rejects the promise, never crosses into C.
+/// Runs the reading of arguments and the submission; what they throw rejects the promise, never crosses into
+/// C.
 template <class Call>
 Napi::Value Guarded(Napi::Env env, Call call) {
   try {

@@ -21,7 +21,8 @@ Environment::Environment(Napi::Env env) : env_(env) {
   napi_unref_threadsafe_function(env, wake_);
   completions_ = std::make_shared<Completions>(
       [wake = wake_] { napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking); });
-  // Hooks run last first, so this one before the thread-safe function's own: no thread calls it once it is gone.
+  // Hooks run last first, so this one before the thread-safe function's own: no thread calls it once it is
+  // gone.
   napi_add_env_cleanup_hook(env, &Environment::cleanup, this);
 }
 
@@ -55,6 +56,18 @@ void Environment::cancel(std::uint32_t call_id) {
   if (call == calls_.end()) return;
   call->second->cancel();
   Executor::process().sweep_cancelled();
+}
+
+std::uint32_t Environment::add_listener(Napi::Function listener) {
+  listeners_[++last_listener_] = Napi::Persistent(listener);
+  return last_listener_;
+}
+
+void Environment::remove_listener(std::uint32_t id) { listeners_.erase(id); }
+
+void Environment::call_listener(std::uint32_t id, Napi::Value argument) {
+  const auto listener = listeners_.find(id);
+  if (listener != listeners_.end()) listener->second.Value().Call({argument});
 }
 
 void Environment::drain(napi_env raw, napi_value, void* context, void*) {

@@ -32,12 +32,19 @@ class Environment {
 
   const std::shared_ptr<Completions>& completions() const noexcept { return completions_; }
 
-  /// Registers a call under its id (0: cannot be cancelled) and keeps the event loop alive until end_operation().
+  /// Registers a call under its id (0: cannot be cancelled) and keeps the event loop alive until
+  /// end_operation().
   std::shared_ptr<Cancellation> begin_operation(std::uint32_t call_id);
   /// Takes begin_operation() back where the call could not be submitted.
   void end_operation();
   void forget(std::uint32_t call_id);
   void cancel(std::uint32_t call_id);
+
+  /// Keeps a listener for events; the number names it from other threads, which may not touch the reference.
+  std::uint32_t add_listener(Napi::Function listener);
+  void remove_listener(std::uint32_t id);
+  /// Calls it, if it is still there, with one argument.
+  void call_listener(std::uint32_t id, Napi::Value argument);
 
   Napi::FunctionReference connection_constructor;
   Napi::FunctionReference domain_constructor;
@@ -53,6 +60,8 @@ class Environment {
   napi_threadsafe_function wake_ = nullptr;
   std::shared_ptr<Completions> completions_;
   std::unordered_map<std::uint32_t, std::shared_ptr<Cancellation>> calls_;
+  std::unordered_map<std::uint32_t, Napi::FunctionReference> listeners_;
+  std::uint32_t last_listener_ = 0;
   std::size_t operations_ = 0;
 };
 

@@ -18,7 +18,8 @@ class Completion {
 /// Filled by any thread, emptied by the environment's. After close() everything pushed is destroyed unseen.
 class Completions {
  public:
-  /// `wake` is called, with the lock held, when the first completion of a batch arrives; it must not call back.
+  /// `wake` is called, with the lock held, when the first completion of a batch arrives; it must not call
+  /// back.
   explicit Completions(std::function<void()> wake) : wake_(std::move(wake)) {}
 
   void push(std::unique_ptr<Completion> completion) {

@@ -80,7 +80,8 @@ class Executor::LaneQueue {
  private:
   /// Called with mutex_ held.
   void grow() {
-    // The process's signals belong to its main thread: a handler run here would surprise the embedding program.
+    // The process's signals belong to its main thread: a handler run here would surprise the embedding
+    // program.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
@@ -151,7 +152,8 @@ Executor::Limits Executor::default_limits() {
 
 Executor& Executor::process() {
   // Leaked on purpose: a static object would be destroyed while its threads still run at exit.
-  static Executor* const executor = new Executor(default_limits());  // NOLINT(cppcoreguidelines-owning-memory)
+  static Executor* const executor =
+      new Executor(default_limits());  // NOLINT(cppcoreguidelines-owning-memory)
   return *executor;
 }
 

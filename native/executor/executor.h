@@ -71,7 +71,8 @@ class Executor {
 
   /// Throws QueueFull; the job is then untouched and destroyed.
   void submit(Lane lane, std::unique_ptr<Job> job);
-  /// Drops, on the calling thread, the queued jobs whose cancellation was raised. Running jobs look at it themselves.
+  /// Drops, on the calling thread, the queued jobs whose cancellation was raised. Running jobs look at it
+  /// themselves.
   void sweep_cancelled();
   std::vector<LaneStatistics> statistics() const;
 

@@ -1,0 +1,60 @@
+// The addon's entry: what `require('node_compute.node')` gives, per environment.
+#include <libvirt/libvirt.h>
+#include <napi.h>
+
+#include "addon/arguments.h"
+#include "addon/connection_object.h"
+#include "addon/domain_object.h"
+#include "addon/environment.h"
+#include "executor/executor.h"
+
+namespace node_compute {
+
+namespace {
+
+Napi::Value cancel(const Napi::CallbackInfo& info) {
+  if (info[0].IsNumber()) Environment::of(info.Env()).cancel(info[0].As<Napi::Number>().Uint32Value());
+  return info.Env().Undefined();
+}
+
+Napi::Value executor_statistics(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Array result = Napi::Array::New(env);
+  std::uint32_t index = 0;
+  for (const LaneStatistics& lane : Executor::process().statistics()) {
+    const Napi::Object object = Napi::Object::New(env);
+    object.Set("lane", lane_name(lane.lane));
+    object.Set("queued", static_cast<double>(lane.queued));
+    object.Set("running", static_cast<double>(lane.running));
+    object.Set("threads", static_cast<double>(lane.threads));
+    object.Set("completed", static_cast<double>(lane.completed));
+    result.Set(index++, object);
+  }
+  return result;
+}
+
+Napi::Value libvirt_version(const Napi::CallbackInfo& info) {
+  unsigned long version = 0;
+  virGetVersion(&version, nullptr, nullptr);
+  return Napi::Number::New(info.Env(), static_cast<double>(version));
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Environment::create(env);
+  exports.Set("cancel", Napi::Function::New<&cancel>(env, "cancel"));
+  exports.Set("executorStatistics", Napi::Function::New<&executor_statistics>(env, "executorStatistics"));
+  exports.Set("libvirtVersion", Napi::Function::New<&libvirt_version>(env, "libvirtVersion"));
+  DomainObject::define(env);
+  ConnectionObject::define(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace node_compute
+
+static Napi::Object init_node_compute(Napi::Env env, Napi::Object exports) {
+  return node_compute::init(env, exports);
+}
+
+NODE_API_MODULE(node_compute, init_node_compute)

@@ -1,0 +1,83 @@
+#include "addon/event_feed.h"
+
+#include <utility>
+#include <variant>
+
+namespace node_compute {
+
+class EventFeed::Batch final : public EnvironmentCompletion {
+ public:
+  explicit Batch(std::shared_ptr<EventFeed> feed) : feed_(std::move(feed)) {}
+  void settle(Napi::Env env) override { feed_->deliver(env); }
+  bool ends_operation() const noexcept override { return false; }
+
+ private:
+  std::shared_ptr<EventFeed> feed_;
+};
+
+namespace {
+
+struct ToJs {
+  Napi::Object object;
+
+  void operator()(const LifecycleEvent& event) {
+    object.Set("type", "lifecycle");
+    object.Set("uuid", event.uuid);
+    object.Set("name", event.name);
+    object.Set("event", event.event);
+    object.Set("detail", event.detail);
+  }
+  void operator()(const RebootEvent& event) {
+    object.Set("type", "reboot");
+    object.Set("uuid", event.uuid);
+    object.Set("name", event.name);
+  }
+  void operator()(const CloseEvent& event) {
+    object.Set("type", "close");
+    object.Set("reason", event.reason);
+  }
+};
+
+}  // namespace
+
+void EventFeed::push(Event event) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (events_.size() >= kCapacity) {
+      ++dropped_;
+      return;
+    }
+    first = events_.empty();
+    events_.push_back(std::move(event));
+  }
+  if (first) completions_->push(std::make_unique<Batch>(shared_from_this()));
+}
+
+void EventFeed::deliver(Napi::Env env) {
+  std::vector<Event> events;
+  std::size_t dropped = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    events.swap(events_);
+    dropped = std::exchange(dropped_, 0);
+  }
+  const Napi::Array batch = Napi::Array::New(env);
+  std::uint32_t index = 0;
+  for (const Event& event : events) {
+    const Napi::Object object = Napi::Object::New(env);
+    object.Set("timestamp", event.timestamp_ms);
+    std::visit(ToJs{object}, event.what);
+    batch.Set(index++, object);
+  }
+  if (dropped > 0) {
+    const Napi::Object gap = Napi::Object::New(env);
+    gap.Set("type", "gap");
+    gap.Set("count", static_cast<double>(dropped));
+    gap.Set("timestamp", events.back().timestamp_ms);
+    batch.Set(index, gap);
+  }
+  Environment::of(env).call_listener(listener_, batch);
+}
+
+}  // namespace node_compute

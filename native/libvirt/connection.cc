@@ -1,0 +1,238 @@
+#include "libvirt/connection.h"
+
+#include <libvirt/virterror.h>
+
+#include <chrono>
+#include <utility>
+
+#include "executor/failure.h"
+#include "libvirt/domain.h"
+#include "libvirt/error.h"
+#include "libvirt/event_loop.h"
+#include "libvirt/fork_guard.h"
+#include "libvirt/reaper.h"
+
+namespace node_compute {
+
+/// Stands between libvirt's callbacks and the listener. libvirt may call once more after a callback was
+/// deregistered, so it holds the relay by a reference of its own, given back in free_relay().
+struct Connection::Relay {
+  std::mutex mutex;  // guards listener
+  EventListener listener;
+
+  void publish(decltype(Event::what) what) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    Event event{std::move(what), std::chrono::duration<double, std::milli>(now).count()};
+    const std::lock_guard lock(mutex);
+    if (listener) listener(std::move(event));
+  }
+
+  // Exceptions (no memory) must not cross libvirt's frames: the event is lost, the process is not.
+  static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) noexcept {
+    try {
+      of(opaque).publish(LifecycleEvent{uuid_of(domain), virDomainGetName(domain), event, detail});
+    } catch (...) {
+      return -1;
+    }
+    return 0;
+  }
+  static void reboot(virConnectPtr, virDomainPtr domain, void* opaque) noexcept {
+    try {
+      of(opaque).publish(RebootEvent{uuid_of(domain), virDomainGetName(domain)});
+    } catch (...) {
+      return;
+    }
+  }
+  static void closed(virConnectPtr, int reason, void* opaque) noexcept {
+    try {
+      of(opaque).publish(CloseEvent{reason});
+    } catch (...) {
+      return;
+    }
+  }
+  static void release(void* opaque) noexcept {
+    delete static_cast<std::shared_ptr<Relay>*>(opaque);  // NOLINT(cppcoreguidelines-owning-memory)
+  }
+  static Relay& of(void* opaque) { return **static_cast<std::shared_ptr<Relay>*>(opaque); }
+};
+
+namespace {
+bool embedded(const std::string& uri) { return uri.find(":///embed") != std::string::npos; }
+}  // namespace
+
+std::shared_ptr<Connection> Connection::open(const std::string& uri, const ConnectOptions& options) {
+  if (embedded(uri)) {
+    install_fork_guard();
+    if (options.reap_orphans) ensure_reaper();
+  }
+  ensure_event_loop();
+  expect_daemons();
+  const virConnectPtr raw = virConnectOpenAuth(uri.c_str(), virConnectAuthPtrDefault, 0);
+  if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
+  // make_shared can't reach the private constructor.
+  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<Relay>()));
+  if (options.keepalive_interval > 0 && !embedded(uri) &&
+      virConnectSetKeepAlive(raw, options.keepalive_interval, options.keepalive_count) < 0) {
+    throw LibvirtError::last("virConnectSetKeepAlive");
+  }
+  connection->register_events();
+  return connection;
+}
+
+Connection::Connection(virConnectPtr connection, std::shared_ptr<Relay> relay)
+    : connection_(connection), relay_(std::move(relay)) {}
+
+Connection::~Connection() { close(); }
+
+void Connection::register_events() {
+  const auto add = [this](int event, virConnectDomainEventGenericCallback callback) {
+    auto* const opaque = new std::shared_ptr<Relay>(relay_);  // NOLINT(cppcoreguidelines-owning-memory)
+    const int id =
+        virConnectDomainEventRegisterAny(connection_, nullptr, event, callback, opaque, &Relay::release);
+    if (id < 0) {
+      Relay::release(opaque);
+      throw LibvirtError::last("virConnectDomainEventRegisterAny");
+    }
+    callbacks_.push_back(id);
+  };
+  add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(&Relay::lifecycle));
+  add(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(&Relay::reboot));
+  auto* const opaque = new std::shared_ptr<Relay>(relay_);  // NOLINT(cppcoreguidelines-owning-memory)
+  if (virConnectRegisterCloseCallback(connection_, &Relay::closed, opaque, &Relay::release) < 0) {
+    // Drivers in the process have no socket that could close.
+    Relay::release(opaque);
+    virResetLastError();
+  }
+}
+
+void Connection::subscribe(EventListener listener) {
+  const Use use(*this);
+  const std::lock_guard lock(relay_->mutex);
+  relay_->listener = std::move(listener);
+}
+
+void Connection::close() {
+  {
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    idle_.wait(lock, [this] { return uses_ == 0; });
+    if (std::exchange(released_, true)) return;
+  }
+  {
+    const std::lock_guard lock(relay_->mutex);
+    relay_->listener = nullptr;
+  }
+  for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_, id);
+  virConnectUnregisterCloseCallback(connection_, &Relay::closed);
+  virConnectClose(connection_);
+  virResetLastError();
+}
+
+Connection::Use::Use(Connection& connection) : connection_(connection) {
+  const std::lock_guard lock(connection.mutex_);
+  if (connection.closed_) throw Closed("the connection to the hypervisor is closed");
+  ++connection.uses_;
+}
+
+Connection::Use::~Use() {
+  const std::lock_guard lock(connection_.mutex_);
+  if (--connection_.uses_ == 0) connection_.idle_.notify_all();
+}
+
+std::shared_ptr<Domain> Connection::define(const std::string& xml, unsigned flags) {
+  const Use use(*this);
+  DomainHandle handle(virDomainDefineXMLFlags(connection_, xml.c_str(), flags));
+  if (!handle) throw LibvirtError::last("virDomainDefineXMLFlags");
+  return std::make_shared<Domain>(shared_from_this(), std::move(handle));
+}
+
+std::shared_ptr<Domain> Connection::lookup(const std::string& uuid) {
+  const Use use(*this);
+  DomainHandle handle(virDomainLookupByUUIDString(connection_, uuid.c_str()));
+  if (!handle) throw LibvirtError::last("virDomainLookupByUUIDString");
+  return std::make_shared<Domain>(shared_from_this(), std::move(handle));
+}
+
+std::vector<DomainRecord> Connection::list(unsigned flags, const std::string& metadata_uri) {
+  const Use use(*this);
+  virDomainPtr* raw = nullptr;
+  const int count = virConnectListAllDomains(connection_, &raw, flags);
+  if (count < 0) throw LibvirtError::last("virConnectListAllDomains");
+  std::vector<DomainHandle> domains(raw, raw + count);
+  free(raw);
+
+  std::vector<DomainRecord> records;
+  records.reserve(domains.size());
+  for (const DomainHandle& domain : domains) {
+    int state = VIR_DOMAIN_NOSTATE;
+    int reason = 0;
+    if (virDomainGetState(domain.get(), &state, &reason, 0) < 0) {
+      virResetLastError();  // it went away since it was listed
+      continue;
+    }
+    const StringHandle metadata(virDomainGetMetadata(domain.get(), VIR_DOMAIN_METADATA_ELEMENT,
+                                                     metadata_uri.c_str(), VIR_DOMAIN_AFFECT_CURRENT));
+    if (!metadata) virResetLastError();
+    records.push_back({uuid_of(domain.get()), virDomainGetName(domain.get()),
+                       static_cast<int>(virDomainGetID(domain.get())), state, metadata != nullptr});
+  }
+  return records;
+}
+
+NodeInfo Connection::node_info() {
+  const Use use(*this);
+  virNodeInfo info{};
+  if (virNodeGetInfo(connection_, &info) < 0) throw LibvirtError::last("virNodeGetInfo");
+  return {static_cast<const char*>(info.model),
+          info.memory,
+          info.cpus,
+          info.mhz,
+          info.nodes,
+          info.sockets,
+          info.cores,
+          info.threads};
+}
+
+std::string Connection::capabilities() {
+  const Use use(*this);
+  const StringHandle text(virConnectGetCapabilities(connection_));
+  if (!text) throw LibvirtError::last("virConnectGetCapabilities");
+  return text.get();
+}
+
+std::string Connection::domain_capabilities(const std::string& emulator, const std::string& architecture,
+                                            const std::string& machine, const std::string& virt_type) {
+  const Use use(*this);
+  const auto given = [](const std::string& value) { return value.empty() ? nullptr : value.c_str(); };
+  const StringHandle text(virConnectGetDomainCapabilities(connection_, given(emulator), given(architecture),
+                                                          given(machine), given(virt_type), 0));
+  if (!text) throw LibvirtError::last("virConnectGetDomainCapabilities");
+  return text.get();
+}
+
+std::string Connection::hostname() {
+  const Use use(*this);
+  const StringHandle text(virConnectGetHostname(connection_));
+  if (!text) throw LibvirtError::last("virConnectGetHostname");
+  return text.get();
+}
+
+Versions Connection::versions() {
+  const Use use(*this);
+  Versions versions{};
+  if (virConnectGetVersion(connection_, &versions.hypervisor) < 0)
+    throw LibvirtError::last("virConnectGetVersion");
+  if (virConnectGetLibVersion(connection_, &versions.libvirt) < 0) {
+    throw LibvirtError::last("virConnectGetLibVersion");
+  }
+  return versions;
+}
+
+bool Connection::alive() {
+  const Use use(*this);
+  const int alive = virConnectIsAlive(connection_);
+  if (alive < 0) throw LibvirtError::last("virConnectIsAlive");
+  return alive == 1;
+}
+
+}  // namespace node_compute

@@ -1,0 +1,93 @@
+#include "libvirt/domain.h"
+
+#include <array>
+#include <utility>
+
+#include "libvirt/error.h"
+#include "libvirt/reaper.h"
+
+namespace node_compute {
+
+namespace {
+void check(int result, const char* doing) {
+  if (result < 0) throw LibvirtError::last(doing);
+}
+}  // namespace
+
+std::string uuid_of(virDomainPtr domain) {
+  std::array<char, VIR_UUID_STRING_BUFLEN> uuid{};
+  check(virDomainGetUUIDString(domain, uuid.data()), "virDomainGetUUIDString");
+  return uuid.data();
+}
+
+Domain::Domain(std::shared_ptr<Connection> connection, DomainHandle handle)
+    : connection_(std::move(connection)),
+      handle_(std::move(handle)),
+      uuid_(uuid_of(handle_.get())),
+      name_(virDomainGetName(handle_.get())) {}
+
+Domain::~Domain() = default;
+
+void Domain::start(unsigned flags) {
+  const Connection::Use use(*connection_);
+  expect_daemons();
+  check(virDomainCreateWithFlags(handle_.get(), flags), "virDomainCreateWithFlags");
+}
+
+void Domain::destroy(unsigned flags) {
+  const Connection::Use use(*connection_);
+  check(virDomainDestroyFlags(handle_.get(), flags), "virDomainDestroyFlags");
+}
+
+void Domain::shutdown(unsigned flags) {
+  const Connection::Use use(*connection_);
+  check(virDomainShutdownFlags(handle_.get(), flags), "virDomainShutdownFlags");
+}
+
+void Domain::reboot(unsigned flags) {
+  const Connection::Use use(*connection_);
+  check(virDomainReboot(handle_.get(), flags), "virDomainReboot");
+}
+
+void Domain::reset() {
+  const Connection::Use use(*connection_);
+  check(virDomainReset(handle_.get(), 0), "virDomainReset");
+}
+
+void Domain::suspend() {
+  const Connection::Use use(*connection_);
+  check(virDomainSuspend(handle_.get()), "virDomainSuspend");
+}
+
+void Domain::resume() {
+  const Connection::Use use(*connection_);
+  check(virDomainResume(handle_.get()), "virDomainResume");
+}
+
+void Domain::undefine(unsigned flags) {
+  const Connection::Use use(*connection_);
+  check(virDomainUndefineFlags(handle_.get(), flags), "virDomainUndefineFlags");
+}
+
+DomainInfo Domain::info() {
+  const Connection::Use use(*connection_);
+  virDomainInfo info{};
+  check(virDomainGetInfo(handle_.get(), &info), "virDomainGetInfo");
+  // The handle keeps the id of the moment it was made; only a running domain has one.
+  const bool running = info.state != VIR_DOMAIN_SHUTOFF && info.state != VIR_DOMAIN_CRASHED;
+  int id = -1;
+  if (running) {
+    const DomainHandle now(virDomainLookupByUUIDString(virDomainGetConnect(handle_.get()), uuid_.c_str()));
+    if (now) id = static_cast<int>(virDomainGetID(now.get()));
+  }
+  return {id, info.state, info.maxMem, info.memory, info.nrVirtCpu, info.cpuTime};
+}
+
+std::string Domain::xml(unsigned flags) {
+  const Connection::Use use(*connection_);
+  const StringHandle text(virDomainGetXMLDesc(handle_.get(), flags));
+  if (!text) throw LibvirtError::last("virDomainGetXMLDesc");
+  return text.get();
+}
+
+}  // namespace node_compute

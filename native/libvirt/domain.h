@@ -1,0 +1,54 @@
+// One domain of a connection, running or not.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "libvirt/connection.h"
+#include "libvirt/handle.h"
+
+namespace node_compute {
+
+struct DomainInfo {
+  int id;     ///< -1 when not running
+  int state;  ///< virDomainState
+  unsigned long max_memory_kib;
+  unsigned long memory_kib;
+  unsigned vcpus;
+  std::uint64_t cpu_time_ns;
+};
+
+std::string uuid_of(virDomainPtr domain);
+
+/// Every method blocks and belongs on the executor; throws LibvirtError, or Closed after the connection's
+/// close(). libvirt puts calls on one domain in order by itself.
+class Domain {
+ public:
+  Domain(std::shared_ptr<Connection> connection, DomainHandle handle);
+  ~Domain();
+  Domain(const Domain&) = delete;
+  Domain& operator=(const Domain&) = delete;
+
+  const std::string& uuid() const noexcept { return uuid_; }
+  const std::string& name() const noexcept { return name_; }
+
+  void start(unsigned flags);     ///< virDomainCreateWithFlags
+  void destroy(unsigned flags);   ///< virDomainDestroyFlags
+  void shutdown(unsigned flags);  ///< virDomainShutdownFlags: a request to the guest
+  void reboot(unsigned flags);    ///< virDomainReboot: a request to the guest
+  void reset();                   ///< virDomainReset: the reset button
+  void suspend();                 ///< virDomainSuspend: pause the vCPUs
+  void resume();                  ///< virDomainResume
+  void undefine(unsigned flags);  ///< virDomainUndefineFlags
+  DomainInfo info();              ///< virDomainGetInfo
+  std::string xml(unsigned flags);
+
+ private:
+  std::shared_ptr<Connection> connection_;
+  DomainHandle handle_;
+  std::string uuid_;
+  std::string name_;
+};
+
+}  // namespace node_compute

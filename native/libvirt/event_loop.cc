@@ -1,0 +1,50 @@
+#include "libvirt/event_loop.h"
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <mutex>
+#include <thread>
+
+#include "libvirt/error.h"
+
+namespace node_compute {
+
+namespace {
+
+void run() {
+  pthread_setname_np(pthread_self(), "compute-events");
+  for (;;) {
+    // A failed round (EINTR, a handle closed under it) is no reason to stop serving the others.
+    if (virEventRunDefaultImpl() < 0) virResetLastError();
+  }
+}
+
+void keep_awake(int, void*) {}
+
+void start() {
+  silence_libvirt_errors();
+  if (virInitialize() < 0) throw LibvirtError::last("virInitialize");
+  if (virEventRegisterDefaultImpl() < 0) throw LibvirtError::last("virEventRegisterDefaultImpl");
+  // Without any timer or handle the loop would spin: one slow timer gives it something to sleep on.
+  if (virEventAddTimeout(60'000, &keep_awake, nullptr, nullptr) < 0) {
+    throw LibvirtError::last("virEventAddTimeout");
+  }
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread(run).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace
+
+void ensure_event_loop() {
+  static std::once_flag once;
+  std::call_once(once, start);
+}
+
+}  // namespace node_compute

@@ -1,0 +1,21 @@
+// libvirt's reference-counted objects as owning handles.
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <memory>
+
+namespace node_compute {
+
+struct FreeDomain {
+  void operator()(virDomainPtr domain) const noexcept { virDomainFree(domain); }
+};
+using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
+
+struct FreeString {
+  void operator()(char* text) const noexcept { free(text); }
+};
+/// A string that libvirt allocated and the caller must free.
+using StringHandle = std::unique_ptr<char, FreeString>;
+
+}  // namespace node_compute
