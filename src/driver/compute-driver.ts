@@ -52,6 +52,11 @@ export interface PowerOffOptions extends CallOptions {
   readonly retryIntervalMs?: number | undefined;
 }
 
+export interface RebootOptions extends CallOptions {
+  /** Soft: milliseconds the guest is given to shut itself down before the reboot becomes a hard one. Default 120000, Nova's. */
+  readonly shutdownTimeoutMs?: number | undefined;
+}
+
 /** What {@link ComputeDriver.destroy} removes beside the domain. */
 export interface DestroyOptions extends CallOptions {
   /** Remove `<instances_path>/<uuid>`. Default true. */
@@ -109,10 +114,18 @@ export interface ComputeDriver extends AsyncDisposable {
   /** Stops it and removes everything of it. Idempotent: an unknown instance is success. Nova: destroy + cleanup. */
   destroy(instance: Pick<Instance, 'uuid' | 'vifs'>, options?: DestroyOptions): Promise<void>;
 
+  /** Stopped already is success. */
   powerOff(uuid: string, options?: PowerOffOptions): Promise<void>;
+  /**
+   * Running already is success. A domain that the hypervisor has lost is made again as long as its disk is there, as
+   * Nova's power_on does; else `INSTANCE_NOT_FOUND`.
+   */
   powerOn(instance: Instance, options?: CallOptions): Promise<void>;
-  reboot(instance: Instance, type: RebootType, options?: CallOptions): Promise<void>;
+  /** Soft asks the guest and falls back to hard; hard also starts a stopped instance. It runs when this resolves. */
+  reboot(instance: Instance, type: RebootType, options?: RebootOptions): Promise<void>;
+  /** Paused already is success; `INVALID_STATE` where it does not run. */
   pause(uuid: string, options?: CallOptions): Promise<void>;
+  /** Running already is success; `INVALID_STATE` where it is stopped. */
   unpause(uuid: string, options?: CallOptions): Promise<void>;
 
   /** Rejects with `INSTANCE_NOT_FOUND` where the hypervisor does not know it. */
@@ -134,14 +147,33 @@ export interface ComputeDriver extends AsyncDisposable {
   unrescue(instance: Instance, options?: CallOptions): Promise<void>;
   rebuild(instance: Instance, image: ImageMeta, options?: SpawnOptions): Promise<SpawnResult>;
   snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
-  migrateDiskAndPowerOff(instance: Instance, flavor: Instance['flavor'], options?: CallOptions): Promise<void>;
+  migrateDiskAndPowerOff(
+    instance: Instance,
+    flavor: Instance['flavor'],
+    options?: CallOptions,
+  ): Promise<void>;
   finishMigration(instance: Instance, options?: CallOptions): Promise<void>;
   confirmMigration(instance: Instance, options?: CallOptions): Promise<void>;
   finishRevertMigration(instance: Instance, options?: CallOptions): Promise<void>;
   liveMigration(instance: Instance, destination: string, options?: CallOptions): Promise<void>;
-  attachVolume(instance: Instance, volume: VolumeConnection, device: string, options?: CallOptions): Promise<void>;
-  detachVolume(instance: Instance, volume: VolumeConnection, device: string, options?: CallOptions): Promise<void>;
-  extendVolume(instance: Instance, volume: VolumeConnection, sizeBytes: number, options?: CallOptions): Promise<void>;
+  attachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    device: string,
+    options?: CallOptions,
+  ): Promise<void>;
+  detachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    device: string,
+    options?: CallOptions,
+  ): Promise<void>;
+  extendVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    sizeBytes: number,
+    options?: CallOptions,
+  ): Promise<void>;
   swapVolume(
     instance: Instance,
     from: VolumeConnection,
@@ -152,7 +184,10 @@ export interface ComputeDriver extends AsyncDisposable {
   attachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
   detachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
   getDiagnostics(uuid: string, options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;
-  getVncConsole(uuid: string, options?: CallOptions): Promise<{ readonly host: string; readonly port: number }>;
+  getVncConsole(
+    uuid: string,
+    options?: CallOptions,
+  ): Promise<{ readonly host: string; readonly port: number }>;
   setAdminPassword(uuid: string, password: string, options?: CallOptions): Promise<void>;
   /** Ages the cached images; `inUse` are the ids of images that instances of this node have. */
   manageImageCache(inUse: readonly string[], options?: CallOptions): Promise<void>;
@@ -250,7 +285,11 @@ export abstract class BaseDriver {
   snapshot(instance: Instance, _imageId: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('snapshot', instance);
   }
-  migrateDiskAndPowerOff(instance: Instance, _flavor: Instance['flavor'], _options?: CallOptions): Promise<void> {
+  migrateDiskAndPowerOff(
+    instance: Instance,
+    _flavor: Instance['flavor'],
+    _options?: CallOptions,
+  ): Promise<void> {
     return this.#unsupported('migrateDiskAndPowerOff', instance);
   }
   finishMigration(instance: Instance, _options?: CallOptions): Promise<void> {
