@@ -88,7 +88,8 @@ void prepare() {
     const Identity now = identify(number);
     if (!now.open || same(now, state.own)) continue;
     saved.flags = fcntl(number, F_GETFD);
-    saved.copy = fcntl(number, F_DUPFD_CLOEXEC, 3);
+    // Above both of libuv's numbers, where its handler closes nothing.
+    saved.copy = fcntl(number, F_DUPFD_CLOEXEC, static_cast<int>(snapshot_size()));
     if (saved.copy != kNone) saved.number = number;
   }
   errno = error;
