@@ -95,6 +95,8 @@ export interface NativeConnectOptions {
   readonly keepAliveCount: number;
   /** Adopt and reap daemonised QEMU processes (embedded connections). */
   readonly reapOrphans: boolean;
+  /** Where libvirt's own warnings go instead of stderr ('' leaves them); only the first open of a process decides. */
+  readonly logFile: string;
 }
 
 export interface NativeLaneStatistics {

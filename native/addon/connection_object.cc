@@ -8,6 +8,7 @@
 #include "addon/disposal.h"
 #include "addon/domain_object.h"
 #include "addon/event_feed.h"
+#include "libvirt/event_loop.h"
 
 namespace node_compute {
 
@@ -76,6 +77,8 @@ Napi::Value ConnectionObject::open(const Napi::CallbackInfo& info) {
         to_flags(given.Get("keepAliveCount"), "keepAliveCount"),
         to_bool(given.Get("reapOrphans"), "reapOrphans"),
     };
+    const Text log_file = to_text(given.Get("logFile"), "logFile");
+    if (!log_file.empty()) route_libvirt_log(log_file);
     return Async(
         info.Env(), Lane::wait, call_id(info, 2),
         [uri, options](const Cancellation&) { return Connection::open(uri, options); },

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "libvirt/error.h"
@@ -41,6 +43,11 @@ void start() {
 }
 
 }  // namespace
+
+void route_libvirt_log(const std::string& path) {
+  // 3: warnings and errors.
+  setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + path).c_str(), 0);
+}
 
 void ensure_event_loop() {
   static std::once_flag once;
