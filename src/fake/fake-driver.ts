@@ -1,0 +1,304 @@
+// FakeDriver: a hypervisor in memory with the behaviour of a real one, for tests of whatever embeds a driver.
+import {
+  BaseDriver,
+  type CallOptions,
+  type ComputeDriver,
+  type DestroyOptions,
+  type DriverCapabilities,
+  type PowerOffOptions,
+  type RebootOptions,
+  type RebootType,
+  type SpawnOptions,
+  type SpawnResult,
+  type SpawnStep,
+} from '../driver/compute-driver.js';
+import { ComputeError } from '../driver/errors.js';
+import { EventStream } from '../driver/event-stream.js';
+import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
+import type {
+  AvailableResource,
+  DriverEvent,
+  Instance,
+  InstanceInfo,
+  InstanceSummary,
+} from '../driver/model.js';
+import { FakeCall } from './fake-call.js';
+import { FakeFiles } from './fake-files.js';
+import { type FakeDomain, FakeHypervisor, type FakeLifecycle } from './fake-hypervisor.js';
+import { availableResource, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
+import { spawnFake } from './fake-spawn.js';
+import { type FakeCallName, Faults } from './faults.js';
+
+/** How a fake guest behaves. */
+export interface FakeGuest {
+  /** Milliseconds from the ACPI request to the guest's shutdown; `never`: it does not listen. Default 0. */
+  readonly shutdownMs?: number | 'never';
+  /** Written to the console at each start. Default `<name> booted\n`. */
+  readonly greeting?: string;
+}
+
+export interface FakeDriverOptions {
+  /** The machine; give a second driver the same one to act out a restart. Default a new one. */
+  readonly hypervisor?: FakeHypervisor;
+  readonly faults?: Faults;
+  readonly guest?: (instance: Instance) => FakeGuest;
+  /** Milliseconds that the first fetch of an image takes. Default 0. */
+  readonly imageFetchMs?: number;
+  /** Milliseconds that a step of spawn takes. Default 0. */
+  readonly stepMs?: Readonly<Partial<Record<SpawnStep, number>>>;
+  /** Write `disk` and `libvirt.xml` below `instancesPath`; needs the addon. Default false. */
+  readonly files?: boolean;
+  /** Given by ComputeNode. */
+  readonly instancesPath?: string;
+}
+
+const SPAWN_TIMEOUT_MS = 600_000;
+const CALL_TIMEOUT_MS = 60_000;
+const SOFT_REBOOT_MS = 120_000;
+
+/** Safe for concurrent calls as every driver. All state lives in its {@link FakeHypervisor}. */
+export class FakeDriver extends BaseDriver implements ComputeDriver {
+  readonly name = 'fake.FakeDriver';
+  readonly capabilities: DriverCapabilities = FAKE_CAPABILITIES;
+  readonly hypervisor: FakeHypervisor;
+  readonly faults: Faults;
+  readonly #options: FakeDriverOptions;
+  readonly #files: FakeFiles;
+  readonly #events = new EventStream();
+  readonly #running = new Map<FakeCall, Promise<unknown>>();
+  #unlisten: (() => void) | undefined;
+  #state: 'new' | 'open' | 'closed' = 'new';
+
+  constructor(options: FakeDriverOptions = {}) {
+    super();
+    this.#options = options;
+    this.hypervisor = options.hypervisor ?? new FakeHypervisor();
+    this.faults = options.faults ?? new Faults();
+    this.#files = new FakeFiles(options.files ? options.instancesPath : undefined);
+  }
+
+  async initHost(options: CallOptions = {}): Promise<void> {
+    if (this.#state === 'new') {
+      this.#state = 'open';
+      this.#unlisten = this.hypervisor.listen((event) => this.#publish(event));
+    }
+    await this.#call('initHost', undefined, options, async () => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'closed';
+    for (const call of this.#running.keys()) {
+      call.deadline.cancel(closed(call.operation, call.instanceUuid));
+    }
+    await Promise.allSettled(this.#running.values());
+    this.#unlisten?.();
+    this.#events.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async spawn(instance: Instance, options: SpawnOptions = {}): Promise<SpawnResult> {
+    checkInstanceIdentity(instance, 'spawn');
+    const { uuid } = instance;
+    return await this.#call(
+      'spawn',
+      uuid,
+      { timeoutMs: SPAWN_TIMEOUT_MS, ...defined(options) },
+      async (call) => {
+        if (this.hypervisor.domains.has(uuid) || this.hypervisor.disks.has(uuid)) {
+          throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} exists on this host already`, {
+            operation: 'spawn',
+            instanceUuid: uuid,
+          });
+        }
+        const context = {
+          hypervisor: this.hypervisor,
+          files: this.#files,
+          imageFetchMs: this.#options.imageFetchMs ?? 0,
+          stepMs: this.#options.stepMs ?? {},
+          greeting: this.#greeting(instance),
+        };
+        const outcome = await spawnFake(context, instance, options, call);
+        return { ...outcome, info: infoOf(this.#domain(call)) };
+      },
+    );
+  }
+
+  async destroy(instance: Pick<Instance, 'uuid' | 'vifs'>, options: DestroyOptions = {}): Promise<void> {
+    const { uuid } = instance;
+    await this.#call('destroy', uuid, options, async () => {
+      this.hypervisor.stop(uuid, 'destroyed');
+      this.hypervisor.undefine(uuid);
+      this.hypervisor.removeTaps(uuid);
+      if (options.destroyDisks === false) return;
+      this.hypervisor.removeDisk(uuid);
+      await this.#files.remove(uuid);
+    });
+  }
+
+  async powerOff(uuid: string, options: PowerOffOptions = {}): Promise<void> {
+    await this.#call('powerOff', uuid, options, async (call) => {
+      const { state, instance } = this.#domain(call);
+      if (state === 'running') await this.#askToShutDown(instance, options.shutdownTimeoutMs ?? 0, call);
+      this.hypervisor.stop(uuid, 'destroyed');
+    });
+  }
+
+  async powerOn(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'powerOn');
+    const { uuid } = instance;
+    await this.#call('powerOn', uuid, options, async (call) => {
+      const domain = this.hypervisor.domains.get(uuid);
+      if (domain?.state === 'running') return;
+      if (domain?.state === 'paused') throw call.invalidState('it is paused; unpause it');
+      if (!this.hypervisor.disks.has(uuid)) throw call.notFound();
+      if (!domain) this.hypervisor.define(instance);
+      this.#start(instance);
+    });
+  }
+
+  async reboot(instance: Instance, type: RebootType, options: RebootOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'reboot');
+    await this.#call('reboot', instance.uuid, options, async (call) => {
+      const state = this.hypervisor.domains.get(instance.uuid)?.state;
+      if (!this.hypervisor.disks.has(instance.uuid)) throw call.notFound();
+      if (state === undefined) this.hypervisor.define(instance);
+      if (type === 'soft' && state === 'running') {
+        await this.#askToShutDown(instance, options.shutdownTimeoutMs ?? SOFT_REBOOT_MS, call);
+      }
+      this.hypervisor.stop(instance.uuid, 'destroyed');
+      this.#start(instance);
+    });
+  }
+
+  override async pause(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('pause', uuid, options, async (call) => {
+      const { state } = this.#domain(call);
+      if (state === 'paused') return;
+      if (state !== 'running') throw call.invalidState(`it is ${state}, not running`);
+      this.hypervisor.pause(uuid);
+    });
+  }
+
+  override async unpause(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('unpause', uuid, options, async (call) => {
+      const { state } = this.#domain(call);
+      if (state === 'running') return;
+      if (state !== 'paused') throw call.invalidState(`it is ${state}, not paused`);
+      this.hypervisor.unpause(uuid);
+    });
+  }
+
+  async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
+    return await this.#call('getInfo', uuid, options, async (call) => infoOf(this.#domain(call)));
+  }
+
+  async instanceExists(uuid: string, options: CallOptions = {}): Promise<boolean> {
+    return await this.#call('instanceExists', uuid, options, async () => this.hypervisor.domains.has(uuid));
+  }
+
+  async listInstances(options: CallOptions = {}): Promise<InstanceSummary[]> {
+    return await this.#call('listInstances', undefined, options, async () =>
+      [...this.hypervisor.domains.values()].map(({ instance, state }) => ({
+        uuid: instance.uuid,
+        name: instance.name,
+        powerState: state,
+      })),
+    );
+  }
+
+  async getAvailableResource(options: CallOptions = {}): Promise<AvailableResource> {
+    return await this.#call('getAvailableResource', undefined, options, async () =>
+      availableResource(this.hypervisor),
+    );
+  }
+
+  override async getConsoleOutput(
+    uuid: string,
+    options: CallOptions & { readonly maxBytes?: number } = {},
+  ): Promise<Uint8Array> {
+    return await this.#call('getConsoleOutput', uuid, options, async (call) => {
+      const bytes = Buffer.from(this.#domain(call).console);
+      return bytes.subarray(Math.max(0, bytes.length - (options.maxBytes ?? 102_400)));
+    });
+  }
+
+  events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<DriverEvent> {
+    return this.#events.subscribe(options);
+  }
+
+  /** Every call goes through here: refused when closed, known to close(), ended by signal and deadline. */
+  async #call<T>(
+    operation: FakeCallName,
+    uuid: string | undefined,
+    options: CallOptions,
+    work: (call: FakeCall) => Promise<T>,
+  ): Promise<T> {
+    if (uuid !== undefined) checkInstanceUuid(uuid, operation);
+    if (this.#state !== 'open') throw closed(operation, uuid);
+    using call = new FakeCall(this.faults, {
+      operation,
+      instanceUuid: uuid,
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS,
+    });
+    const running = call.point(operation).then(() => work(call));
+    this.#running.set(call, running);
+    try {
+      return await running;
+    } catch (error) {
+      if (ComputeError.is(error)) throw error;
+      throw new ComputeError('INTERNAL', `${operation} failed: ${String(error)}`, {
+        operation,
+        instanceUuid: uuid,
+        cause: error,
+      });
+    } finally {
+      this.#running.delete(call);
+    }
+  }
+
+  #domain(call: FakeCall): FakeDomain {
+    const domain = this.hypervisor.domains.get(call.instanceUuid ?? '');
+    if (!domain) throw call.notFound();
+    return domain;
+  }
+
+  /** Gives the guest its time; it may or may not have stopped when this resolves. */
+  async #askToShutDown(instance: Instance, timeoutMs: number, call: FakeCall): Promise<void> {
+    const { shutdownMs = 0 } = this.#options.guest?.(instance) ?? {};
+    if (timeoutMs <= 0) return;
+    if (shutdownMs === 'never' || shutdownMs > timeoutMs) {
+      await call.wait(timeoutMs);
+      return;
+    }
+    await call.wait(shutdownMs);
+    this.hypervisor.stop(instance.uuid, 'shutdown');
+  }
+
+  #start(instance: Instance): void {
+    this.hypervisor.addTaps(instance);
+    this.hypervisor.start(instance.uuid, this.#greeting(instance));
+  }
+
+  #greeting(instance: Instance): string {
+    return this.#options.guest?.(instance).greeting ?? `${instance.name} booted\n`;
+  }
+
+  #publish({ uuid, name, event, detail }: FakeLifecycle): void {
+    if (event === 'reboot') this.#events.publish({ type: 'reboot', uuid, name });
+    else this.#events.publish({ type: 'lifecycle', uuid, name, event, detail });
+  }
+}
+
+/** An undefined option must not hide a default that is spread before it. */
+function defined(options: CallOptions): CallOptions {
+  const { signal, timeoutMs } = options;
+  return { signal, ...(timeoutMs !== undefined && { timeoutMs }) };
+}
+
+function closed(operation: string, instanceUuid: string | undefined): ComputeError {
+  return new ComputeError('CLOSED', `${operation}: the driver is not open`, { operation, instanceUuid });
+}

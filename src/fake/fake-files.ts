@@ -1,0 +1,47 @@
+// The files a fake instance has on a real disk, for tests of what is left behind.
+import { join } from 'node:path';
+import { callNative } from '../native.js';
+
+/** Written under `<instancesPath>/<uuid>`; without a path the fake keeps its disks in memory only. */
+export class FakeFiles {
+  readonly #instancesPath: string | undefined;
+
+  constructor(instancesPath: string | undefined) {
+    this.#instancesPath = instancesPath;
+  }
+
+  async writeDisk(uuid: string): Promise<void> {
+    if (this.#instancesPath === undefined) return;
+    const directory = join(this.#instancesPath, uuid);
+    const call = { operation: 'spawn', instanceUuid: uuid };
+    await callNative((addon, id) => addon.makeDirectory(directory, 0o711, id), call);
+    await this.#write(uuid, 'disk', 'fake disk\n');
+  }
+
+  async writeDefinition(uuid: string, name: string): Promise<void> {
+    if (this.#instancesPath === undefined) return;
+    await this.#write(
+      uuid,
+      'libvirt.xml',
+      `<domain type="fake"><name>${name}</name><uuid>${uuid}</uuid></domain>\n`,
+    );
+  }
+
+  async remove(uuid: string): Promise<void> {
+    const path = this.#instancesPath;
+    if (path === undefined) return;
+    await callNative((addon, id) => addon.removeTree(join(path, uuid), id), {
+      operation: 'destroy',
+      instanceUuid: uuid,
+    });
+  }
+
+  async #write(uuid: string, name: string, text: string): Promise<void> {
+    const path = join(this.#instancesPath ?? '', uuid, name);
+    const options = { how: 'create', mode: 0o600, sync: false } as const;
+    await callNative((addon, id) => addon.writeFile(path, text, options, id), {
+      operation: 'spawn',
+      instanceUuid: uuid,
+    });
+  }
+}
