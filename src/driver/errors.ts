@@ -102,7 +102,12 @@ export class LibvirtError extends ComputeError {
   override readonly name = 'LibvirtError';
   readonly libvirt: LibvirtErrorFields;
 
-  constructor(code: ErrorCode, message: string, libvirt: LibvirtErrorFields, options: ComputeErrorOptions = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    libvirt: LibvirtErrorFields,
+    options: ComputeErrorOptions = {},
+  ) {
     super(code, message, options);
     this.libvirt = libvirt;
   }

@@ -10,7 +10,10 @@ const factories = new Map<string, DriverFactory>();
 /** Registers a driver under `family.ClassName`. A name can be taken once. */
 export function registerDriver(name: string, factory: DriverFactory): void {
   if (!/^[a-z][a-z0-9_]*\.[A-Z][A-Za-z0-9]*$/.test(name)) {
-    throw new ComputeError('INVALID_ARGUMENT', `driver name ${JSON.stringify(name)} is not of the form family.ClassName`);
+    throw new ComputeError(
+      'INVALID_ARGUMENT',
+      `driver name ${JSON.stringify(name)} is not of the form family.ClassName`,
+    );
   }
   if (factories.has(name)) {
     throw new ComputeError('INVALID_ARGUMENT', `a driver named ${name} is registered already`);

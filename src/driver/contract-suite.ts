@@ -1,0 +1,29 @@
+// The contract of ComputeDriver as tests: run it on a driver of your own, with your test framework.
+import { defineClose, defineConcurrency } from './contract/concurrency.js';
+import { ContractBench, type DriverContract } from './contract/harness.js';
+import { defineLifecycle } from './contract/lifecycle.js';
+import { defineRefusals } from './contract/refusals.js';
+import { defineUndo } from './contract/undo.js';
+
+export type { ContractFramework, ContractLimits, DriverContract } from './contract/harness.js';
+
+/**
+ * Defines the suite in the framework that is passed. The tests share one driver and build on each other: they must run in
+ * order, in one process. Assertions are those of node:assert.
+ */
+export function describeDriverContract(name: string, contract: DriverContract): void {
+  const bench = new ContractBench(contract);
+  const { describe, before, after } = contract;
+
+  describe(`${name}: the contract of a compute driver`, () => {
+    before(() => bench.open(), bench.spawnMs);
+    // For a run that ended early: close() is idempotent, as a test below holds every driver to.
+    after(() => bench.driver.close(), bench.spawnMs);
+
+    describe('refusals', () => defineRefusals(bench));
+    describe('life of an instance', () => defineLifecycle(bench));
+    describe('undo', () => defineUndo(bench));
+    describe('concurrency', () => defineConcurrency(bench));
+    describe('close', () => defineClose(bench));
+  });
+}
