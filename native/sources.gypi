@@ -9,7 +9,14 @@
       "native/libvirt/fork_guard.cc",
       "native/libvirt/reaper.cc",
       "native/libvirt/connection.cc",
-      "native/libvirt/domain.cc"
+      "native/libvirt/domain.cc",
+      "native/network/bridge.cc",
+      "native/network/link.cc",
+      "native/network/netlink.cc",
+      "native/storage/file_lock.cc",
+      "native/storage/files.cc",
+      "native/storage/lock_waiter.cc",
+      "native/storage/remove_tree.cc"
     ],
     "addon_sources": [
       "native/addon/addon.cc",

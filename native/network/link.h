@@ -1,0 +1,44 @@
+// Links of this host's network namespace: what a name is, and the removal of taps.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <optional>
+#include <string>
+
+#include "network/netlink.h"
+
+namespace node_compute {
+
+struct Link {
+  std::string name;
+  /// `bridge`, `tun` (taps too), `veth` ...; "" for a device without a kind.
+  std::string kind;
+  int index = 0;
+  unsigned mtu = 0;
+  bool up = false;
+  /// "" where it is no port.
+  int master_index = 0;
+  std::string master;
+  std::string mac;
+  std::string alias;
+};
+
+/// Throws InvalidArgument for what Linux takes for no link name, and for a percent sign, which it expands.
+void check_link_name(const std::string& name);
+
+/// Nothing where there is no such link. Blocks for well under a millisecond, as all here; throws SystemError.
+std::optional<Link> get_link(const std::string& name);
+
+/// Removes a tap (or tun); success where there is none. Throws SystemError EINVAL for another kind of link.
+void remove_tap(const std::string& name);
+
+/// For the other files of this directory: the same on a socket that is open already, without the master's
+/// name.
+std::optional<Link> find_link(Netlink& netlink, const std::string& name);
+/// What a message of the kernel says of a link.
+Link parse_link(nlmsghdr* header);
+/// False where it is gone.
+bool delete_link(Netlink& netlink, const Link& link);
+
+}  // namespace node_compute
