@@ -37,7 +37,9 @@ function missing() {
 const absent = missing();
 if (absent.length > 0) {
   const install = (distribution) =>
-    absent.map((name) => packages[name]?.[distribution] ?? (distribution === 'fedora' ? 'pkgconf' : name)).join(' ');
+    absent
+      .map((name) => packages[name]?.[distribution] ?? (distribution === 'fedora' ? 'pkgconf' : name))
+      .join(' ');
   console.error(`
 node-compute: the addon cannot be built, headers or libraries are missing: ${absent.join(', ')}
   Debian, Ubuntu:  apt-get install g++ make pkg-config ${install('debian')}

@@ -1,0 +1,22 @@
+# native/sources.gypi is strict JSON: one list of sources for node-gyp and for CMake.
+set(sources_file ${CMAKE_CURRENT_SOURCE_DIR}/native/sources.gypi)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources_file})
+file(READ ${sources_file} sources_json)
+
+function(node_compute_json_list key result)
+  string(JSON length LENGTH ${sources_json} variables ${key})
+  set(values)
+  if(length GREATER 0)
+    math(EXPR last "${length} - 1")
+    foreach(index RANGE ${last})
+      string(JSON value GET ${sources_json} variables ${key} ${index})
+      list(APPEND values ${value})
+    endforeach()
+  endif()
+  set(${result} ${values} PARENT_SCOPE)
+endfunction()
+
+node_compute_json_list(core_sources NODE_COMPUTE_CORE_SOURCES)
+node_compute_json_list(addon_sources NODE_COMPUTE_ADDON_SOURCES)
+node_compute_json_list(pkg_modules NODE_COMPUTE_PKG_MODULES)
+string(JSON NODE_COMPUTE_NAPI_VERSION GET ${sources_json} variables napi_version)

@@ -1,0 +1,18 @@
+# Unit tests (native/test/*_test.cc, doctest) and fuzz targets (native/test/fuzz_*.cc, libFuzzer).
+if(NODE_COMPUTE_TESTS)
+  find_path(DOCTEST_INCLUDE_DIR doctest/doctest.h REQUIRED)
+  file(GLOB test_sources CONFIGURE_DEPENDS native/test/*_test.cc)
+  add_executable(unit_tests native/test/main.cc ${test_sources})
+  target_include_directories(unit_tests SYSTEM PRIVATE ${DOCTEST_INCLUDE_DIR})
+  target_link_libraries(unit_tests PRIVATE node_compute_core)
+endif()
+
+if(NODE_COMPUTE_FUZZ)
+  file(GLOB fuzz_sources CONFIGURE_DEPENDS native/test/fuzz_*.cc)
+  foreach(source ${fuzz_sources})
+    get_filename_component(target ${source} NAME_WE)
+    add_executable(${target} ${source})
+    target_link_libraries(${target} PRIVATE node_compute_core)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+  endforeach()
+endif()
