@@ -1,0 +1,122 @@
+// The directory of an embedded connection: its qemu.conf, its run directory on tmpfs, its one owner.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ComputeError } from '../driver/errors.js';
+import { findQemuUser, type QemuUser } from './host-probe.js';
+import type { SecurityOptions } from './options.js';
+
+export interface EmbeddedRoot {
+  readonly uri: string;
+  readonly logFile: string;
+  /** Undefined where this process is not privileged: QEMU then runs as the same user. */
+  readonly user: QemuUser | undefined;
+  /** Defences that are off, with the reason; for the log and for doctor. */
+  readonly weakened: readonly string[];
+}
+
+/** TMPFS_MAGIC of linux/magic.h. */
+const TMPFS_MAGIC = 0x01021994;
+
+/**
+ * Makes the root ready for `qemu:///embed?root=`. Rejects with `HOST_UNSUITABLE` where QEMU's user is missing.
+ * Small and once per process, before any libvirt call: the only files of this library not written by the executor.
+ */
+export function prepareEmbeddedRoot(root: string, security: SecurityOptions): EmbeddedRoot {
+  const privileged = process.getuid?.() === 0;
+  const user = privileged ? requireQemuUser(security.user) : undefined;
+  for (const directory of [root, join(root, 'etc'), join(root, 'log')]) {
+    mkdirSync(directory, { recursive: true, mode: 0o711 });
+  }
+  placeRunDirectory(root);
+  writeFileSync(join(root, 'etc/qemu.conf'), qemuConf(root, security, user), { mode: 0o600 });
+  return {
+    uri: `qemu:///embed?root=${root}`,
+    logFile: join(root, 'log/libvirt.log'),
+    user,
+    weakened: weakened(root, security, privileged),
+  };
+}
+
+/** Who holds the root, for the message of a refused second process; undefined where nobody does. */
+export function rootHolder(root: string): { readonly pid: number; readonly command: string } | undefined {
+  try {
+    const pid = Number.parseInt(readFileSync(join(root, 'run/qemu/driver.pid'), 'utf8'), 10);
+    const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+    return { pid, command };
+  } catch {
+    return undefined;
+  }
+}
+
+function requireQemuUser(name: string | undefined): QemuUser {
+  const user = findQemuUser(name);
+  if (user) return user;
+  throw new ComputeError(
+    'HOST_UNSUITABLE',
+    `QEMU's user ${name ?? 'libvirt-qemu (or qemu)'} does not exist; Debian, Ubuntu: adduser --system --ingroup kvm ` +
+      '--no-create-home --home /var/lib/libvirt libvirt-qemu; Fedora: dnf install libvirt-daemon-driver-qemu',
+    { operation: 'initHost' },
+  );
+}
+
+/**
+ * libvirt writes a domain's status twice per start, and nothing in it outlives a host boot: on tmpfs that is free.
+ * The definitions beside it must survive a boot, so only `run` goes there.
+ */
+function placeRunDirectory(root: string): void {
+  const run = join(root, 'run');
+  if (isTmpfs(root) || !isTmpfs('/run')) return;
+  const target = join('/run/node-compute', createHash('sha1').update(root).digest('hex').slice(0, 12));
+  try {
+    mkdirSync(target, { recursive: true, mode: 0o711 });
+    symlinkSync(target, run);
+  } catch (error) {
+    // There already: a link of ours from before, or a directory that an older run made.
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code !== 'EEXIST' && code !== 'EACCES') throw error;
+  }
+}
+
+function isTmpfs(path: string): boolean {
+  try {
+    return statfsSync(path).type === TMPFS_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+function namespaces(root: string, security: SecurityOptions): boolean {
+  // libvirt moves /dev/shm while it builds the namespace, which fails for a root below it.
+  return (security.mountNamespace ?? true) && !root.startsWith('/dev/shm/');
+}
+
+function qemuConf(root: string, security: SecurityOptions, user: QemuUser | undefined): string {
+  return (
+    [
+      '# Written by node-compute at each start; changes here are lost.',
+      // Stock libvirt asks QEMU some 400 questions per x86 start to verify the guest CPU: 6 to 7 times the start time.
+      'capability_filters = [ "cpu-unavailable-features" ]',
+      ...(user ? [`user = "${user.name}"`, `group = "+${user.gid}"`] : []),
+      `namespaces = [ ${namespaces(root, security) && user ? '"mount"' : ''} ]`,
+      `seccomp_sandbox = ${(security.seccomp ?? true) ? 1 : 0}`,
+      `cgroup_controllers = [ ${security.cgroups ? '"cpu", "devices", "memory", "blkio", "cpuset", "cpuacct"' : ''} ]`,
+      // No virtlogd in the process: QEMU writes console.log itself.
+      'stdio_handler = "file"',
+      // Nobody else labels the files of an instance, so their owner need not be kept in extended attributes.
+      'remember_owner = 0',
+      'vnc_auto_unix_socket = 0',
+    ].join('\n') + '\n'
+  );
+}
+
+function weakened(root: string, security: SecurityOptions, privileged: boolean): string[] {
+  return [
+    ...(privileged ? [] : ['QEMU runs as this very user: the process is not root']),
+    ...((security.seccomp ?? true) ? [] : ["QEMU's seccomp sandbox is off: option security.seccomp"]),
+    ...(namespaces(root, security)
+      ? []
+      : ['QEMU has no mount namespace of its own: option security.mountNamespace, or a root below /dev/shm']),
+    ...(security.cgroups ? [] : ['QEMU has no cgroup of its own: option security.cgroups']),
+  ];
+}

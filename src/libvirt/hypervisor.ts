@@ -1,0 +1,243 @@
+// The connection to libvirt: opened once, watched, opened again when a daemon went away; its events in our words.
+import { ComputeError } from '../driver/errors.js';
+import { EventStream } from '../driver/event-stream.js';
+import type { DriverEvent, LifecycleEvent } from '../driver/model.js';
+import type { ImageLogger } from '../image/types.js';
+import {
+  callNative,
+  type NativeConnection,
+  type NativeConnectOptions,
+  type NativeDomain,
+  type NativeEvent,
+} from '../native.js';
+import { closeReason, lifecycleEvent } from './states.js';
+
+export interface HypervisorOptions {
+  readonly uri: string;
+  readonly logFile: string;
+  readonly embedded: boolean;
+  readonly logger: ImageLogger;
+}
+
+export interface CallContext {
+  readonly operation: string;
+  readonly instanceUuid?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+/** A libvirt call that says nothing for this long is given up: the daemon hangs. */
+const CALL_TIMEOUT_MS = 60_000;
+const RECONNECT_FIRST_MS = 100;
+const RECONNECT_LONGEST_MS = 5_000;
+
+export class Hypervisor {
+  readonly events: EventStream = new EventStream();
+  readonly #options: HypervisorOptions;
+  #connection: NativeConnection | undefined;
+  #closed = false;
+  #reconnect: NodeJS.Timeout | undefined;
+
+  constructor(options: HypervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects with libvirt's own error; the caller knows more about an embedded root. */
+  async open(context: CallContext): Promise<void> {
+    const { uri, embedded, logFile } = this.#options;
+    const options: NativeConnectOptions = {
+      keepAliveInterval: 5,
+      keepAliveCount: 3,
+      reapOrphans: embedded,
+      logFile,
+    };
+    const connection = await callNative((addon, id) => addon.openConnection(uri, options, id), {
+      timeoutMs: CALL_TIMEOUT_MS,
+      ...context,
+    });
+    try {
+      await callNative((_addon, id) => connection.subscribe((batch) => this.#deliver(batch, connection), id), {
+        timeoutMs: CALL_TIMEOUT_MS,
+        ...context,
+      });
+    } catch (error) {
+      await connection.close(0);
+      throw error;
+    }
+    if (this.#closed) {
+      await connection.close(0);
+      throw new ComputeError('CLOSED', 'the driver was closed while it connected', context);
+    }
+    this.#connection = connection;
+  }
+
+  /** Idempotent; waits for calls under way, at most until `timeoutMs`. */
+  async close(timeoutMs: number = CALL_TIMEOUT_MS): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#reconnect);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.events.close();
+    if (connection) {
+      await callNative((_addon, id) => connection.close(id), { operation: 'close', timeoutMs });
+    }
+  }
+
+  /** One call on the connection. Rejects with `CONNECTION_LOST` (retryable) while there is none. */
+  async call<T>(
+    context: CallContext,
+    run: (connection: NativeConnection, callId: number) => Promise<T>,
+  ): Promise<T> {
+    const connection = this.#connection;
+    if (!connection) {
+      throw this.#closed
+        ? new ComputeError('CLOSED', `${context.operation}: the driver is closed`, context)
+        : new ComputeError(
+            'CONNECTION_LOST',
+            `${context.operation}: there is no connection to ${this.#options.uri} just now`,
+            { ...context, retryable: true },
+          );
+    }
+    return await callNative((_addon, id) => run(connection, id), { timeoutMs: CALL_TIMEOUT_MS, ...context });
+  }
+
+  /** The domain of that instance. Rejects with `INSTANCE_NOT_FOUND`. */
+  async domain(uuid: string, context: CallContext): Promise<NativeDomain> {
+    return await this.call(context, (connection, id) => connection.lookup(uuid, id));
+  }
+
+  /** One call on a domain. */
+  async onDomain<T>(
+    domain: NativeDomain,
+    context: CallContext,
+    run: (domain: NativeDomain, callId: number) => Promise<T>,
+  ): Promise<T> {
+    return await this.call(context, (_connection, id) => run(domain, id));
+  }
+
+  /**
+   * Watches for a lifecycle event of one domain. Made before the call that causes it, since libvirt tells of an event
+   * before that call returns. Dispose of it in every case.
+   */
+  watch(uuid: string, wanted: readonly LifecycleEvent[]): Watch {
+    return new Watch(this.events, uuid, wanted);
+  }
+
+  #deliver(batch: readonly NativeEvent[], source: NativeConnection): void {
+    for (const event of batch) {
+      switch (event.type) {
+        case 'lifecycle': {
+          const known = lifecycleEvent(event.event, event.detail);
+          if (known) {
+            const { uuid, name, timestamp } = event;
+            this.events.publish({ type: 'lifecycle', uuid, name, timestamp, ...known });
+          }
+          break;
+        }
+        case 'reboot':
+          this.events.publish(event);
+          break;
+        case 'gap':
+          this.#options.logger.warn('events were lost: the event loop was blocked', { count: event.count });
+          this.events.publish(event);
+          break;
+        case 'close':
+          this.#lost(source, closeReason(event.reason), event.timestamp);
+          break;
+      }
+    }
+  }
+
+  #lost(connection: NativeConnection, detail: string, timestamp: number): void {
+    if (this.#closed || this.#connection !== connection) return;
+    this.#connection = undefined;
+    this.#options.logger.warn('the connection to libvirt was lost', { uri: this.#options.uri, detail });
+    this.events.publish({ type: 'connection', state: 'down', detail, timestamp });
+    // A handle of a lost connection never recovers; it is only let go.
+    void connection.close(0).catch(() => undefined);
+    this.#retry(RECONNECT_FIRST_MS);
+  }
+
+  #retry(delayMs: number): void {
+    this.#reconnect = setTimeout(() => {
+      this.open({ operation: 'reconnect' }).then(
+        () => {
+          this.#options.logger.info('connected to libvirt again', { uri: this.#options.uri });
+          this.events.publish({ type: 'connection', state: 'up', detail: 'reconnected' });
+        },
+        (error: unknown) => {
+          if (this.#closed) return;
+          this.#options.logger.debug('libvirt cannot be reached yet', { error: String(error) });
+          this.#retry(Math.min(delayMs * 2, RECONNECT_LONGEST_MS));
+        },
+      );
+    }, delayMs);
+    this.#reconnect.unref();
+  }
+}
+
+/** One subscription that ends with the first wanted event of a domain. */
+export class Watch implements Disposable {
+  readonly #stop = new AbortController();
+  readonly #events: AsyncIterableIterator<DriverEvent>;
+  readonly #uuid: string;
+  readonly #wanted: readonly LifecycleEvent[];
+
+  constructor(stream: EventStream, uuid: string, wanted: readonly LifecycleEvent[]) {
+    this.#events = stream.subscribe({ signal: this.#stop.signal });
+    this.#uuid = uuid;
+    this.#wanted = wanted;
+  }
+
+  /** The event. Rejects with `CONNECTION_LOST` when no event can come any more, `ABORTED`, `TIMEOUT`. */
+  async next(context: CallContext & { readonly timeoutMs: number }): Promise<DriverEvent & { type: 'lifecycle' }> {
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort = (): void => {};
+    const ended = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        const wanted = this.#wanted.join(' or ');
+        reject(
+          new ComputeError(
+            'TIMEOUT',
+            `${context.operation} of instance ${this.#uuid}: libvirt did not report it as ${wanted} within ${context.timeoutMs} ms`,
+            { ...context, retryable: true },
+          ),
+        );
+      }, context.timeoutMs);
+      onAbort = () =>
+        reject(
+          new ComputeError('ABORTED', `${context.operation} of instance ${this.#uuid} was aborted`, {
+            ...context,
+            cause: context.signal?.reason,
+          }),
+        );
+      if (context.signal?.aborted) onAbort();
+      else context.signal?.addEventListener('abort', onAbort, { once: true });
+    });
+    try {
+      return await Promise.race([this.#find(context), ended]);
+    } finally {
+      clearTimeout(timer);
+      context.signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #find(context: CallContext): Promise<DriverEvent & { type: 'lifecycle' }> {
+    for await (const event of this.#events) {
+      if (event.type === 'lifecycle' && event.uuid === this.#uuid && this.#wanted.includes(event.event)) {
+        return event;
+      }
+      if (event.type === 'connection' && event.state === 'down') {
+        throw new ComputeError('CONNECTION_LOST', `${context.operation}: libvirt went away (${event.detail})`, {
+          ...context,
+          retryable: true,
+        });
+      }
+    }
+    throw new ComputeError('CLOSED', `${context.operation}: the driver was closed`, context);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+  }
+}

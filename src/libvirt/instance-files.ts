@@ -1,0 +1,106 @@
+// The files of one instance that this driver owns: `<instances_path>/<uuid>/` disk, disk.info, console.log, libvirt.xml.
+import { join } from 'node:path';
+import { z } from 'zod';
+import { callNative } from '../native.js';
+import type { QemuUser } from './host-probe.js';
+import type { CallContext } from './hypervisor.js';
+
+/** Nova's disk.info: what a disk is, so that nobody ever probes it. */
+export interface DiskInfo {
+  readonly format: 'qcow2' | 'raw';
+  readonly virtualSizeBytes: number;
+}
+
+const diskInfoSchema = z.object({
+  format: z.enum(['qcow2', 'raw']),
+  virtualSizeBytes: z.number().int().nonnegative(),
+});
+
+/** Nova's default of `[libvirt] console log` reads: the last 100 KiB. */
+export const CONSOLE_BYTES = 102_400;
+const SMALL_FILE_BYTES = 1 << 20;
+
+export class InstanceFiles {
+  readonly directory: string;
+  readonly disk: string;
+  readonly consoleLog: string;
+  readonly definition: string;
+  readonly #diskInfo: string;
+
+  constructor(instancesPath: string, uuid: string) {
+    this.directory = join(instancesPath, uuid);
+    this.disk = join(this.directory, 'disk');
+    this.consoleLog = join(this.directory, 'console.log');
+    this.definition = join(this.directory, 'libvirt.xml');
+    this.#diskInfo = join(this.directory, 'disk.info');
+  }
+
+  /** True when the directory was made by this call. QEMU's user must be able to pass through, not to list. */
+  async makeDirectory(context: CallContext): Promise<boolean> {
+    return await callNative((addon, id) => addon.makeDirectory(this.directory, 0o711, id), context);
+  }
+
+  /** Made before QEMU runs: its user may not create files in the directory. */
+  async makeConsoleLog(user: QemuUser | undefined, context: CallContext): Promise<void> {
+    await callNative(
+      (addon, id) =>
+        addon.writeFile(this.consoleLog, '', { how: 'create', mode: 0o600, sync: false }, id),
+      context,
+    );
+    if (user) {
+      await callNative((addon, id) => addon.setOwner(this.consoleLog, user.uid, user.gid, id), context);
+    }
+  }
+
+  async readConsoleLog(maxBytes: number, context: CallContext): Promise<Uint8Array> {
+    return await callNative((addon, id) => addon.readFile(this.consoleLog, maxBytes, id), context);
+  }
+
+  async writeDefinition(xml: string, context: CallContext): Promise<void> {
+    await this.#write(this.definition, xml, context);
+  }
+
+  async writeDiskInfo(info: DiskInfo, context: CallContext): Promise<void> {
+    await this.#write(this.#diskInfo, JSON.stringify(info), context);
+  }
+
+  /** Undefined where the instance has no disk of ours. */
+  async readDiskInfo(context: CallContext): Promise<DiskInfo | undefined> {
+    if (!(await this.#stat(this.#diskInfo, context))) return undefined;
+    const text = await callNative(
+      (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
+      context,
+    );
+    return diskInfoSchema.parse(JSON.parse(text.toString('utf8')));
+  }
+
+  async hasDisk(context: CallContext): Promise<boolean> {
+    return (await this.#stat(this.disk, context)) !== undefined;
+  }
+
+  async diskAllocatedBytes(context: CallContext): Promise<number> {
+    return (await this.#stat(this.disk, context))?.allocatedBytes ?? 0;
+  }
+
+  /** Everything below the directory and itself. Idempotent. */
+  async remove(context: CallContext): Promise<void> {
+    await callNative((addon, id) => addon.removeTree(this.directory, id), context);
+  }
+
+  /** Only what a launch made in a directory that was there before it. Idempotent. */
+  async removeOwn(context: CallContext): Promise<void> {
+    const own = [this.disk, `${this.disk}.base`, this.consoleLog, this.definition, this.#diskInfo];
+    for (const path of own) await callNative((addon, id) => addon.removeTree(path, id), context);
+  }
+
+  async #write(path: string, text: string, context: CallContext): Promise<void> {
+    await callNative(
+      (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync: false }, id),
+      context,
+    );
+  }
+
+  async #stat(path: string, context: CallContext): Promise<{ readonly allocatedBytes: number } | undefined> {
+    return await callNative((addon, id) => addon.statFile(path, id), context);
+  }
+}

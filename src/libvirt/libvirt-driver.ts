@@ -1,0 +1,315 @@
+// ComputeDriver on libvirt: delegates to what each file beside it does.
+import { debuglog } from 'node:util';
+import {
+  BaseDriver,
+  type CallOptions,
+  type ComputeDriver,
+  type DestroyOptions,
+  type DriverCapabilities,
+  type PowerOffOptions,
+  type RebootOptions,
+  type RebootType,
+  type SpawnOptions,
+  type SpawnResult,
+} from '../driver/compute-driver.js';
+import { ComputeError, LibvirtError } from '../driver/errors.js';
+import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
+import type {
+  AvailableResource,
+  DriverEvent,
+  Instance,
+  InstanceInfo,
+  InstanceSummary,
+} from '../driver/model.js';
+import { ImageCache } from '../image/image-cache.js';
+import type { ImageLogger } from '../image/types.js';
+import { callNative, type NativeDomain, type NativeDomainRecord } from '../native.js';
+import { Bridges } from '../network/bridges.js';
+import { packageVersion } from '../version.js';
+import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import { Domains } from './domains.js';
+import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
+import { findQemuUser, kvmObstacle, type QemuUser } from './host-probe.js';
+import { type CallContext, Hypervisor } from './hypervisor.js';
+import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
+import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
+import { Power } from './power.js';
+import { spawn } from './spawn.js';
+import { powerState } from './states.js';
+import { domainXml, MARKER_NAMESPACE } from './xml/domain.js';
+import type { Architecture, DiskCache } from './xml/host.js';
+
+const CAPABILITIES: DriverCapabilities = {
+  pause: true,
+  softReboot: true,
+  consoleOutput: true,
+  suspend: false,
+  rescue: false,
+  rebuild: false,
+  snapshot: false,
+  resize: false,
+  liveMigration: false,
+  attachVolume: false,
+  extendVolume: false,
+  swapVolume: false,
+  attachInterface: false,
+  diagnostics: false,
+  guestAgent: false,
+  crashDump: false,
+  resumeOnHostBoot: false,
+  remoteConsole: false,
+  imageCache: false,
+};
+
+/** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
+const OPEN_TIMEOUT_MS = 180_000;
+const DESTROY_TIMEOUT_MS = 120_000;
+
+const debug = debuglog('node-compute');
+const debugLogger: ImageLogger = {
+  debug: (message, fields) => debug('%s %o', message, fields ?? {}),
+  info: (message, fields) => debug('%s %o', message, fields ?? {}),
+  warn: (message, fields) => debug('%s %o', message, fields ?? {}),
+  error: (message, fields) => debug('%s %o', message, fields ?? {}),
+};
+
+/** What exists once initHost() succeeded. */
+interface Ready {
+  readonly facts: HostFactsOfLibvirt;
+  readonly diskCache: DiskCache;
+}
+
+export class LibvirtDriver extends BaseDriver implements ComputeDriver {
+  readonly name = 'libvirt.LibvirtDriver';
+  readonly capabilities: DriverCapabilities = CAPABILITIES;
+  readonly #options: LibvirtDriverOptions;
+  readonly #logger: ImageLogger;
+  readonly #embedded: EmbeddedRoot | undefined;
+  readonly #hypervisor: Hypervisor;
+  readonly #domains: Domains;
+  readonly #images: ImageCache;
+  readonly #bridges = new Bridges();
+  readonly #virtType: 'kvm' | 'qemu';
+  readonly #user: QemuUser | undefined;
+  readonly #power: Power;
+  #ready: Ready | undefined;
+
+  /** Throws `INVALID_ARGUMENT`, and `HOST_UNSUITABLE` where the host lacks what an embedded connection needs. */
+  constructor(options: unknown) {
+    super();
+    const parsed = parseLibvirtOptions(options);
+    this.#options = parsed;
+    this.#logger = parsed.logger ?? debugLogger;
+    this.#embedded =
+      parsed.uri === undefined ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {}) : undefined;
+    this.#user = this.#embedded ? this.#embedded.user : findQemuUser();
+    this.#virtType = this.#chooseVirtType();
+    this.#hypervisor = new Hypervisor({
+      uri: this.#embedded?.uri ?? parsed.uri ?? '',
+      logFile: this.#embedded?.logFile ?? '',
+      embedded: this.#embedded !== undefined,
+      logger: this.#logger,
+    });
+    this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
+    this.#images = new ImageCache({
+      ...parsed.images,
+      instancesPath: parsed.instancesPath,
+      logger: this.#logger,
+    });
+    this.#power = new Power({
+      instancesPath: parsed.instancesPath,
+      hypervisor: this.#hypervisor,
+      domains: this.#domains,
+      bridges: this.#bridges,
+      definition: (instance, files) => this.#definition(instance, files),
+    });
+  }
+
+  async initHost(options: CallOptions = {}): Promise<void> {
+    const context: CallContext = { operation: 'initHost', timeoutMs: OPEN_TIMEOUT_MS, ...options };
+    for (const reason of this.#embedded?.weakened ?? []) this.#logger.warn(reason);
+    await this.#images.recover(options.signal ? { signal: options.signal } : {});
+    try {
+      await this.#hypervisor.open(context);
+    } catch (error) {
+      throw this.#explainOpen(error);
+    }
+    const [facts, diskCache] = await Promise.all([
+      readHostFacts(this.#hypervisor, context),
+      this.#chooseDiskCache(context),
+    ]);
+    this.#ready = { facts, diskCache };
+  }
+
+  async close(): Promise<void> {
+    await this.#hypervisor.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async spawn(instance: Instance, options: SpawnOptions = {}): Promise<SpawnResult> {
+    checkInstanceIdentity(instance, 'spawn');
+    return await spawn(
+      {
+        instancesPath: this.#options.instancesPath,
+        images: this.#images,
+        bridges: this.#bridges,
+        domains: this.#domains,
+        user: this.#user,
+        logger: this.#logger,
+        definition: (one, files) => this.#definition(one, files),
+        info: (domain, context) => this.#info(domain, context),
+      },
+      instance,
+      options,
+    );
+  }
+
+  async destroy(instance: Pick<Instance, 'uuid' | 'vifs'>, options: DestroyOptions = {}): Promise<void> {
+    const uuid = checkInstanceUuid(instance.uuid, 'destroy');
+    const { destroyDisks = true, signal, timeoutMs = DESTROY_TIMEOUT_MS } = options;
+    const context: CallContext = { operation: 'destroy', instanceUuid: uuid, signal, timeoutMs };
+    await this.#domains.remove(uuid, context);
+    for (const vif of instance.vifs) await this.#bridges.release(vif.bridge, vif.id);
+    if (destroyDisks) await new InstanceFiles(this.#options.instancesPath, uuid).remove(context);
+  }
+
+  async powerOff(uuid: string, options: PowerOffOptions = {}): Promise<void> {
+    await this.#power.off(checkInstanceUuid(uuid, 'powerOff'), options);
+  }
+
+  async powerOn(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'powerOn');
+    await this.#power.on(instance, options);
+  }
+
+  async reboot(instance: Instance, type: RebootType, options: RebootOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'reboot');
+    await this.#power.reboot(instance, type, options);
+  }
+
+  override async pause(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.pause(checkInstanceUuid(uuid, 'pause'), options);
+  }
+
+  override async unpause(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.unpause(checkInstanceUuid(uuid, 'unpause'), options);
+  }
+
+  async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
+    checkInstanceUuid(uuid, 'getInfo');
+    const context: CallContext = { operation: 'getInfo', instanceUuid: uuid, ...options };
+    return await this.#info(await this.#hypervisor.domain(uuid, context), context);
+  }
+
+  async instanceExists(uuid: string, options: CallOptions = {}): Promise<boolean> {
+    checkInstanceUuid(uuid, 'instanceExists');
+    const context: CallContext = { operation: 'instanceExists', instanceUuid: uuid, ...options };
+    return (await this.#domains.find(uuid, context)) !== undefined;
+  }
+
+  async listInstances(options: CallOptions = {}): Promise<InstanceSummary[]> {
+    const records = await this.#records({ operation: 'listInstances', ...options });
+    return records.map(({ uuid, name, state }) => ({ uuid, name, powerState: powerState(state) }));
+  }
+
+  async getAvailableResource(options: CallOptions = {}): Promise<AvailableResource> {
+    const context: CallContext = { operation: 'getAvailableResource', ...options };
+    const { facts } = this.#made('getAvailableResource');
+    return await availableResource(
+      {
+        hypervisor: this.#hypervisor,
+        domains: this.#domains,
+        instancesPath: this.#options.instancesPath,
+        facts,
+        virtType: this.#virtType,
+      },
+      await this.#records(context),
+      context,
+    );
+  }
+
+  override async getConsoleOutput(
+    uuid: string,
+    options: CallOptions & { readonly maxBytes?: number } = {},
+  ): Promise<Uint8Array> {
+    checkInstanceUuid(uuid, 'getConsoleOutput');
+    const { maxBytes = CONSOLE_BYTES, ...call } = options;
+    const context: CallContext = { operation: 'getConsoleOutput', instanceUuid: uuid, ...call };
+    // An unknown instance is that, not a missing file.
+    await this.#hypervisor.domain(uuid, context);
+    return await new InstanceFiles(this.#options.instancesPath, uuid).readConsoleLog(maxBytes, context);
+  }
+
+  events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<DriverEvent> {
+    return this.#hypervisor.events.subscribe(options);
+  }
+
+  async #records(context: CallContext): Promise<NativeDomainRecord[]> {
+    const records = await this.#hypervisor.call(context, (connection, id) =>
+      connection.list(0, MARKER_NAMESPACE, id),
+    );
+    return records.filter((record) => record.ours);
+  }
+
+  async #info(domain: NativeDomain, context: CallContext): Promise<InstanceInfo> {
+    const { id, state, ...figures } = await this.#domains.info(domain, context);
+    return { uuid: domain.uuid, name: domain.name, powerState: powerState(state), domainId: id, ...figures };
+  }
+
+  #definition(instance: Instance, files: InstanceFiles): string {
+    const { facts, diskCache } = this.#made('spawn');
+    const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = this.#options;
+    return domainXml(instance, {
+      virtType: this.#virtType,
+      architecture: facts.architecture as Architecture,
+      emulator,
+      machine,
+      cpuMode,
+      cpuModel,
+      cpuTune: this.#embedded ? (security?.cgroups ?? false) : true,
+      vncListen: vncListen === '' ? undefined : vncListen,
+      diskCache,
+      packageVersion: packageVersion(),
+      diskPath: files.disk,
+      diskFormat: 'qcow2',
+      consoleLogPath: files.consoleLog,
+    });
+  }
+
+  #made(operation: string): Ready {
+    if (this.#ready) return this.#ready;
+    throw new ComputeError('INVALID_STATE', `${operation}: initHost() has not succeeded yet`, { operation });
+  }
+
+  #chooseVirtType(): 'kvm' | 'qemu' {
+    const { virtType = 'auto' } = this.#options;
+    if (virtType !== 'auto') return virtType;
+    const obstacle = kvmObstacle();
+    if (obstacle === undefined) return 'kvm';
+    this.#logger.warn('guests are emulated, which is slow', { reason: obstacle });
+    return 'qemu';
+  }
+
+  /** O_DIRECT where the file system has it: the guest has a page cache of its own. */
+  async #chooseDiskCache(context: CallContext): Promise<DiskCache> {
+    if (this.#options.diskCache) return this.#options.diskCache;
+    const { instancesPath } = this.#options;
+    const direct = await callNative((addon, id) => addon.supportsDirectIo(instancesPath, id), context);
+    return direct ? 'none' : 'writeback';
+  }
+
+  /** A root that another process holds is told as such, with who it is. */
+  #explainOpen(error: unknown): unknown {
+    const root = this.#options.root ?? DEFAULT_ROOT;
+    const holder = this.#embedded && error instanceof LibvirtError ? rootHolder(root) : undefined;
+    if (!holder || holder.pid === process.pid) return error;
+    return new ComputeError(
+      'HOST_LOCKED',
+      `the embedded libvirt root ${root} is held by process ${holder.pid} (${holder.command}): end it, or choose another root`,
+      { operation: 'initHost', cause: error, details: { root, ...holder } },
+    );
+  }
+}
