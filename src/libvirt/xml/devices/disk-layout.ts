@@ -1,0 +1,77 @@
+// Which disks an instance has, on which bus and under which name.
+import type { DomainHost } from '../host.js';
+import { isX86 } from '../host.js';
+import type { Platform } from '../platform.js';
+import type { Guest } from '../vocabulary/guest.js';
+import type { DiskBus } from '../vocabulary/image-terms.js';
+import { inconsistent, unsupportedTerm } from '../vocabulary/rule.js';
+
+export interface DiskPlace {
+  readonly device: 'disk' | 'cdrom';
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly bus: DiskBus;
+  /** `vda`, `sda`, `hda` ... */
+  readonly target: string;
+}
+
+const PREFIX: Readonly<Record<DiskBus, string>> = {
+  virtio: 'vd',
+  scsi: 'sd',
+  sata: 'sd',
+  usb: 'sd',
+  ide: 'hd',
+};
+
+/** Root first, then ephemeral, swap and the config drive, as Nova numbers them. Throws ComputeError. */
+export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): readonly DiskPlace[] {
+  const diskBus = checkedBus('hw_disk_bus', guest.diskBus ?? 'virtio', platform);
+  const cdromBus = checkedBus('hw_cdrom_bus', guest.cdromBus ?? defaultCdromBus(platform), platform);
+  const used = new Map<string, number>();
+  const place = (device: DiskPlace['device'], path: string, format: DiskPlace['format']): DiskPlace => {
+    const bus = device === 'cdrom' ? cdromBus : diskBus;
+    const index = used.get(PREFIX[bus]) ?? 0;
+    used.set(PREFIX[bus], index + 1);
+    return { device, path, format, bus, target: `${PREFIX[bus]}${String.fromCharCode(97 + index)}` };
+  };
+  const places = [place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat)];
+  if (guest.ephemeralGb > 0) {
+    if (host.ephemeralPath === undefined) throw noFile('flavor.ephemeralGb', guest.ephemeralGb);
+    places.push(place('disk', host.ephemeralPath, host.diskFormat));
+  }
+  if (guest.swapMb > 0) {
+    if (host.swapPath === undefined) throw noFile('flavor.swapMb', guest.swapMb);
+    places.push(place('disk', host.swapPath, host.diskFormat));
+  }
+  if (host.configDrivePath !== undefined) places.push(place('cdrom', host.configDrivePath, 'raw'));
+  else if (guest.configDriveMandatory) {
+    throw unsupportedTerm('img_config_drive', 'mandatory', 'there is no config drive for this instance');
+  }
+  return places;
+}
+
+function noFile(key: string, value: number): Error {
+  return unsupportedTerm(key, String(value), 'there is no such disk for this instance');
+}
+
+function defaultCdromBus({ architecture, q35 }: Platform): DiskBus {
+  if (!isX86(architecture)) return 'scsi';
+  return q35 ? 'sata' : 'ide';
+}
+
+function checkedBus(key: string, bus: DiskBus, { architecture, machine, q35 }: Platform): DiskBus {
+  if (bus === 'ide' && (q35 || !isX86(architecture))) {
+    throw inconsistent(
+      key,
+      bus,
+      `the machine type ${machine} has no IDE; take sata or scsi, or hw_machine_type=pc`,
+    );
+  }
+  if (key === 'hw_cdrom_bus' && bus === 'virtio') {
+    throw inconsistent(key, bus, 'virtio has no CD-ROM; take scsi, sata, ide or usb');
+  }
+  if (architecture === 's390x' && (bus === 'sata' || bus === 'usb')) {
+    throw unsupportedTerm(key, bus, 'not on s390x');
+  }
+  return bus;
+}

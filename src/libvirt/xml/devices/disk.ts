@@ -1,0 +1,26 @@
+// A hard disk.
+import { element, type XmlAttributes, type XmlElement } from '../element.js';
+import type { HostFacts } from '../host.js';
+import type { Guest } from '../vocabulary/guest.js';
+import type { DiskPlace } from './disk-layout.js';
+import { iotuneElement } from './iotune.js';
+
+export function diskElement(disk: DiskPlace, guest: Guest, host: HostFacts): XmlElement {
+  return element('disk', { type: 'file', device: 'disk' }, [
+    element('driver', {
+      ...fileDriver(disk, host),
+      discard: 'unmap',
+      packed: guest.packedRing && disk.bus === 'virtio' ? 'on' : undefined,
+    }),
+    element('source', { file: disk.path }),
+    element('target', { dev: disk.target, bus: disk.bus }),
+    iotuneElement(guest.diskLimits),
+  ]);
+}
+
+/** The format is always written: without it libvirt would take what the guest may have written for one. */
+export function fileDriver(disk: DiskPlace, host: HostFacts): XmlAttributes {
+  const cache = host.diskCache ?? 'none';
+  const direct = cache === 'none' || cache === 'directsync';
+  return { name: 'qemu', type: disk.format, cache, io: direct ? 'native' : 'threads' };
+}

@@ -1,0 +1,95 @@
+// What the domain XML must know of the host and of the instance's files.
+
+/** Those this library knows the defaults of; as libvirt names them. */
+export type Architecture = 'x86_64' | 'i686' | 'aarch64' | 'ppc64le' | 'ppc64' | 's390x' | 'riscv64';
+
+export const ARCHITECTURES: readonly Architecture[] = [
+  'x86_64',
+  'i686',
+  'aarch64',
+  'ppc64le',
+  'ppc64',
+  's390x',
+  'riscv64',
+];
+
+/** `none` writes no CPU model: QEMU's default for the machine type. */
+export type CpuMode = 'host-passthrough' | 'host-model' | 'maximum' | 'custom' | 'none';
+
+export const CPU_MODES: readonly CpuMode[] = ['host-passthrough', 'host-model', 'maximum', 'custom', 'none'];
+
+export type DiskCache = 'none' | 'writeback' | 'writethrough' | 'directsync' | 'unsafe';
+
+export const DISK_CACHES: readonly DiskCache[] = [
+  'none',
+  'writeback',
+  'writethrough',
+  'directsync',
+  'unsafe',
+];
+
+/** Host CPUs that the caller has set aside for one instance; without it a flavor that asks for dedicated CPUs is refused. */
+export interface CpuPinning {
+  /** One host CPU for each dedicated vCPU, in the order of the vCPUs. */
+  readonly dedicated: readonly number[];
+  /** Host CPUs on which shared vCPUs of a `mixed` instance, and its emulator threads, may run. Default: any. */
+  readonly shared?: readonly number[] | undefined;
+  /** Host CPUs kept for the emulator threads; `hw:emulator_threads_policy=isolate` needs it. */
+  readonly emulator?: readonly number[] | undefined;
+  /** Host NUMA node of each guest NUMA cell; memory then comes from that node only. Default: any. */
+  readonly nodes?: readonly number[] | undefined;
+}
+
+/** The host, without anything of one instance. */
+export interface HostFacts {
+  /** `qemu` is emulation (TCG): settings that need KVM are left out or replaced, see docs/domain-xml.md. */
+  readonly virtType: 'kvm' | 'qemu';
+  readonly architecture: Architecture;
+  /** Absolute path of the QEMU binary. Default: libvirt's choice. */
+  readonly emulator?: string | undefined;
+  /** Machine type for images that name none. Default: `pc` on x86 (`q35` with UEFI), `virt`, `pseries`, `s390-ccw-virtio`. */
+  readonly machine?: string | undefined;
+  /** Default: kvm takes `host-model` (`host-passthrough` on aarch64), qemu takes `none` (`maximum` on aarch64). */
+  readonly cpuMode?: CpuMode | undefined;
+  /** The model of `custom`. */
+  readonly cpuModel?: string | undefined;
+  /** False where there is no CPU cgroup: `quota:cpu_*` is refused. Default true. */
+  readonly cpuTune?: boolean | undefined;
+  /** False where swtpm is missing: `hw:tpm_*` is refused. Default: libvirt finds out at start. */
+  readonly swtpm?: boolean | undefined;
+  /** Whether there is firmware with Secure Boot. Default: libvirt finds out at start, and `optional` means without. */
+  readonly secureBoot?: boolean | undefined;
+  readonly pinning?: CpuPinning | undefined;
+  /** Address VNC listens on, e.g. `127.0.0.1`. Default: no VNC and no graphics adapter. */
+  readonly vncListen?: string | undefined;
+  /** Default `none` (O_DIRECT, native AIO), which tmpfs has only since Linux 6.6. */
+  readonly diskCache?: DiskCache | undefined;
+  /** How often the guest's balloon reports, in seconds; 0 for never. Default 10, as Nova. */
+  readonly memoryStatsPeriodSeconds?: number | undefined;
+  /** Source of the guest's random numbers. Default `/dev/urandom`. */
+  readonly rngDevice?: string | undefined;
+  /** Manufacturer and product in the guest's SMBIOS tables. Default `node-compute` twice. */
+  readonly smbios?: { readonly manufacturer: string; readonly product: string } | undefined;
+  /** Version of this package, for the metadata and the SMBIOS tables. */
+  readonly packageVersion: string;
+}
+
+/** The host and the files of one instance. All paths are absolute. */
+export interface DomainHost extends HostFacts {
+  readonly diskPath: string;
+  readonly diskFormat: 'qcow2' | 'raw';
+  /** What the guest writes to its first serial port is appended to this file. */
+  readonly consoleLogPath: string;
+  /** An ISO 9660 file, shown as a CD-ROM. */
+  readonly configDrivePath?: string | undefined;
+  /** Disk of the flavor's `ephemeralGb`; same format as the root disk. */
+  readonly ephemeralPath?: string | undefined;
+  /** Disk of the flavor's `swapMb`; same format as the root disk. */
+  readonly swapPath?: string | undefined;
+  /** UEFI variables. Default: libvirt's own place. */
+  readonly nvramPath?: string | undefined;
+}
+
+export function isX86(architecture: Architecture): boolean {
+  return architecture === 'x86_64' || architecture === 'i686';
+}
