@@ -16,7 +16,19 @@
       "native/storage/file_lock.cc",
       "native/storage/files.cc",
       "native/storage/lock_waiter.cc",
-      "native/storage/remove_tree.cc"
+      "native/storage/remove_tree.cc",
+      "native/image/copy.cc",
+      "native/image/descriptor.cc",
+      "native/image/digest.cc",
+      "native/image/file_sink.cc",
+      "native/image/format.cc",
+      "native/image/inspect.cc",
+      "native/image/libqcow_identity.cc",
+      "native/image/overlay.cc",
+      "native/image/publish.cc",
+      "native/image/qcow2_header.cc",
+      "native/image/qcow2_validator.cc",
+      "native/image/source_file.cc"
     ],
     "addon_sources": [
       "native/addon/addon.cc",
@@ -24,7 +36,8 @@
       "native/addon/errors.cc",
       "native/addon/connection_object.cc",
       "native/addon/domain_object.cc",
-      "native/addon/event_feed.cc"
+      "native/addon/event_feed.cc",
+      "native/addon/image_functions.cc"
     ]
   }
 }

@@ -112,11 +112,15 @@ export interface NativeImageVerdict {
   readonly format: string;
   readonly virtualSizeBytes: number;
   readonly fileSizeBytes: number;
+  /** A conversion to raw writes no more data than this. */
+  readonly dataBytes: number;
   /** qcow2 only. */
   readonly version?: number;
   readonly clusterSizeBytes?: number;
   readonly snapshots?: number;
   readonly compression?: 'zlib' | 'zstd';
+  /** Not closed properly: its reference counts may be stale (lazy refcounts), its data is not. */
+  readonly dirty?: boolean;
   /** What libqcow said of it; undefined for other formats and for features that it cannot read. */
   readonly libqcow?: { readonly version: number; readonly virtualSizeBytes: number; readonly snapshots: number };
 }
@@ -174,6 +178,10 @@ export interface NativeAddon {
     options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number },
     callId: CallId,
   ): Promise<NativeFileSink>;
+  /** Proves the length of a finished file, gives it its mode, fsyncs it. IMAGE_INVALID `truncated` for another length. */
+  sealFile(path: string, bytes: number, mode: number, callId: CallId): Promise<void>;
+  /** Makes a hard link; false where `target` is a name of the same file already. Never follows a symbolic link. */
+  linkFile(source: string, target: string, callId: CallId): Promise<boolean>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;

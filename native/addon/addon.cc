@@ -6,6 +6,7 @@
 #include "addon/connection_object.h"
 #include "addon/domain_object.h"
 #include "addon/environment.h"
+#include "addon/image_functions.h"
 #include "executor/executor.h"
 
 namespace node_compute {
@@ -46,6 +47,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("libvirtVersion", Napi::Function::New<&libvirt_version>(env, "libvirtVersion"));
   DomainObject::define(env);
   ConnectionObject::define(env, exports);
+  define_image_functions(env, exports);
   return exports;
 }
 

@@ -1,0 +1,221 @@
+#include "addon/image_functions.h"
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/async.h"
+#include "addon/disposal.h"
+#include "image/copy.h"
+#include "image/digest.h"
+#include "image/file_sink.h"
+#include "image/inspect.h"
+#include "image/overlay.h"
+#include "image/publish.h"
+
+namespace node_compute {
+
+namespace {
+
+Napi::Value to_js(Napi::Env env, const ImageVerdict& verdict) {
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("format", verdict.format);
+  result.Set("virtualSizeBytes", static_cast<double>(verdict.virtual_size));
+  result.Set("fileSizeBytes", static_cast<double>(verdict.file_size));
+  result.Set("dataBytes", static_cast<double>(verdict.data_bytes));
+  if (verdict.qcow2) {
+    result.Set("version", verdict.qcow2->version);
+    result.Set("clusterSizeBytes", static_cast<double>(verdict.qcow2->cluster_size()));
+    result.Set("snapshots", verdict.qcow2->snapshots);
+    result.Set("compression", verdict.qcow2->compression_type == 0 ? "zlib" : "zstd");
+    result.Set("dirty", verdict.qcow2->dirty());
+  }
+  if (verdict.libqcow) {
+    const Napi::Object identity = Napi::Object::New(env);
+    identity.Set("version", verdict.libqcow->version);
+    identity.Set("virtualSizeBytes", static_cast<double>(verdict.libqcow->virtual_size));
+    identity.Set("snapshots", verdict.libqcow->snapshots);
+    result.Set("libqcow", identity);
+  }
+  return result;
+}
+
+Napi::Value copy_result_to_js(Napi::Env env, const CopyResult& copied) {
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("bytes", static_cast<double>(copied.bytes));
+  result.Set("digest", copied.digest);
+  return result;
+}
+
+CopyOptions copy_options(const Napi::Value& value) {
+  const Napi::Object options = to_object(value, "options");
+  CopyOptions result;
+  result.digest = to_text(options.Get("digest"), "digest");
+  result.max_bytes = to_size(options.Get("maxBytes"), "maxBytes");
+  return result;
+}
+
+Napi::Value inspect(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 3),
+        [path = to_text(info[0], "path"), format = to_text(info[1], "format"),
+         limit = to_size(info[2], "maxVirtualBytes")](const Cancellation& cancel) {
+          return inspect_image(path, format, limit, cancel);
+        },
+        [](Napi::Env env, const ImageVerdict& verdict) { return to_js(env, verdict); });
+  });
+}
+
+Napi::Value overlay(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    const Napi::Object given = to_object(info[1], "options");
+    OverlayOptions options;
+    options.backing_file = to_text(given.Get("backingFile"), "backingFile");
+    options.backing_format = to_text(given.Get("backingFormat"), "backingFormat");
+    options.virtual_size = to_size(given.Get("virtualSizeBytes"), "virtualSizeBytes");
+    options.cluster_size = to_size(given.Get("clusterSizeBytes"), "clusterSizeBytes");
+    return Async(info.Env(), Lane::start, call_id(info, 2),
+                 [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
+                   create_overlay(path, options);
+                 });
+  });
+}
+
+Napi::Value copy(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 3),
+        [source = to_text(info[0], "source"), target = to_text(info[1], "target"),
+         options = copy_options(info[2])](const Cancellation& cancel) {
+          return copy_file(source, target, options, cancel);
+        },
+        [](Napi::Env env, const CopyResult& copied) { return copy_result_to_js(env, copied); });
+  });
+}
+
+Napi::Value digest(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 2),
+        [path = to_text(info[0], "path"), algorithm = to_text(info[1], "algorithm")](
+            const Cancellation& cancel) { return digest_file(path, algorithm, cancel); },
+        [](Napi::Env env, const std::string& value) { return Napi::String::New(env, value); });
+  });
+}
+
+Napi::Value seal(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(info.Env(), Lane::bulk, call_id(info, 3),
+                 [path = to_text(info[0], "path"), bytes = to_size(info[1], "bytes"),
+                  mode = to_flags(info[2], "mode")](const Cancellation&) { seal_file(path, bytes, mode); });
+  });
+}
+
+Napi::Value link(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::start, call_id(info, 2),
+        [source = to_text(info[0], "source"), target = to_text(info[1], "target")](const Cancellation&) {
+          return link_file(source, target);
+        },
+        [](Napi::Env env, bool made) { return Napi::Boolean::New(env, made); });
+  });
+}
+
+/// The JavaScript side of a FileSink. One write at a time, as the seam demands: a second would be unordered.
+class FileSinkObject : public Napi::ObjectWrap<FileSinkObject> {
+ public:
+  static void define(Napi::Env env) {
+    Environment::of(env).file_sink_constructor =
+        Napi::Persistent(DefineClass(env, "FileSink",
+                                     {
+                                         InstanceMethod<&FileSinkObject::write>("write"),
+                                         InstanceMethod<&FileSinkObject::finish>("finish"),
+                                         InstanceMethod<&FileSinkObject::abandon>("abandon"),
+                                     }));
+  }
+
+  static Napi::Value make(Napi::Env env, std::shared_ptr<FileSink> sink) {
+    // The external only carries the pointer across the constructor call.
+    auto carried = Napi::External<std::shared_ptr<FileSink>>::New(env, &sink);
+    return Environment::of(env).file_sink_constructor.New({carried});
+  }
+
+  explicit FileSinkObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    if (!info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "a FileSink comes from openFileSink");
+    sink_ = std::move(*info[0].As<Napi::External<std::shared_ptr<FileSink>>>().Data());
+  }
+
+  void Finalize(Napi::BasicEnv) { dispose(std::move(sink_)); }
+
+ private:
+  /// The bytes are copied: the caller may reuse or detach its buffer, and a worker thread must not look at
+  /// memory that JavaScript owns.
+  Napi::Value write(const Napi::CallbackInfo& info) {
+    return Guarded(info.Env(), [&] {
+      if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+        throw InvalidArgument("chunk must be a Uint8Array");
+      }
+      const auto chunk = info[0].As<Napi::Uint8Array>();
+      return Async(info.Env(), Lane::bulk, call_id(info, 1),
+                   [sink = sink_,
+                    bytes = std::vector<std::uint8_t>(chunk.Data(), chunk.Data() + chunk.ElementLength())](
+                       const Cancellation&) { sink->write(bytes.data(), bytes.size()); });
+    });
+  }
+
+  Napi::Value finish(const Napi::CallbackInfo& info) {
+    return Guarded(info.Env(), [&] {
+      return Async(
+          info.Env(), Lane::bulk, call_id(info, 0),
+          [sink = sink_](const Cancellation&) { return sink->finish(); },
+          [](Napi::Env env, const CopyResult& result) { return copy_result_to_js(env, result); });
+    });
+  }
+
+  /// Not on the bulk lane: an abort must not wait behind other images.
+  Napi::Value abandon(const Napi::CallbackInfo& info) {
+    return Guarded(info.Env(), [&] {
+      return Async(info.Env(), Lane::probe, call_id(info, 0),
+                   [sink = sink_](const Cancellation&) { sink->abandon(); });
+    });
+  }
+
+  std::shared_ptr<FileSink> sink_;
+};
+
+Napi::Value open_sink(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 2),
+        [path = to_text(info[0], "path"), options = copy_options(info[1])](const Cancellation&) {
+          return std::make_shared<FileSink>(path, options);
+        },
+        [](Napi::Env env, std::shared_ptr<FileSink> sink) {
+          return FileSinkObject::make(env, std::move(sink));
+        });
+  });
+}
+
+Napi::Value libqcow_version_string(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), libqcow_version());
+}
+
+}  // namespace
+
+void define_image_functions(Napi::Env env, Napi::Object exports) {
+  FileSinkObject::define(env);
+  exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
+  exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
+  exports.Set("createOverlay", Napi::Function::New<&overlay>(env, "createOverlay"));
+  exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
+  exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));
+  exports.Set("digestFile", Napi::Function::New<&digest>(env, "digestFile"));
+  exports.Set("sealFile", Napi::Function::New<&seal>(env, "sealFile"));
+  exports.Set("linkFile", Napi::Function::New<&link>(env, "linkFile"));
+}
+
+}  // namespace node_compute

@@ -1,0 +1,143 @@
+#include "image/overlay.h"
+
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "executor/failure.h"
+#include "image/byte_order.h"
+#include "image/descriptor.h"
+#include "image/qcow2_format.h"
+
+namespace node_compute {
+
+namespace {
+
+using namespace qcow2;
+
+constexpr std::uint64_t kRefcountBytes = 2;  // refcount_order 4
+
+/// Header, refcount table, refcount blocks, L1 table: in this order, each from the start of a cluster.
+struct Layout {
+  std::uint64_t cluster;
+  std::uint64_t virtual_size;
+  std::uint64_t l1_entries;
+  std::uint64_t table_clusters;
+  std::uint64_t blocks;
+  std::uint64_t clusters;
+
+  std::uint64_t table_offset() const noexcept { return cluster; }
+  std::uint64_t blocks_offset() const noexcept { return (1 + table_clusters) * cluster; }
+  std::uint64_t l1_offset() const noexcept { return (1 + table_clusters + blocks) * cluster; }
+};
+
+std::uint64_t cluster_of(const OverlayOptions& options) {
+  const std::uint64_t cluster = options.cluster_size;
+  if (!std::has_single_bit(cluster) || cluster < (1U << kMinClusterBits) ||
+      cluster > (1U << kMaxClusterBits)) {
+    throw InvalidArgument("the cluster size must be a power of two from 512 bytes to 2 MiB, not " +
+                          std::to_string(cluster));
+  }
+  return cluster;
+}
+
+Layout lay_out(const OverlayOptions& options) {
+  Layout layout{};
+  layout.cluster = cluster_of(options);
+  if (options.virtual_size == 0 ||
+      options.virtual_size > std::uint64_t{std::numeric_limits<std::int64_t>::max()} - 511) {
+    throw InvalidArgument("the virtual size must be from 1 to 2^63 - 512 bytes");
+  }
+  layout.virtual_size = divide_up(options.virtual_size, 512) * 512;
+  const std::uint64_t l2_entries = layout.cluster / 8;
+  layout.l1_entries = divide_up(divide_up(layout.virtual_size, layout.cluster), l2_entries);
+  if (layout.l1_entries * 8 > kMaxL1Bytes) {
+    throw InvalidArgument("a disk of " + std::to_string(layout.virtual_size) +
+                          " bytes needs clusters larger than " + std::to_string(layout.cluster) + " bytes");
+  }
+  const std::uint64_t l1_clusters = divide_up(layout.l1_entries * 8, layout.cluster);
+  // The refcounts also count their own clusters: grow until they are all counted.
+  layout.table_clusters = 1;
+  layout.blocks = 1;
+  for (;;) {
+    layout.clusters = 1 + layout.table_clusters + layout.blocks + l1_clusters;
+    const std::uint64_t blocks = divide_up(layout.clusters * kRefcountBytes, layout.cluster);
+    const std::uint64_t table_clusters = divide_up(blocks * 8, layout.cluster);
+    if (blocks == layout.blocks && table_clusters == layout.table_clusters) return layout;
+    layout.blocks = blocks;
+    layout.table_clusters = table_clusters;
+  }
+}
+
+void check_backing(const OverlayOptions& options) {
+  if (options.backing_format != "raw" && options.backing_format != "qcow2") {
+    throw InvalidArgument("the backing format must be raw or qcow2, not " + options.backing_format);
+  }
+  // An absolute path also means that no name can be read as a protocol (`nbd:...`, `json:...`).
+  const std::string& name = options.backing_file;
+  if (name.empty() || name.front() != '/' || name.find('\0') != std::string::npos) {
+    throw InvalidArgument("the backing file must be an absolute path");
+  }
+  if (name.size() > kMaxBackingNameBytes) {
+    throw InvalidArgument("the path of the backing file is longer than " +
+                          std::to_string(kMaxBackingNameBytes) + " bytes");
+  }
+}
+
+std::vector<std::uint8_t> make_header(const OverlayOptions& options, const Layout& layout) {
+  const std::size_t format_bytes = options.backing_format.size();
+  const std::size_t extension_bytes = 8 + (format_bytes + 7) / 8 * 8;
+  const std::size_t name_offset = kHeaderBytesNow + extension_bytes + 8;
+  const std::size_t bytes = name_offset + options.backing_file.size();
+  if (bytes > layout.cluster) {
+    throw InvalidArgument("clusters of " + std::to_string(layout.cluster) +
+                          " bytes are too small: header and path of the backing file need " +
+                          std::to_string(bytes));
+  }
+  std::vector<std::uint8_t> header(bytes);
+  std::uint8_t* h = header.data();
+  store_be<std::uint32_t>(h, kMagic);
+  store_be<std::uint32_t>(h + 4, 3);
+  store_be<std::uint64_t>(h + 8, name_offset);
+  store_be<std::uint32_t>(h + 16, static_cast<std::uint32_t>(options.backing_file.size()));
+  store_be<std::uint32_t>(h + 20, static_cast<std::uint32_t>(std::countr_zero(layout.cluster)));
+  store_be<std::uint64_t>(h + 24, layout.virtual_size);
+  store_be<std::uint32_t>(h + 36, static_cast<std::uint32_t>(layout.l1_entries));
+  store_be<std::uint64_t>(h + 40, layout.l1_offset());
+  store_be<std::uint64_t>(h + 48, layout.table_offset());
+  store_be<std::uint32_t>(h + 56, static_cast<std::uint32_t>(layout.table_clusters));
+  store_be<std::uint32_t>(h + 96, 4);  // refcount_order
+  store_be<std::uint32_t>(h + 100, static_cast<std::uint32_t>(kHeaderBytesNow));
+  store_be<std::uint32_t>(h + kHeaderBytesNow, kExtensionBackingFormat);
+  store_be<std::uint32_t>(h + kHeaderBytesNow + 4, static_cast<std::uint32_t>(format_bytes));
+  std::memcpy(h + kHeaderBytesNow + 8, options.backing_format.data(), format_bytes);
+  std::memcpy(h + name_offset, options.backing_file.data(), options.backing_file.size());
+  return header;
+}
+
+}  // namespace
+
+void create_overlay(const std::string& path, const OverlayOptions& options) {
+  check_backing(options);
+  const Layout layout = lay_out(options);
+  const std::vector<std::uint8_t> header = make_header(options, layout);
+
+  std::vector<std::uint8_t> table(static_cast<std::size_t>(layout.blocks * 8));
+  for (std::uint64_t i = 0; i < layout.blocks; ++i) {
+    store_be<std::uint64_t>(table.data() + i * 8, layout.blocks_offset() + i * layout.cluster);
+  }
+  std::vector<std::uint8_t> refcounts(static_cast<std::size_t>(layout.clusters * kRefcountBytes));
+  for (std::uint64_t i = 0; i < layout.clusters; ++i) store_be<std::uint16_t>(refcounts.data() + i * 2, 1);
+
+  NewFile file(path);
+  // The length first: the L1 table, all zero, and the rest of each cluster are a hole. One write of
+  // everything would allocate 256 KiB where this takes 12.
+  truncate_to(file.get(), layout.l1_offset() + layout.l1_entries * 8, path);
+  write_at(file.get(), refcounts.data(), refcounts.size(), layout.blocks_offset(), path);
+  write_at(file.get(), table.data(), table.size(), layout.table_offset(), path);
+  write_at(file.get(), header.data(), header.size(), 0, path);
+  file.keep();
+}
+
+}  // namespace node_compute

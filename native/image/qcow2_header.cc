@@ -1,0 +1,138 @@
+#include "image/qcow2_header.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "image/byte_order.h"
+#include "image/image_error.h"
+#include "image/qcow2_format.h"
+
+namespace node_compute {
+
+namespace {
+
+using namespace qcow2;
+
+constexpr std::uint64_t kKnownIncompatible = kIncompatibleDirty | kIncompatibleCorrupt |
+                                             kIncompatibleDataFile | kIncompatibleCompression |
+                                             kIncompatibleExtendedL2;
+
+void require(bool condition, const char* rule, const std::string& message) {
+  if (!condition) throw ImageError(rule, message);
+}
+
+void parse_fields(const std::vector<std::uint8_t>& raw, Qcow2Header& header) {
+  const std::uint8_t* bytes = raw.data();
+  require(load_be<std::uint32_t>(bytes) == kMagic, "header", "the file does not begin as a qcow2 image");
+  header.version = load_be<std::uint32_t>(bytes + 4);
+  require(header.version == 2 || header.version == 3, "version",
+          "qcow2 version " + std::to_string(header.version) + " is not supported, only 2 and 3");
+  require(load_be<std::uint64_t>(bytes + 8) == 0, "backing-file", "the image names a backing file");
+  const auto cluster_bits = load_be<std::uint32_t>(bytes + 20);
+  require(cluster_bits >= kMinClusterBits && cluster_bits <= kMaxClusterBits, "header",
+          "cluster_bits is " + std::to_string(cluster_bits));
+  header.cluster_bits = cluster_bits;
+  header.virtual_size = load_be<std::uint64_t>(bytes + 24);
+  require(load_be<std::uint32_t>(bytes + 32) == 0, "encrypted", "the image is encrypted");
+  header.l1_entries = load_be<std::uint32_t>(bytes + 36);
+  header.l1_offset = load_be<std::uint64_t>(bytes + 40);
+  header.refcount_table_offset = load_be<std::uint64_t>(bytes + 48);
+  header.refcount_table_clusters = load_be<std::uint32_t>(bytes + 56);
+  header.snapshots = load_be<std::uint32_t>(bytes + 60);
+  header.snapshots_offset = load_be<std::uint64_t>(bytes + 64);
+  header.header_bytes = kHeaderBytesV2;
+}
+
+void parse_v3_fields(const SourceFile& file, Qcow2Header& header) {
+  std::vector<std::uint8_t> raw(kHeaderBytesV3);
+  file.read(0, raw.data(), raw.size());
+  const std::uint8_t* bytes = raw.data();
+  header.incompatible = load_be<std::uint64_t>(bytes + 72);
+  header.compatible = load_be<std::uint64_t>(bytes + 80);
+  header.autoclear = load_be<std::uint64_t>(bytes + 88);
+  header.refcount_order = load_be<std::uint32_t>(bytes + 96);
+  header.header_bytes = load_be<std::uint32_t>(bytes + 100);
+  require(header.header_bytes >= kHeaderBytesV3 && header.header_bytes <= header.cluster_size() &&
+              header.header_bytes % 8 == 0,
+          "header", "header_length is " + std::to_string(header.header_bytes));
+  require(header.refcount_order <= kMaxRefcountOrder, "header",
+          "refcount_order is " + std::to_string(header.refcount_order));
+  if (header.header_bytes > kHeaderBytesV3) file.read(kHeaderBytesV3, &header.compression_type, 1);
+}
+
+void check_features(const Qcow2Header& header) {
+  const std::uint64_t features = header.incompatible;
+  require((features & kIncompatibleDataFile) == 0, "data-file", "the image keeps its data in another file");
+  require((features & kIncompatibleCorrupt) == 0, "corrupt", "the image is marked as corrupt");
+  require((features & ~kKnownIncompatible) == 0, "unknown-feature",
+          "the image needs features that are not known here");
+  const bool other_compression = (features & kIncompatibleCompression) != 0;
+  require(header.compression_type <= 1 && other_compression == (header.compression_type != 0), "compression",
+          "compression type " + std::to_string(header.compression_type) + " does not fit the feature bits");
+  require(!header.extended_l2() || header.cluster_bits >= kMinExtendedClusterBits, "header",
+          "clusters are too small for extended L2 entries");
+}
+
+void check_sizes(const Qcow2Header& header, std::uint64_t max_virtual_bytes) {
+  require(header.virtual_size > 0, "empty", "the disk in the image has no bytes");
+  require(header.virtual_size <= max_virtual_bytes, "too-large",
+          "the disk in the image has " + std::to_string(header.virtual_size) + " bytes, at most " +
+              std::to_string(max_virtual_bytes) + " are accepted");
+  const std::uint64_t clusters = divide_up(header.virtual_size, header.cluster_size());
+  require(header.l1_entries >= divide_up(clusters, header.l2_entries()), "l1-table",
+          "the L1 table is too small for the disk");
+  require(std::uint64_t{header.l1_entries} * 8 <= kMaxL1Bytes, "l1-table", "the L1 table is too large");
+  require(header.refcount_table_clusters > 0 &&
+              header.refcount_table_clusters <= kMaxRefcountTableBytes / header.cluster_size(),
+          "refcount-table", "the refcount table has an impossible size");
+  require(header.snapshots <= kMaxSnapshots, "snapshots", "the image has too many snapshots");
+}
+
+void parse_bitmaps(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& header) {
+  // Without the autoclear bit a program that knows no bitmaps has written since: they are to be ignored.
+  if ((header.autoclear & kAutoclearBitmaps) == 0) return;
+  require(bytes == 24, "bitmaps", "the bitmaps extension has an impossible length");
+  const auto count = load_be<std::uint32_t>(data);
+  header.bitmap_directory_bytes = load_be<std::uint64_t>(data + 8);
+  header.bitmap_directory_offset = load_be<std::uint64_t>(data + 16);
+  require(count > 0 && count <= kMaxBitmaps && header.bitmap_directory_bytes > 0 &&
+              header.bitmap_directory_bytes <= kMaxBitmapDirectoryBytes &&
+              header.bitmap_directory_offset != 0,
+          "bitmaps", "the bitmap directory has an impossible size");
+}
+
+void parse_extensions(const SourceFile& file, Qcow2Header& header) {
+  const auto raw = file.read_some(0, static_cast<std::size_t>(header.cluster_size()));
+  std::size_t offset = header.header_bytes;
+  while (offset + 8 <= raw.size()) {
+    const auto type = load_be<std::uint32_t>(raw.data() + offset);
+    const auto bytes = load_be<std::uint32_t>(raw.data() + offset + 4);
+    offset += 8;
+    if (type == kExtensionEnd) return;
+    require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
+    require(type != kExtensionEncryption, "encrypted", "the image has an encryption header");
+    require(type != kExtensionDataFile, "data-file", "the image names an external data file");
+    if (type == kExtensionBitmaps) parse_bitmaps(raw.data() + offset, bytes, header);
+    offset += static_cast<std::size_t>(divide_up(bytes, 8) * 8);
+  }
+}
+
+}  // namespace
+
+bool Qcow2Header::extended_l2() const noexcept { return (incompatible & kIncompatibleExtendedL2) != 0; }
+bool Qcow2Header::dirty() const noexcept { return (incompatible & kIncompatibleDirty) != 0; }
+
+Qcow2Header read_qcow2_header(const SourceFile& file, std::uint64_t max_virtual_bytes) {
+  Qcow2Header header;
+  std::vector<std::uint8_t> raw(kHeaderBytesV2);
+  file.read(0, raw.data(), raw.size());
+  parse_fields(raw, header);
+  if (header.version >= 3) parse_v3_fields(file, header);
+  check_features(header);
+  check_sizes(header, max_virtual_bytes);
+  parse_extensions(file, header);
+  return header;
+}
+
+}  // namespace node_compute

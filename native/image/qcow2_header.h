@@ -1,0 +1,42 @@
+// The header of a qcow2 image, read and held against the format's own rules before anything it points to is
+// touched.
+#pragma once
+
+#include <cstdint>
+
+#include "image/source_file.h"
+
+namespace node_compute {
+
+struct Qcow2Header {
+  std::uint32_t version = 0;
+  std::uint32_t header_bytes = 0;
+  unsigned cluster_bits = 0;
+  std::uint64_t virtual_size = 0;
+  std::uint32_t l1_entries = 0;
+  std::uint64_t l1_offset = 0;
+  std::uint64_t refcount_table_offset = 0;
+  std::uint32_t refcount_table_clusters = 0;
+  unsigned refcount_order = 4;
+  std::uint32_t snapshots = 0;
+  std::uint64_t snapshots_offset = 0;
+  std::uint64_t incompatible = 0;
+  std::uint64_t compatible = 0;
+  std::uint64_t autoclear = 0;
+  std::uint8_t compression_type = 0;
+  /// 0 where there is none, or where the image says that it is stale.
+  std::uint64_t bitmap_directory_offset = 0;
+  std::uint64_t bitmap_directory_bytes = 0;
+
+  std::uint64_t cluster_size() const noexcept { return std::uint64_t{1} << cluster_bits; }
+  bool extended_l2() const noexcept;
+  bool dirty() const noexcept;
+  std::uint64_t l2_entry_bytes() const noexcept { return extended_l2() ? 16 : 8; }
+  std::uint64_t l2_entries() const noexcept { return cluster_size() / l2_entry_bytes(); }
+};
+
+/// Refuses, each with its own rule: other versions, unknown incompatible features, the corrupt bit, backing
+/// file, external data file, encryption, absurd sizes, and header extensions that leave the first cluster.
+Qcow2Header read_qcow2_header(const SourceFile& file, std::uint64_t max_virtual_bytes);
+
+}  // namespace node_compute

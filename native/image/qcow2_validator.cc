@@ -1,0 +1,283 @@
+#include "image/qcow2_validator.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <vector>
+
+#include "executor/failure.h"
+#include "image/byte_order.h"
+#include "image/cluster_map.h"
+#include "image/image_error.h"
+#include "image/qcow2_format.h"
+
+namespace node_compute {
+
+namespace {
+
+using namespace qcow2;
+
+constexpr std::size_t kChunkBytes = 64 * 1024;
+
+[[noreturn]] void refuse(const char* rule, const std::string& message) { throw ImageError(rule, message); }
+
+std::string at(std::uint64_t offset) { return " at offset " + std::to_string(offset); }
+
+class Validator {
+ public:
+  Validator(const SourceFile& file, const Qcow2Header& header, const Cancellation& cancel)
+      : file_(file),
+        header_(header),
+        cancel_(cancel),
+        cluster_(header.cluster_size()),
+        map_(divide_up(file.size(), header.cluster_size())) {}
+
+  /// All tables first, so that data over a table is found wherever the table stands in the file.
+  std::uint64_t run() {
+    mark_table(0, std::min(cluster_, file_.size()), "header");
+    mark_refcounts();
+    mark_snapshots();
+    mark_table(header_.l1_offset, std::uint64_t{header_.l1_entries} * 8, "L1 table");
+    if (header_.bitmap_directory_bytes > 0) {
+      mark_table(header_.bitmap_directory_offset, header_.bitmap_directory_bytes, "bitmap directory");
+    }
+    mark_l2_tables();
+    check_l2_tables();
+    // Preallocated clusters are holes in the file and stay holes in what is converted.
+    const std::uint64_t bytes = std::min(plain_bytes_, file_.allocated()) + multiplied_bytes_;
+    return std::min(bytes, header_.virtual_size);
+  }
+
+ private:
+  void check_cancelled() const {
+    if (cancel_.cancelled()) throw Cancelled();
+  }
+
+  /// Calls `visit(index, value)` for each big-endian 64-bit number of a table that was found to be inside the
+  /// file.
+  template <class Visit>
+  void each_entry(std::uint64_t offset, std::uint64_t entries, Visit visit) const {
+    std::vector<std::uint8_t> chunk(kChunkBytes);
+    for (std::uint64_t index = 0; index < entries;) {
+      check_cancelled();
+      const std::uint64_t count = std::min<std::uint64_t>(entries - index, kChunkBytes / 8);
+      file_.read(offset + index * 8, chunk.data(), static_cast<std::size_t>(count * 8));
+      for (std::uint64_t i = 0; i < count; ++i)
+        visit(index + i, load_be<std::uint64_t>(chunk.data() + i * 8));
+      index += count;
+    }
+  }
+
+  /// A table may end with the file inside its last cluster: qemu-img create leaves the L1 table like that.
+  void mark_table(std::uint64_t offset, std::uint64_t bytes, const char* what) {
+    if (bytes == 0) return;
+    if (offset % cluster_ != 0) refuse("alignment", std::string(what) + at(offset) + " is not aligned");
+    if (offset > file_.size() || bytes > file_.size() - offset) {
+      refuse("outside-file", std::string(what) + at(offset) + " is not inside the file");
+    }
+    const std::uint64_t first = offset / cluster_;
+    const std::uint64_t end = first + divide_up(bytes, cluster_);
+    for (std::uint64_t cluster = first; cluster < end; ++cluster) {
+      if (map_.use(cluster) != ClusterUse::none) {
+        refuse("overlap", std::string(what) + at(offset) + " lies over another table");
+      }
+      map_.set(cluster, ClusterUse::metadata);
+    }
+  }
+
+  void mark_refcounts() {
+    const std::uint64_t bytes = header_.refcount_table_clusters * cluster_;
+    mark_table(header_.refcount_table_offset, bytes, "refcount table");
+    each_entry(header_.refcount_table_offset, bytes / 8, [this](std::uint64_t, std::uint64_t entry) {
+      if (entry == 0) return;
+      if ((entry & kRefcountTableReserved) != 0) refuse("reserved-bits", "in a refcount table entry");
+      mark_table(entry, cluster_, "refcount block");
+    });
+  }
+
+  void mark_snapshots() {
+    if (header_.snapshots == 0) return;
+    if (header_.snapshots_offset == 0) refuse("snapshots", "the snapshot table has no place");
+    std::uint64_t offset = header_.snapshots_offset;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> l1_tables;
+    for (std::uint32_t i = 0; i < header_.snapshots; ++i) {
+      check_cancelled();
+      std::uint8_t entry[40];
+      file_.read(offset, entry, sizeof entry);
+      const auto id_bytes = load_be<std::uint16_t>(entry + 12);
+      const auto name_bytes = load_be<std::uint16_t>(entry + 14);
+      const auto extra_bytes = load_be<std::uint32_t>(entry + 36);
+      if (extra_bytes > kMaxSnapshotExtraBytes) refuse("snapshots", "a snapshot has too much extra data");
+      const std::uint64_t l1_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
+      if (l1_bytes > kMaxL1Bytes) refuse("l1-table", "the L1 table of a snapshot is too large");
+      l1_tables.emplace_back(load_be<std::uint64_t>(entry), l1_bytes);
+      const std::uint64_t bytes = sizeof entry + extra_bytes + id_bytes + name_bytes;
+      offset += divide_up(bytes, 8) * 8;
+      if (offset - header_.snapshots_offset > kMaxSnapshotTableBytes) {
+        refuse("snapshots", "the snapshot table is too large");
+      }
+    }
+    // The padding of the last entry need not be in the file.
+    const std::uint64_t end = std::min(offset, std::max(file_.size(), header_.snapshots_offset));
+    mark_table(header_.snapshots_offset, end - header_.snapshots_offset, "snapshot table");
+    for (const auto& [l1_offset, l1_bytes] : l1_tables)
+      mark_table(l1_offset, l1_bytes, "L1 table of a snapshot");
+  }
+
+  /// Each L2 table has one place in the active L1 table. Without that rule a small file could make every
+  /// later walk take time without end by naming one table millions of times.
+  void mark_l2_tables() {
+    each_entry(header_.l1_offset, header_.l1_entries, [this](std::uint64_t, std::uint64_t entry) {
+      if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry");
+      if ((entry & kOffsetMask) != 0) mark_table(entry & kOffsetMask, cluster_, "L2 table");
+    });
+  }
+
+  void check_l2_tables() {
+    const std::uint64_t entries = header_.l2_entries();
+    const std::uint64_t words = header_.l2_entry_bytes() / 8;
+    each_entry(header_.l1_offset, header_.l1_entries, [&](std::uint64_t l1_index, std::uint64_t l1_entry) {
+      const std::uint64_t table = l1_entry & kOffsetMask;
+      if (table == 0) return;
+      std::uint64_t entry = 0;
+      each_entry(table, entries * words, [&](std::uint64_t index, std::uint64_t word) {
+        if (words == 1) return check_entry(l1_index * entries + index, word, 0);
+        if (index % 2 == 0) {
+          entry = word;
+        } else {
+          check_entry(l1_index * entries + index / 2, entry, word);
+        }
+      });
+    });
+  }
+
+  /// `bitmap` is the second half of an extended entry, 0 for plain ones.
+  void check_entry(std::uint64_t guest_cluster, std::uint64_t entry, std::uint64_t bitmap) {
+    if ((entry & kCompressed) != 0) return check_compressed(entry, bitmap);
+    const bool zero_flag_known = header_.version >= 3 && !header_.extended_l2();
+    if ((entry & (kL2Reserved | (zero_flag_known ? 0 : kZero))) != 0) {
+      refuse("reserved-bits", "in an L2 entry");
+    }
+    const std::uint64_t offset = entry & kOffsetMask;
+    const auto allocated = static_cast<std::uint32_t>(bitmap);
+    const auto zeroed = static_cast<std::uint32_t>(bitmap >> 32);
+    if ((allocated & zeroed) != 0 || (offset == 0 && allocated != 0)) {
+      refuse("l2-entry", "the subcluster bitmap of an L2 entry contradicts itself");
+    }
+    if (offset == 0) return;
+    if (offset % cluster_ != 0) refuse("alignment", "data cluster" + at(offset) + " is not aligned");
+    std::uint64_t used = 0;
+    if (header_.extended_l2()) {
+      used = (kSubclusters - static_cast<unsigned>(std::countl_zero(allocated))) * (cluster_ / kSubclusters);
+      plain_bytes_ += static_cast<unsigned>(std::popcount(allocated)) * (cluster_ / kSubclusters);
+    } else if ((entry & kZero) == 0) {
+      used = cluster_;
+      plain_bytes_ += cluster_;
+    }
+    // Beyond the end of the disk nothing is read, and the file may end there.
+    const std::uint64_t guest_offset = guest_cluster * cluster_;
+    const std::uint64_t rest = header_.virtual_size > guest_offset ? header_.virtual_size - guest_offset : 0;
+    used = std::min(used, rest);
+    if (offset >= file_.size() || used > file_.size() - offset) {
+      refuse("outside-file", "data cluster" + at(offset) + " is not inside the file");
+    }
+    mark_data(offset / cluster_, (entry & kCopied) != 0);
+  }
+
+  void check_compressed(std::uint64_t entry, std::uint64_t bitmap) {
+    if ((entry & kCopied) != 0 || bitmap != 0)
+      refuse("l2-entry", "a compressed cluster has impossible flags");
+    const unsigned sector_shift = 62 - (header_.cluster_bits - 8);
+    const std::uint64_t offset = entry & ((std::uint64_t{1} << sector_shift) - 1);
+    const std::uint64_t sectors = ((entry & ~(kCopied | kCompressed)) >> sector_shift) + 1;
+    const std::uint64_t bytes = sectors * 512 - offset % 512;
+    // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
+    const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
+    if (offset >= file_.size() || bytes > end_of_file - offset) {
+      refuse("outside-file", "compressed cluster" + at(offset) + " is not inside the file");
+    }
+    multiplied_bytes_ += cluster_;
+    const std::uint64_t last = std::min((offset + bytes - 1) / cluster_, map_.clusters() - 1);
+    for (std::uint64_t cluster = offset / cluster_; cluster <= last; ++cluster) mark_compressed(cluster);
+  }
+
+  void mark_data(std::uint64_t cluster, bool copied) {
+    switch (map_.use(cluster)) {
+      case ClusterUse::metadata:
+        refuse("overlap", "data cluster" + at(cluster * cluster_) + " lies over a table of the image");
+      case ClusterUse::none:
+        map_.set(cluster, ClusterUse::data);
+        return;
+      case ClusterUse::data:
+      case ClusterUse::compressed:
+        if (copied || !is_shared(cluster)) refuse_sharing(cluster);
+        multiplied_bytes_ += cluster_;
+        return;
+    }
+  }
+
+  /// Several compressed clusters usually share one cluster of the file.
+  void mark_compressed(std::uint64_t cluster) {
+    switch (map_.use(cluster)) {
+      case ClusterUse::metadata:
+        refuse("overlap", "compressed cluster" + at(cluster * cluster_) + " lies over a table of the image");
+      case ClusterUse::none:
+        map_.set(cluster, ClusterUse::compressed);
+        return;
+      case ClusterUse::compressed:
+        return;
+      case ClusterUse::data:
+        if (!is_shared(cluster)) refuse_sharing(cluster);
+        return;
+    }
+  }
+
+  [[noreturn]] void refuse_sharing(std::uint64_t cluster) const {
+    refuse("shared-cluster", "data cluster" + at(cluster * cluster_) +
+                                 " is used twice and the image does not count it as shared");
+  }
+
+  /// Whether the image counts more than one use. A dirty image's counts mean nothing, and QEMU itself shares
+  /// clusters between snapshots only, never within one layer.
+  bool is_shared(std::uint64_t cluster) const {
+    if (header_.dirty()) return false;
+    const std::uint64_t bits = std::uint64_t{1} << header_.refcount_order;
+    const std::uint64_t per_block = cluster_ * 8 / bits;
+    const std::uint64_t entries = header_.refcount_table_clusters * cluster_ / 8;
+    if (cluster / per_block >= entries) return false;
+    std::uint8_t raw[8];
+    file_.read(header_.refcount_table_offset + cluster / per_block * 8, raw, 8);
+    const std::uint64_t block = load_be<std::uint64_t>(raw);
+    if (block == 0) return false;
+    const std::uint64_t first_bit = cluster % per_block * bits;
+    if (bits < 8) {
+      file_.read(block + first_bit / 8, raw, 1);
+      return (raw[0] >> first_bit % 8 & ((1U << bits) - 1)) > 1;
+    }
+    file_.read(block + first_bit / 8, raw, static_cast<std::size_t>(bits / 8));
+    std::uint64_t count = 0;
+    for (std::uint64_t i = 0; i < bits / 8; ++i) count = count << 8 | raw[i];
+    return count > 1;
+  }
+
+  const SourceFile& file_;
+  const Qcow2Header& header_;
+  const Cancellation& cancel_;
+  const std::uint64_t cluster_;
+  ClusterMap map_;
+  std::uint64_t plain_bytes_ = 0;
+  /// Guest bytes that take less room in the file than out of it.
+  std::uint64_t multiplied_bytes_ = 0;
+};
+
+}  // namespace
+
+Qcow2Facts validate_qcow2(const SourceFile& file, std::uint64_t max_virtual_bytes,
+                          const Cancellation& cancel) {
+  Qcow2Facts facts;
+  facts.header = read_qcow2_header(file, max_virtual_bytes);
+  facts.data_bytes = Validator(file, facts.header, cancel).run();
+  return facts;
+}
+
+}  // namespace node_compute

@@ -1,0 +1,38 @@
+// An image opened for inspection: every read is inside the length it had when it was opened.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "image/descriptor.h"
+
+namespace node_compute {
+
+class SourceFile {
+ public:
+  /// Throws SystemError, ImageError `not-regular-file`.
+  explicit SourceFile(const std::string& path);
+  /// Takes an open regular file; `name` is for messages.
+  SourceFile(Descriptor descriptor, std::string name);
+
+  std::uint64_t size() const noexcept { return size_; }
+  std::uint64_t allocated() const noexcept { return allocated_; }
+  int descriptor() const noexcept { return descriptor_.get(); }
+  const std::string& name() const noexcept { return name_; }
+
+  /// Exactly `bytes`; ImageError `truncated` where the file has fewer.
+  void read(std::uint64_t offset, void* buffer, std::size_t bytes) const;
+  /// Up to `bytes`: fewer where the file ends.
+  std::vector<std::uint8_t> read_some(std::uint64_t offset, std::size_t bytes) const;
+
+ private:
+  void measure(const struct stat& status);
+
+  std::string name_;
+  Descriptor descriptor_;
+  std::uint64_t size_ = 0;
+  std::uint64_t allocated_ = 0;
+};
+
+}  // namespace node_compute
