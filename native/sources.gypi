@@ -18,7 +18,7 @@
       "native/storage/lock_waiter.cc",
       "native/storage/remove_tree.cc",
       "native/image/copy.cc",
-      "native/image/descriptor.cc",
+      "native/image/image_io.cc",
       "native/image/digest.cc",
       "native/image/file_sink.cc",
       "native/image/format.cc",

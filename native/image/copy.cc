@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "executor/failure.h"
-#include "image/descriptor.h"
 #include "image/digest.h"
 #include "image/image_error.h"
+#include "image/image_io.h"
 
 namespace node_compute {
 
@@ -142,7 +142,7 @@ CopyResult copy_file(const std::string& source, const std::string& target, const
                      const Cancellation& cancel) {
   Digest digest(options.digest);
   struct stat status {};
-  const Descriptor from = open_source(source, status);
+  const FileDescriptor from = open_source(source, status);
   CopyResult result;
   result.bytes = static_cast<std::uint64_t>(status.st_size);
   if (result.bytes > options.max_bytes) {

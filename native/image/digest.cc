@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "executor/failure.h"
-#include "image/descriptor.h"
+#include "image/image_io.h"
 
 namespace node_compute {
 
@@ -73,7 +73,7 @@ std::string Digest::finish() {
 std::string digest_file(const std::string& path, const std::string& algorithm, const Cancellation& cancel) {
   Digest digest(algorithm);
   struct stat status {};
-  const Descriptor file = open_source(path, status);
+  const FileDescriptor file = open_source(path, status);
   std::vector<std::uint8_t> chunk(kChunkBytes);
   for (std::uint64_t offset = 0;;) {
     if (cancel.cancelled()) throw Cancelled();

@@ -28,7 +28,7 @@ void FileSink::write(const std::uint8_t* data, std::size_t bytes) {
 CopyResult FileSink::finish() {
   const std::lock_guard lock(mutex_);
   if (!descriptor_) throw Closed("the file " + path_ + " is closed");
-  const Descriptor descriptor = std::move(descriptor_);
+  const FileDescriptor descriptor = std::move(descriptor_);
   truncate_to(descriptor.get(), bytes_, path_);
   sync(descriptor.get(), path_);
   return CopyResult{bytes_, digest_.finish()};

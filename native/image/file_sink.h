@@ -7,8 +7,8 @@
 #include <string>
 
 #include "image/copy.h"
-#include "image/descriptor.h"
 #include "image/digest.h"
+#include "image/image_io.h"
 
 namespace node_compute {
 
@@ -33,7 +33,7 @@ class FileSink {
   const std::string path_;
   const std::uint64_t max_bytes_;
   Digest digest_;
-  Descriptor descriptor_;
+  FileDescriptor descriptor_;
   std::uint64_t bytes_ = 0;
 };
 

@@ -7,7 +7,7 @@
 
 #include "executor/failure.h"
 #include "image/byte_order.h"
-#include "image/descriptor.h"
+#include "image/image_io.h"
 #include "image/qcow2_format.h"
 
 namespace node_compute {

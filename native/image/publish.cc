@@ -5,13 +5,13 @@
 #include <cerrno>
 
 #include "executor/failure.h"
-#include "image/descriptor.h"
 #include "image/image_error.h"
+#include "image/image_io.h"
 
 namespace node_compute {
 
 void seal_file(const std::string& path, std::uint64_t bytes, unsigned mode) {
-  const Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file) throw SystemError(errno, "open", path);
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw SystemError(errno, "stat", path);

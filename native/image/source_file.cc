@@ -14,7 +14,7 @@ SourceFile::SourceFile(const std::string& path) : name_(path) {
   measure(status);
 }
 
-SourceFile::SourceFile(Descriptor descriptor, std::string name)
+SourceFile::SourceFile(FileDescriptor descriptor, std::string name)
     : name_(std::move(name)), descriptor_(std::move(descriptor)) {
   struct stat status {};
   if (::fstat(descriptor_.get(), &status) != 0) throw SystemError(errno, "stat", name_);

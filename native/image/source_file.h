@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "image/descriptor.h"
+#include "image/image_io.h"
 
 namespace node_compute {
 
@@ -14,7 +14,7 @@ class SourceFile {
   /// Throws SystemError, ImageError `not-regular-file`.
   explicit SourceFile(const std::string& path);
   /// Takes an open regular file; `name` is for messages.
-  SourceFile(Descriptor descriptor, std::string name);
+  SourceFile(FileDescriptor descriptor, std::string name);
 
   std::uint64_t size() const noexcept { return size_; }
   std::uint64_t allocated() const noexcept { return allocated_; }
@@ -30,7 +30,7 @@ class SourceFile {
   void measure(const struct stat& status);
 
   std::string name_;
-  Descriptor descriptor_;
+  FileDescriptor descriptor_;
   std::uint64_t size_ = 0;
   std::uint64_t allocated_ = 0;
 };

@@ -1,4 +1,4 @@
-#include "image/descriptor.h"
+#include "image/image_io.h"
 
 #include <fcntl.h>
 
@@ -21,16 +21,16 @@ bool is_zero(const std::uint8_t* data, std::size_t bytes) noexcept {
 
 }  // namespace
 
-Descriptor open_source(const std::string& path, struct stat& status) {
-  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+FileDescriptor open_source(const std::string& path, struct stat& status) {
+  FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!descriptor) throw SystemError(errno, "open", path);
   if (::fstat(descriptor.get(), &status) != 0) throw SystemError(errno, "stat", path);
   if (!S_ISREG(status.st_mode)) throw ImageError("not-regular-file", path + " is not a regular file");
   return descriptor;
 }
 
-Descriptor create_target(const std::string& path) {
-  Descriptor descriptor(
+FileDescriptor create_target(const std::string& path) {
+  FileDescriptor descriptor(
       ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR));
   if (!descriptor) throw SystemError(errno, "create", path);
   // A umask that takes the owner's bits would leave a file that the next open is refused.

@@ -1,4 +1,4 @@
-// A file descriptor with one owner, and the few ways the image code opens files.
+// The few ways in which the image code opens, reads and writes files.
 #pragma once
 
 #include <sys/stat.h>
@@ -9,38 +9,18 @@
 #include <string>
 #include <utility>
 
+#include "storage/file_descriptor.h"
+
 namespace node_compute {
-
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) noexcept : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.number_, -1));
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-
-  int get() const noexcept { return number_; }
-  explicit operator bool() const noexcept { return number_ >= 0; }
-  void reset(int number = -1) noexcept {
-    if (number_ >= 0) ::close(number_);
-    number_ = number;
-  }
-
- private:
-  int number_ = -1;
-};
 
 /// Opens an existing regular file for reading. An operator may have put a symbolic link to it, so links are
 /// followed; a device, a FIFO or a directory behind the name is refused with ImageError `not-regular-file`,
 /// without ever blocking on it.
-Descriptor open_source(const std::string& path, struct stat& status);
+FileDescriptor open_source(const std::string& path, struct stat& status);
 
 /// Makes a file that must not exist yet, mode 0600 whatever the umask; a symbolic link in its place is an
 /// error.
-Descriptor create_target(const std::string& path);
+FileDescriptor create_target(const std::string& path);
 
 /// Reads until the buffer is full or the file ends; gives the bytes read.
 std::size_t read_at(int descriptor, void* buffer, std::size_t bytes, std::uint64_t offset,
@@ -72,7 +52,7 @@ class NewFile {
 
  private:
   std::string path_;
-  Descriptor descriptor_;
+  FileDescriptor descriptor_;
   bool kept_ = false;
 };
 
