@@ -71,10 +71,7 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
   if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
   // make_shared can't reach the private constructor.
   const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<Relay>()));
-  if (options.keepalive_interval > 0 && !embedded(uri) &&
-      virConnectSetKeepAlive(raw, options.keepalive_interval, options.keepalive_count) < 0) {
-    throw LibvirtError::last("virConnectSetKeepAlive");
-  }
+  if (options.keepalive_interval > 0) connection->keep_alive(options);
   connection->register_events();
   return connection;
 }
@@ -83,6 +80,13 @@ Connection::Connection(virConnectPtr connection, std::shared_ptr<Relay> relay)
     : connection_(connection), relay_(std::move(relay)) {}
 
 Connection::~Connection() { close(); }
+
+void Connection::keep_alive(const ConnectOptions& options) {
+  if (virConnectSetKeepAlive(connection_, options.keepalive_interval, options.keepalive_count) >= 0) return;
+  LibvirtError error = LibvirtError::last("virConnectSetKeepAlive");
+  // A driver in this very process has nothing to keep alive.
+  if (error.code != VIR_ERR_NO_SUPPORT) throw error;
+}
 
 void Connection::register_events() {
   const auto add = [this](int event, virConnectDomainEventGenericCallback callback) {
@@ -97,11 +101,10 @@ void Connection::register_events() {
   };
   add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(&Relay::lifecycle));
   add(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(&Relay::reboot));
-  auto* const opaque = new std::shared_ptr<Relay>(relay_);  // NOLINT(cppcoreguidelines-owning-memory)
-  if (virConnectRegisterCloseCallback(connection_, &Relay::closed, opaque, &Relay::release) < 0) {
-    // Drivers in the process have no socket that could close.
-    Relay::release(opaque);
-    virResetLastError();
+  // No free callback: a driver without a socket says yes and forgets it, and would never call it. The relay
+  // lives as long as this object, which unregisters it, and libvirt never calls after that.
+  if (virConnectRegisterCloseCallback(connection_, &Relay::closed, &relay_, nullptr) < 0) {
+    throw LibvirtError::last("virConnectRegisterCloseCallback");
   }
 }
 

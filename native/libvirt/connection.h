@@ -89,6 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   struct Relay;
 
   Connection(virConnectPtr connection, std::shared_ptr<Relay> relay);
+  void keep_alive(const ConnectOptions& options);
   void register_events();
 
   virConnectPtr connection_;
