@@ -30,7 +30,10 @@ const capabilitiesSchema = z.object({
   }),
 });
 
-export async function readHostFacts(hypervisor: Hypervisor, context: CallContext): Promise<HostFactsOfLibvirt> {
+export async function readHostFacts(
+  hypervisor: Hypervisor,
+  context: CallContext,
+): Promise<HostFactsOfLibvirt> {
   const [versions, hostname, node, xml] = await Promise.all([
     hypervisor.call(context, (connection, id) => connection.versions(id)),
     hypervisor.call(context, (connection, id) => connection.hostname(id)),

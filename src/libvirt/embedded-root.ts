@@ -92,22 +92,20 @@ function namespaces(root: string, security: SecurityOptions): boolean {
 }
 
 function qemuConf(root: string, security: SecurityOptions, user: QemuUser | undefined): string {
-  return (
-    [
-      '# Written by node-compute at each start; changes here are lost.',
-      // Stock libvirt asks QEMU some 400 questions per x86 start to verify the guest CPU: 6 to 7 times the start time.
-      'capability_filters = [ "cpu-unavailable-features" ]',
-      ...(user ? [`user = "${user.name}"`, `group = "+${user.gid}"`] : []),
-      `namespaces = [ ${namespaces(root, security) && user ? '"mount"' : ''} ]`,
-      `seccomp_sandbox = ${(security.seccomp ?? true) ? 1 : 0}`,
-      `cgroup_controllers = [ ${security.cgroups ? '"cpu", "devices", "memory", "blkio", "cpuset", "cpuacct"' : ''} ]`,
-      // No virtlogd in the process: QEMU writes console.log itself.
-      'stdio_handler = "file"',
-      // Nobody else labels the files of an instance, so their owner need not be kept in extended attributes.
-      'remember_owner = 0',
-      'vnc_auto_unix_socket = 0',
-    ].join('\n') + '\n'
-  );
+  return [
+    '# Written by node-compute at each start; changes here are lost.',
+    // Stock libvirt asks QEMU some 400 questions per x86 start to verify the guest CPU: 6 to 7 times the start time.
+    'capability_filters = [ "cpu-unavailable-features" ]',
+    ...(user ? [`user = "${user.name}"`, `group = "+${user.gid}"`] : []),
+    `namespaces = [ ${namespaces(root, security) && user ? '"mount"' : ''} ]`,
+    `seccomp_sandbox = ${(security.seccomp ?? true) ? 1 : 0}`,
+    `cgroup_controllers = [ ${security.cgroups ? '"cpu", "devices", "memory", "blkio", "cpuset", "cpuacct"' : ''} ]`,
+    // No virtlogd in the process: QEMU writes console.log itself.
+    'stdio_handler = "file"',
+    // Nobody else labels the files of an instance, so their owner need not be kept in extended attributes.
+    'remember_owner = 0',
+    '',
+  ].join('\n');
 }
 
 function weakened(root: string, security: SecurityOptions, privileged: boolean): string[] {

@@ -1,5 +1,6 @@
 // What this host lets QEMU do: KVM or emulation, and which user it may run as. Read once, at start.
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 
 /** Debian's name, then Fedora's. */
 const QEMU_USERS = ['libvirt-qemu', 'qemu'] as const;
@@ -34,6 +35,20 @@ export function kvmObstacle(cpuinfo: string = read('/proc/cpuinfo')): string | u
     return 'the CPU shows neither vmx nor svm';
   }
   return undefined;
+}
+
+/** O_TMPFILE without O_DIRECTORY, which differs between architectures; Node.js has no name for it. */
+const TMPFILE = 0o20000000;
+
+/** Whether files below a directory can be opened with O_DIRECT (tmpfs only since Linux 6.6). Leaves no file. */
+export async function supportsDirectIo(directory: string): Promise<boolean> {
+  const flags = TMPFILE | constants.O_DIRECTORY | constants.O_RDWR | constants.O_DIRECT;
+  try {
+    await (await open(directory, flags, 0o600)).close();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function read(path: string): string {

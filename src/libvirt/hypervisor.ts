@@ -56,10 +56,13 @@ export class Hypervisor {
       ...context,
     });
     try {
-      await callNative((_addon, id) => connection.subscribe((batch) => this.#deliver(batch, connection), id), {
-        timeoutMs: CALL_TIMEOUT_MS,
-        ...context,
-      });
+      await callNative(
+        (_addon, id) => connection.subscribe((batch) => this.#deliver(batch, connection), id),
+        {
+          timeoutMs: CALL_TIMEOUT_MS,
+          ...context,
+        },
+      );
     } catch (error) {
       await connection.close(0);
       throw error;
@@ -190,7 +193,9 @@ export class Watch implements Disposable {
   }
 
   /** The event. Rejects with `CONNECTION_LOST` when no event can come any more, `ABORTED`, `TIMEOUT`. */
-  async next(context: CallContext & { readonly timeoutMs: number }): Promise<DriverEvent & { type: 'lifecycle' }> {
+  async next(
+    context: CallContext & { readonly timeoutMs: number },
+  ): Promise<DriverEvent & { type: 'lifecycle' }> {
     let timer: NodeJS.Timeout | undefined;
     let onAbort = (): void => {};
     const ended = new Promise<never>((_resolve, reject) => {
@@ -228,10 +233,14 @@ export class Watch implements Disposable {
         return event;
       }
       if (event.type === 'connection' && event.state === 'down') {
-        throw new ComputeError('CONNECTION_LOST', `${context.operation}: libvirt went away (${event.detail})`, {
-          ...context,
-          retryable: true,
-        });
+        throw new ComputeError(
+          'CONNECTION_LOST',
+          `${context.operation}: libvirt went away (${event.detail})`,
+          {
+            ...context,
+            retryable: true,
+          },
+        );
       }
     }
     throw new ComputeError('CLOSED', `${context.operation}: the driver was closed`, context);

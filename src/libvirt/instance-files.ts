@@ -43,8 +43,7 @@ export class InstanceFiles {
   /** Made before QEMU runs: its user may not create files in the directory. */
   async makeConsoleLog(user: QemuUser | undefined, context: CallContext): Promise<void> {
     await callNative(
-      (addon, id) =>
-        addon.writeFile(this.consoleLog, '', { how: 'create', mode: 0o600, sync: false }, id),
+      (addon, id) => addon.writeFile(this.consoleLog, '', { how: 'create', mode: 0o600, sync: false }, id),
       context,
     );
     if (user) {

@@ -23,20 +23,20 @@ import type {
 } from '../driver/model.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
-import { callNative, type NativeDomain, type NativeDomainRecord } from '../native.js';
+import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
-import { findQemuUser, kvmObstacle, type QemuUser } from './host-probe.js';
+import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
-import { domainXml, MARKER_NAMESPACE } from './xml/domain.js';
+import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
 import type { Architecture, DiskCache } from './xml/host.js';
 
 const CAPABILITIES: DriverCapabilities = {
@@ -101,7 +101,9 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     this.#options = parsed;
     this.#logger = parsed.logger ?? debugLogger;
     this.#embedded =
-      parsed.uri === undefined ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {}) : undefined;
+      parsed.uri === undefined
+        ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
+        : undefined;
     this.#user = this.#embedded ? this.#embedded.user : findQemuUser();
     this.#virtType = this.#chooseVirtType();
     this.#hypervisor = new Hypervisor({
@@ -134,11 +136,12 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     } catch (error) {
       throw this.#explainOpen(error);
     }
-    const [facts, diskCache] = await Promise.all([
-      readHostFacts(this.#hypervisor, context),
-      this.#chooseDiskCache(context),
-    ]);
-    this.#ready = { facts, diskCache };
+    const { diskCache, instancesPath } = this.#options;
+    this.#ready = {
+      facts: await readHostFacts(this.#hypervisor, context),
+      // The guest has a page cache of its own: bypass the host's where the file system can.
+      diskCache: diskCache ?? ((await supportsDirectIo(instancesPath)) ? 'none' : 'writeback'),
+    };
   }
 
   async close(): Promise<void> {
@@ -249,7 +252,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
 
   async #records(context: CallContext): Promise<NativeDomainRecord[]> {
     const records = await this.#hypervisor.call(context, (connection, id) =>
-      connection.list(0, MARKER_NAMESPACE, id),
+      connection.list(0, DOMAIN_NAMESPACE, id),
     );
     return records.filter((record) => record.ours);
   }
@@ -291,14 +294,6 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     if (obstacle === undefined) return 'kvm';
     this.#logger.warn('guests are emulated, which is slow', { reason: obstacle });
     return 'qemu';
-  }
-
-  /** O_DIRECT where the file system has it: the guest has a page cache of its own. */
-  async #chooseDiskCache(context: CallContext): Promise<DiskCache> {
-    if (this.#options.diskCache) return this.#options.diskCache;
-    const { instancesPath } = this.#options;
-    const direct = await callNative((addon, id) => addon.supportsDirectIo(instancesPath, id), context);
-    return direct ? 'none' : 'writeback';
   }
 
   /** A root that another process holds is told as such, with who it is. */

@@ -87,7 +87,9 @@ const schema = z.strictObject({
 export function parseLibvirtOptions(options: unknown): LibvirtDriverOptions {
   const result = schema.safeParse(options);
   if (result.success) return result.data as LibvirtDriverOptions;
-  const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`);
+  const problems = result.error.issues.map(
+    (issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`,
+  );
   throw new ComputeError('INVALID_ARGUMENT', `options of the libvirt driver: ${problems.join('; ')}`, {
     operation: 'loadDriver',
     details: { problems },

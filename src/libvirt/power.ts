@@ -39,7 +39,14 @@ export class Power {
       if (state === 'shutdown' || state === 'crashed') return;
       // A paused guest can't answer.
       if (shutdownTimeoutMs > 0 && state === 'running') {
-        if (await this.#host.domains.shutdown(domain, { timeoutMs: shutdownTimeoutMs, retryIntervalMs }, context)) return;
+        if (
+          await this.#host.domains.shutdown(
+            domain,
+            { timeoutMs: shutdownTimeoutMs, retryIntervalMs },
+            context,
+          )
+        )
+          return;
       }
       await this.#host.domains.stop(domain, context);
     });
@@ -116,7 +123,11 @@ export class Power {
   async #run(
     operation: string,
     uuid: string,
-    options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number | undefined; readonly guestMs?: number },
+    options: {
+      readonly signal?: AbortSignal | undefined;
+      readonly timeoutMs?: number | undefined;
+      readonly guestMs?: number;
+    },
     work: (context: CallContext) => Promise<void>,
   ): Promise<void> {
     using deadline = new Deadline({

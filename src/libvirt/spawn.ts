@@ -1,6 +1,7 @@
 // Steps 2 to 4 of a launch: image file, definition, network and start; each undone when a later one fails.
-import { Deadline } from '../driver/deadline.js';
+
 import type { SpawnOptions, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
+import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Instance, InstanceInfo } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
@@ -32,7 +33,11 @@ const SPAWN_TIMEOUT_MS = 600_000;
 /** Undo has a time of its own: the launch's may be over. */
 const UNDO_TIMEOUT_MS = 60_000;
 
-export async function spawn(host: SpawnHost, instance: Instance, options: SpawnOptions): Promise<SpawnResult> {
+export async function spawn(
+  host: SpawnHost,
+  instance: Instance,
+  options: SpawnOptions,
+): Promise<SpawnResult> {
   const { uuid } = instance;
   using deadline = new Deadline({
     operation: 'spawn',
@@ -74,7 +79,11 @@ class Launch {
     // Before anything is made: a flavor that cannot be had costs no download.
     const xml = this.#host.definition(this.#instance, this.#files);
     if (await domains.find(this.#instance.uuid, this.#context)) {
-      throw new ComputeError('INSTANCE_EXISTS', `instance ${this.#instance.uuid} exists already`, this.#context);
+      throw new ComputeError(
+        'INSTANCE_EXISTS',
+        `instance ${this.#instance.uuid} exists already`,
+        this.#context,
+      );
     }
     const base = await this.#step('image', () => this.#makeDisk());
     await this.#step('definition', () => this.#files.writeDefinition(xml, this.#context));
@@ -88,7 +97,11 @@ class Launch {
   async undo(): Promise<void> {
     for (const { name, error } of await this.#undo.run()) {
       const { uuid } = this.#instance;
-      this.#host.logger.error('a failed launch could not be undone', { uuid, step: name, error: String(error) });
+      this.#host.logger.error('a failed launch could not be undone', {
+        uuid,
+        step: name,
+        error: String(error),
+      });
     }
   }
 

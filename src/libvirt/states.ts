@@ -40,7 +40,10 @@ const LIFECYCLE: readonly (readonly [LifecycleEvent, readonly string[]])[] = [
     ],
   ],
   ['resumed', ['unpaused', 'migrated', 'from-snapshot', 'postcopy', 'postcopy-failed']],
-  ['stopped', ['shutdown', 'destroyed', 'crashed', 'migrated', 'saved', 'failed', 'from-snapshot', 'recreated']],
+  [
+    'stopped',
+    ['shutdown', 'destroyed', 'crashed', 'migrated', 'saved', 'failed', 'from-snapshot', 'recreated'],
+  ],
   ['shutdown', ['finished', 'guest', 'host']],
   ['pmsuspended', ['memory', 'disk']],
   ['crashed', ['panicked', 'crashloaded']],
