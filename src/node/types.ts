@@ -68,6 +68,29 @@ export interface StepTiming {
   readonly milliseconds: number;
 }
 
+export interface OperationOptions {
+  readonly signal?: AbortSignal;
+  /** The wait for operations before it on the same instance included. Default 300000 (five minutes). */
+  readonly timeoutMs?: number;
+}
+
+export interface ShutdownOptions extends OperationOptions {
+  /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
+  readonly shutdownTimeoutMs?: number;
+  /** The request to the guest is repeated after this many milliseconds. Default 10000. */
+  readonly retryIntervalMs?: number;
+}
+
+export interface RebootNodeOptions extends OperationOptions {
+  /** Soft: milliseconds the guest is given before the reboot becomes a hard one. Default 120000, Nova's. */
+  readonly shutdownTimeoutMs?: number;
+}
+
+export interface ConsoleOptions extends OperationOptions {
+  /** Default 102400, as Nova. */
+  readonly maxBytes?: number;
+}
+
 /** What a node tells of one instance. */
 export interface InstanceView {
   readonly uuid: string;
@@ -93,8 +116,12 @@ export interface LaunchResult {
 /** What start-up found of an earlier process and did about it. */
 export interface Recovery {
   readonly uuid: string;
-  /** `adopted`: it stands as it was; `rolled-back`: a half-made one, removed; `removed`: a half-terminated one, removed. */
-  readonly action: 'adopted' | 'rolled-back' | 'removed';
+  /**
+   * `adopted`: it stands as it was; `rolled-back`: a half-made one, removed; `removed`: a half-terminated one, removed;
+   * `failed`: it could not be removed, terminate() tries again; `left`: a domain or directory without a journal of ours,
+   * not touched.
+   */
+  readonly action: 'adopted' | 'rolled-back' | 'removed' | 'failed' | 'left';
   readonly reason: string;
 }
 

@@ -52,7 +52,8 @@ export function defineUndo(bench: ContractBench): void {
       const instance = await bench.contract.makeInstance();
       const spawn = bench.driver.spawn(instance, {
         timeoutMs: 500,
-        onStep: (step) => (step === 'start' ? new Promise<void>(() => undefined) : undefined),
+        onStep: (step) =>
+          step === 'start' ? new Promise<void>((resolve) => void setTimeout(resolve, 700)) : undefined,
       });
       const error = await expectError(spawn, ['TIMEOUT']);
       if (!error.retryable) throw new Error('a TIMEOUT must be retryable');

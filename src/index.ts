@@ -1,0 +1,84 @@
+// The public names of node-compute. Importing this loads no addon: the first libvirt driver or node that is opened does.
+import { registerDriver } from './driver/registry.js';
+import { FakeDriver, type FakeDriverOptions } from './fake/fake-driver.js';
+
+export {
+  BaseDriver,
+  type CallOptions,
+  type ComputeDriver,
+  type DestroyOptions,
+  type DriverCapabilities,
+  METHOD_CAPABILITY,
+  type PowerOffOptions,
+  type RebootOptions,
+  type RebootType,
+  type SpawnOptions,
+  type SpawnProgress,
+  type SpawnResult,
+  type SpawnStep,
+  type VolumeConnection,
+} from './driver/compute-driver.js';
+export {
+  ComputeError,
+  type ComputeErrorOptions,
+  type ErrorCode,
+  LibvirtError,
+  type LibvirtErrorFields,
+  unsupported,
+} from './driver/errors.js';
+export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
+export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
+export {
+  type AvailableResource,
+  type DiskFormat,
+  type DriverEvent,
+  type Flavor,
+  type ImageChecksum,
+  type ImageMeta,
+  type ImageSource,
+  type Instance,
+  type InstanceInfo,
+  type InstanceSummary,
+  instanceName,
+  type LifecycleEvent,
+  POWER_STATE_CODES,
+  type PowerState,
+  type Vif,
+} from './driver/model.js';
+export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
+export { Undo } from './driver/undo.js';
+export { FakeDriver, type FakeDriverOptions, type FakeGuest } from './fake/fake-driver.js';
+export {
+  type FakeDomain,
+  type FakeHost,
+  FakeHypervisor,
+  type FakeHypervisorState,
+} from './fake/fake-hypervisor.js';
+export { type FakeCallName, type Fault, type FaultAction, type FaultPoint, Faults } from './fake/faults.js';
+export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
+export { ComputeNode } from './node/compute-node.js';
+export type {
+  ComputeNodeOptions,
+  ConsoleOptions,
+  InstanceView,
+  LaunchOptions,
+  LaunchProgress,
+  LaunchRequest,
+  LaunchResult,
+  LaunchStep,
+  Logger,
+  NetworkRequest,
+  NodeEvent,
+  OperationOptions,
+  RebootNodeOptions,
+  Recovery,
+  ShutdownOptions,
+  StepTiming,
+} from './node/types.js';
+export type { NodeReport, ResourceUsage } from './resources/types.js';
+
+registerDriver('fake.FakeDriver', (options) => new FakeDriver(options as FakeDriverOptions));
+registerDriver('libvirt.LibvirtDriver', async (options) => {
+  const { LibvirtDriver } = await import('./libvirt/libvirt-driver.js');
+  return new LibvirtDriver(options);
+});

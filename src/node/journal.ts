@@ -1,0 +1,154 @@
+// The journal of one instance: a line before each effect, so that a later process knows what this one was doing.
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { SpawnStep } from '../driver/compute-driver.js';
+import { ComputeError } from '../driver/errors.js';
+import type { Flavor, Instance } from '../driver/model.js';
+import { flavorSchema, instanceSchema } from './instance-schema.js';
+import type { NodeFiles } from './node-files.js';
+
+/*
+ * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
+ * and removed after the last, it is there for as long as anything else is. In the directory it would go with the
+ * directory's files, and a process killed in between would leave a disk that nobody can explain any more.
+ *
+ * Lines are not fsynced: what write(2) has taken outlives kill -9. After a loss of power the last seconds may be missing;
+ * an instance launched in them is rolled back at the next start, as its disk is not on stable storage either.
+ */
+
+/** What an instance is in the middle of when a process dies. */
+export type JournaledTask = 'start' | 'reboot';
+
+export type JournalLine =
+  | { readonly event: 'launch'; readonly instance: Instance; readonly diskGb: number }
+  | { readonly event: 'step'; readonly step: SpawnStep }
+  | { readonly event: 'launched' }
+  | { readonly event: 'task'; readonly task: JournaledTask }
+  | { readonly event: 'done' }
+  | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
+  | { readonly event: 'terminate' };
+
+const lineSchema: z.ZodType<JournalLine> = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('launch'), instance: instanceSchema, diskGb: z.int().min(0) }),
+  z.object({ event: z.literal('step'), step: z.enum(['image', 'definition', 'network', 'start']) }),
+  z.object({ event: z.literal('launched') }),
+  z.object({ event: z.literal('task'), task: z.enum(['start', 'reboot']) }),
+  z.object({ event: z.literal('done') }),
+  z.object({ event: z.literal('resized'), flavor: flavorSchema, diskGb: z.int().min(0) }),
+  z.object({ event: z.literal('terminate') }),
+]);
+
+export type JournalPhase = 'launching' | 'launched' | 'terminating';
+
+export type JournalState =
+  /** Nothing had been done yet when the process died. */
+  | { readonly kind: 'empty' }
+  | { readonly kind: 'unreadable'; readonly reason: string }
+  | {
+      readonly kind: 'known';
+      readonly instance: Instance;
+      /** What was claimed. */
+      readonly diskGb: number;
+      readonly phase: JournalPhase;
+      /** The last step that was begun. */
+      readonly step: SpawnStep | undefined;
+      readonly task: JournaledTask | undefined;
+    };
+
+/** Above this a journal is rewritten when its instance is adopted. */
+const COMPACT_BYTES = 64 * 1024;
+
+export class Journal {
+  readonly #files: NodeFiles;
+  readonly #path: string;
+
+  constructor(files: NodeFiles, uuid: string) {
+    this.#files = files;
+    this.#path = join(files.journalPath, uuid);
+  }
+
+  /** Rejects with `SYSTEM` (EEXIST) where the instance has one. */
+  begin(instance: Instance, diskGb: number): Promise<void> {
+    return this.#files.write(this.#path, encode({ event: 'launch', instance, diskGb }), 'create');
+  }
+
+  append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
+    return this.#files.write(this.#path, encode(line), 'append');
+  }
+
+  /** Idempotent; the last act of a launch undone and of a termination. */
+  remove(): Promise<void> {
+    return this.#files.remove(this.#path);
+  }
+
+  async read(): Promise<JournalState> {
+    const text = await this.#files.read(this.#path);
+    return text === undefined ? { kind: 'empty' } : parseJournal(text);
+  }
+
+  /** Keeps one line of state where reboots have made it long. */
+  async compact(instance: Instance, diskGb: number): Promise<void> {
+    const text = (await this.#files.read(this.#path)) ?? '';
+    const whole = encode({ event: 'launch', instance, diskGb }) + encode({ event: 'launched' });
+    if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
+  }
+}
+
+function encode(line: JournalLine): string {
+  return `${JSON.stringify({ at: new Date().toISOString(), ...line })}\n`;
+}
+
+/** A line that is cut off at the end was never relied upon: its effect comes after it. */
+export function parseJournal(text: string): JournalState {
+  const lines = text.split('\n').slice(0, -1);
+  if (lines.length === 0)
+    return text.trim() === '' || text.startsWith('{') ? { kind: 'empty' } : unreadable('no line');
+  const first = parseLine(lines[0] ?? '');
+  if (first?.event !== 'launch') return unreadable('the first line does not tell of a launch');
+  let { instance, diskGb } = first;
+  let phase: JournalPhase = 'launching';
+  let step: SpawnStep | undefined;
+  let task: JournaledTask | undefined;
+  for (const [index, text] of lines.slice(1).entries()) {
+    const line = parseLine(text);
+    if (!line) return unreadable(`line ${index + 2} is not one of ours`);
+    switch (line.event) {
+      case 'launch':
+        return unreadable('it tells of two launches');
+      case 'step':
+        step = line.step;
+        break;
+      case 'launched':
+        phase = 'launched';
+        break;
+      case 'task':
+        task = line.task;
+        break;
+      case 'done':
+        task = undefined;
+        break;
+      case 'resized':
+        instance = { ...instance, flavor: line.flavor };
+        diskGb = line.diskGb;
+        break;
+      case 'terminate':
+        phase = 'terminating';
+        break;
+      default:
+        throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
+    }
+  }
+  return { kind: 'known', instance, diskGb, phase, step, task };
+}
+
+function parseLine(text: string): JournalLine | undefined {
+  try {
+    return lineSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function unreadable(reason: string): JournalState {
+  return { kind: 'unreadable', reason };
+}

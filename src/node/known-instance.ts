@@ -1,0 +1,42 @@
+// What a node holds in memory of one instance, from the first moment of its launch to the last of its termination.
+import type { Deadline } from '../driver/deadline.js';
+import type { Instance, PowerState } from '../driver/model.js';
+import type { Journal } from './journal.js';
+import type { InstanceView } from './types.js';
+
+/** `broken`: undoing or removing it failed; it keeps its claim and its journal until terminate succeeds. */
+export type InstancePhase = 'launching' | 'ready' | 'terminating' | 'broken';
+
+export class KnownInstance {
+  /** Its id is 0 and its name empty for the first moments of a launch. */
+  instance: Instance;
+  readonly journal: Journal;
+  phase: InstancePhase;
+  diskGb: number;
+  /** What the node is doing with it. */
+  task: string | undefined;
+  /** Of the operation that has its turn: terminate cuts it short. */
+  current: Deadline | undefined;
+
+  constructor(instance: Instance, journal: Journal, phase: InstancePhase, diskGb: number) {
+    this.instance = instance;
+    this.journal = journal;
+    this.phase = phase;
+    this.diskGb = diskGb;
+  }
+
+  view(powerState: PowerState): InstanceView {
+    const { uuid, name, displayName, flavor, image, vifs, createdAt } = this.instance;
+    return {
+      uuid,
+      name,
+      displayName,
+      powerState,
+      task: this.task,
+      flavor,
+      imageId: image.id,
+      macs: vifs.map(({ mac }) => mac),
+      createdAt,
+    };
+  }
+}

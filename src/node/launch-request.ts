@@ -1,0 +1,143 @@
+// A launch request as it comes from outside, checked whole and once, with what it left open filled in.
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { ComputeError } from '../driver/errors.js';
+import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
+import { DEFAULT_BRIDGE, generateMac, tapName } from '../network/names.js';
+import {
+  bridgeText,
+  cleanText,
+  flavorSchema,
+  imageSchema,
+  macText,
+  mtuNumber,
+  nameText,
+  portIdText,
+  uuidText,
+} from './instance-schema.js';
+
+/** An instance that has no number yet. */
+export type InstanceDraft = Omit<Instance, 'id' | 'name'>;
+
+const networkSchema = z.strictObject({
+  portId: portIdText.optional(),
+  mac: macText.optional(),
+  bridge: bridgeText.default(DEFAULT_BRIDGE),
+  mtu: mtuNumber.optional(),
+});
+
+const requestSchema = z.strictObject({
+  uuid: uuidText.optional(),
+  name: nameText,
+  flavor: flavorSchema,
+  image: imageSchema,
+  networks: z.array(networkSchema).max(32).default([]),
+  projectId: cleanText(255).exactOptional(),
+  userId: cleanText(255).exactOptional(),
+});
+
+/** Nothing that is allowed is deeper. */
+const MAX_DEPTH = 6;
+
+/**
+ * @param taken Interfaces of the instances that stand: a port, and with it the name of a tap, can be used once.
+ * Throws `INVALID_ARGUMENT` with every problem in `details.problems`; values are not repeated there.
+ */
+export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = []): InstanceDraft {
+  const parsed = requestSchema.safeParse(withoutUndefined(request, 0));
+  if (!parsed.success) {
+    throw invalid(
+      parsed.error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), message })),
+    );
+  }
+  const { uuid = randomUUID(), name, flavor, image, networks, projectId, userId } = parsed.data;
+  return {
+    uuid,
+    displayName: name,
+    flavor,
+    image,
+    vifs: makeVifs(networks, taken),
+    createdAt: new Date().toISOString(),
+    ...(projectId !== undefined && { projectId }),
+    ...(userId !== undefined && { userId }),
+  };
+}
+
+/** A flavor given alone, as resize takes it. Throws `INVALID_ARGUMENT`. */
+export function parseFlavor(flavor: unknown): Flavor {
+  const parsed = flavorSchema.safeParse(withoutUndefined(flavor, 0));
+  if (parsed.success) return parsed.data;
+  throw invalid(
+    parsed.error.issues.map(({ path, message }) => ({ path: `flavor.${path.join('.')}`, message })),
+  );
+}
+
+/** Throws `FLAVOR_DISK_TOO_SMALL` or `FLAVOR_MEMORY_TOO_SMALL` where the image asks for more than the flavor has. */
+export function checkFlavorHoldsImage(uuid: string, flavor: Flavor, image: ImageMeta): void {
+  const { minDiskGb = 0, minRamMb = 0 } = image;
+  const context = { operation: 'launch', instanceUuid: uuid };
+  // A root disk of 0 takes the size of its image, whatever that is.
+  if (flavor.rootGb > 0 && flavor.rootGb < minDiskGb) {
+    throw new ComputeError(
+      'FLAVOR_DISK_TOO_SMALL',
+      `flavor ${flavor.name} has a root disk of ${flavor.rootGb} GiB, image ${image.id} asks for ${minDiskGb} GiB; choose a larger flavor`,
+      { ...context, details: { rootGb: flavor.rootGb, minDiskGb } },
+    );
+  }
+  if (flavor.memoryMb < minRamMb) {
+    throw new ComputeError(
+      'FLAVOR_MEMORY_TOO_SMALL',
+      `flavor ${flavor.name} has ${flavor.memoryMb} MiB of memory, image ${image.id} asks for ${minRamMb} MiB; choose a larger flavor`,
+      { ...context, details: { memoryMb: flavor.memoryMb, minRamMb } },
+    );
+  }
+}
+
+/** GiB to claim. A root disk of 0 GiB grows to its image's size: what is known of that before it is fetched. */
+export function diskClaimGb({ flavor, image }: Pick<Instance, 'flavor' | 'image'>): number {
+  const declared = image.diskFormat === 'raw' ? Math.ceil((image.sizeBytes ?? 0) / 2 ** 30) : 0;
+  const root = flavor.rootGb > 0 ? flavor.rootGb : Math.max(image.minDiskGb ?? 0, declared);
+  return root + flavor.ephemeralGb + Math.ceil(flavor.swapMb / 1024);
+}
+
+function makeVifs(networks: z.infer<typeof requestSchema>['networks'], taken: readonly Vif[]): Vif[] {
+  const macs = new Set(taken.map(({ mac }) => mac));
+  const taps = new Set(taken.map(({ tap }) => tap));
+  return networks.map(({ portId = randomUUID(), mac = generateMac(macs), bridge, mtu }, index) => {
+    const vif: Vif = { id: portId, mac, bridge, tap: tapName(portId), ...(mtu !== undefined && { mtu }) };
+    if (taps.has(vif.tap))
+      throw invalid([{ path: `networks.${index}.portId`, message: 'the port is in use' }]);
+    if (macs.has(vif.mac))
+      throw invalid([{ path: `networks.${index}.mac`, message: 'the address is in use' }]);
+    taps.add(vif.tap);
+    macs.add(vif.mac);
+    return vif;
+  });
+}
+
+/** An absent key and one that is undefined mean the same. Bounded, so that a deep message cannot exhaust the stack. */
+function withoutUndefined(value: unknown, depth: number): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth > MAX_DEPTH)
+    throw invalid([{ path: '', message: `is nested more than ${MAX_DEPTH} levels deep` }]);
+  if (Array.isArray(value)) return value.map((item) => withoutUndefined(item, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, item]) => item !== undefined)
+      .map(([key, item]) => [key, withoutUndefined(item, depth + 1)]),
+  );
+}
+
+interface Problem {
+  readonly path: string;
+  readonly message: string;
+}
+
+function invalid(problems: readonly Problem[]): ComputeError {
+  const shown = problems.slice(0, 16);
+  const list = shown.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
+  return new ComputeError('INVALID_ARGUMENT', `the launch request is not valid: ${list}`.slice(0, 2000), {
+    operation: 'launch',
+    details: { problems: shown },
+  });
+}

@@ -1,0 +1,92 @@
+// Start-up of a node: its lock, its driver, what an earlier process left; given back in reverse when a part fails.
+import type { ComputeDriver } from '../driver/compute-driver.js';
+import { loadDriver } from '../driver/registry.js';
+import { Undo } from '../driver/undo.js';
+import { ResourceTracker } from '../resources/tracker.js';
+import { Calls } from './calls.js';
+import { HostLock } from './host-lock.js';
+import { InstanceIds } from './instance-ids.js';
+import { InstanceLocks } from './instance-lock.js';
+import type { KnownInstance } from './known-instance.js';
+import type { NodeContext } from './node-context.js';
+import { asComputeError, reasonOf } from './node-errors.js';
+import { NodeEvents } from './node-events.js';
+import { NodeFiles } from './node-files.js';
+import { type NodeOptions, parseNodeOptions } from './node-options.js';
+import { totalsOf } from './node-report.js';
+import { recover } from './recovery.js';
+import { Turnstile } from './turns.js';
+import type { ComputeNodeOptions, Recovery } from './types.js';
+
+export interface OpenedNode {
+  readonly context: NodeContext;
+  readonly events: NodeEvents;
+  readonly lock: HostLock;
+  readonly recoveries: readonly Recovery[];
+}
+
+/** Rejects with `INVALID_ARGUMENT`, `DRIVER_UNKNOWN`, `HOST_LOCKED`, `HOST_UNSUITABLE`, or what the driver's initHost says. */
+export async function openNode(given: ComputeNodeOptions): Promise<OpenedNode> {
+  const options = parseNodeOptions(given);
+  const undo = new Undo();
+  try {
+    const opened = await openParts(options, undo);
+    undo.commit();
+    return opened;
+  } catch (error) {
+    for (const { name, error } of await undo.run()) {
+      options.logger.error(`closing after a failed start: ${name}: ${reasonOf(error)}`);
+    }
+    throw asComputeError(error, 'open');
+  }
+}
+
+async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> {
+  const { logger: log, instancesPath } = options;
+  const files = new NodeFiles(instancesPath);
+  await files.makeLayout();
+  // Before the driver: one that is refused must not touch libvirt, nor recover what is in use.
+  const lock = await HostLock.acquire(files);
+  undo.add('lock', () => lock.release());
+  const driver = await loadDriver(options.driver, { ...options.driverOptions, instancesPath, logger: log });
+  undo.add('driver', () => driver.close());
+  await driver.initHost();
+  const events = new NodeEvents();
+  events.follow(driver, log);
+  const tracker = await makeTracker(driver, options);
+  const instances = new Map<string, KnownInstance>();
+  const recoveries = await recover({ driver, tracker, files, instances, log });
+  const ids = await InstanceIds.open(files, idsOf(instances));
+  const context: NodeContext = {
+    driver,
+    tracker,
+    files,
+    ids,
+    locks: new InstanceLocks(),
+    calls: new Calls(),
+    launches: new Turnstile(options.maxConcurrentLaunches),
+    instances,
+    log,
+    publish: (event) => events.publish(event),
+  };
+  log.info(`node open on ${instancesPath} with ${driver.name}`, {
+    instancesPath,
+    driver: driver.name,
+    instances: instances.size,
+  });
+  return { context, events, lock, recoveries };
+}
+
+async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {
+  const { allocationRatios, reserved } = options;
+  const resource = await driver.getAvailableResource();
+  return new ResourceTracker({
+    totals: totalsOf(resource),
+    ...(allocationRatios && { allocationRatios }),
+    ...(reserved && { reserved }),
+  });
+}
+
+function* idsOf(instances: ReadonlyMap<string, KnownInstance>): Generator<number> {
+  for (const { instance } of instances.values()) yield instance.id;
+}
