@@ -3,7 +3,7 @@ import type { DomainHost } from '../host.js';
 import { isX86 } from '../host.js';
 import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
-import type { DiskBus } from '../vocabulary/image-terms.js';
+import type { DiskBus } from '../vocabulary/image-words.js';
 import { inconsistent, unsupportedTerm } from '../vocabulary/rule.js';
 
 export interface DiskPlace {

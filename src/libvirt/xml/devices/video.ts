@@ -4,7 +4,7 @@ import type { HostFacts } from '../host.js';
 import { isX86 } from '../host.js';
 import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
-import type { VideoModel } from '../vocabulary/image-terms.js';
+import type { VideoModel } from '../vocabulary/image-words.js';
 
 /**
  * Undefined where there is no VNC and the image names no model. The default on x86 is VGA: every guest knows it from its

@@ -9,7 +9,7 @@ import {
   VCPUS_MAX,
   type WatchdogAction,
 } from './flavor-terms.js';
-import type { DiskBus, InputBus, OsType, ScsiModel, VideoModel, VifModel } from './image-terms.js';
+import type { DiskBus, InputBus, OsType, ScsiModel, VideoModel, VifModel } from './image-words.js';
 import {
   type CpuLimits,
   cpuLimits,

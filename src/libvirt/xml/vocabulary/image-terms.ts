@@ -1,6 +1,6 @@
 // Image properties: which this driver reads, under which old names, which are for others, which it refuses.
 
-import { ARCHITECTURES, type Architecture } from '../host.js';
+import type { Architecture } from '../host.js';
 import type {
   CpuPolicy,
   CpuThreadPolicy,
@@ -29,24 +29,20 @@ import {
   videoRamMb,
   watchdogAction,
 } from './flavor-terms.js';
+import {
+  architecture,
+  type DiskBus,
+  diskBus,
+  hypervisorType,
+  type InputBus,
+  type OsType,
+  type ScsiModel,
+  scsiModel,
+  type VideoModel,
+  type VifModel,
+  vifModel,
+} from './image-words.js';
 import { choice, flag, never, neverTrue, type PageSize, pageSize, pattern, type Rule } from './rule.js';
-
-export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide' | 'usb';
-export type ScsiModel = 'virtio-scsi' | 'lsilogic' | 'lsisas1068' | 'lsisas1078' | 'vmpvscsi' | 'ibmvscsi';
-export type VifModel =
-  | 'virtio'
-  | 'e1000'
-  | 'e1000e'
-  | 'igb'
-  | 'rtl8139'
-  | 'ne2k_pci'
-  | 'pcnet'
-  | 'vmxnet3'
-  | 'lan9118'
-  | 'spapr-vlan';
-export type VideoModel = 'virtio' | 'vga' | 'cirrus' | 'qxl' | 'vmvga' | 'bochs' | 'none';
-export type InputBus = 'usb' | 'virtio';
-export type OsType = 'linux' | 'windows';
 
 export interface ImageTerms {
   readonly hw_architecture?: Architecture;
@@ -98,79 +94,6 @@ export interface ImageTerms {
   readonly os_secure_boot?: SecureBoot;
   readonly os_type?: OsType;
 }
-
-const diskBus: Rule<DiskBus> = choice(['virtio', 'scsi', 'sata', 'ide', 'usb'], {
-  elsewhere: ['fdc', 'xen', 'lxc', 'uml'],
-});
-const architecture: Rule<Architecture> = choice(ARCHITECTURES, {
-  lowerCase: true,
-  aliases: { amd64: 'x86_64', i386: 'i686', i486: 'i686', i586: 'i686', x86_32: 'i686', x86_32p: 'i686' },
-  elsewhere: [
-    'alpha',
-    'armv6',
-    'armv7l',
-    'armv7b',
-    'cris',
-    'ia64',
-    'lm32',
-    'm68k',
-    'microblaze',
-    'microblazeel',
-  ]
-    .concat([
-      'mips',
-      'mipsel',
-      'mips64',
-      'mips64el',
-      'openrisc',
-      'parisc',
-      'parisc64',
-      'ppc',
-      'ppcle',
-      'ppcemb',
-    ])
-    .concat(['s390', 'sh4', 'sh4eb', 'sparc', 'sparc64', 'unicore32', 'xtensa', 'xtensaeb']),
-});
-const vifModel: Rule<VifModel> = choice(
-  ['virtio', 'e1000', 'e1000e', 'igb', 'rtl8139', 'ne2k_pci', 'pcnet', 'vmxnet3', 'lan9118', 'spapr-vlan'],
-  {
-    lowerCase: true,
-    aliases: {
-      virtuale1000: 'e1000',
-      virtuale1000e: 'e1000e',
-      virtualpcnet32: 'pcnet',
-      virtualvmxnet: 'vmxnet',
-      virtualvmxnet3: 'vmxnet3',
-      virtualsriovethernetcard: 'sriov',
-    },
-    elsewhere: ['vmxnet', 'netfront', 'sriov', 'netronome'],
-  },
-);
-const scsiModel: Rule<ScsiModel> = choice(
-  ['virtio-scsi', 'lsilogic', 'lsisas1068', 'lsisas1078', 'vmpvscsi', 'ibmvscsi'],
-  {
-    lowerCase: true,
-    aliases: { lsilogicsas: 'lsisas1068', paravirtual: 'vmpvscsi' },
-    elsewhere: ['buslogic'],
-  },
-);
-const hypervisorType: Rule<'kvm' | 'qemu'> = choice(['kvm', 'qemu'], {
-  lowerCase: true,
-  aliases: { xapi: 'xen' },
-  elsewhere: [
-    'baremetal',
-    'bhyve',
-    'docker',
-    'fake',
-    'hyperv',
-    'ironic',
-    'kqemu',
-    'lxc',
-    'lxd',
-    'openvz',
-    'parallels',
-  ].concat(['phyp', 'prsm', 'test', 'uml', 'vbox', 'virtuozzo', 'vmware', 'vz', 'xen', 'zvm']),
-});
 
 const RULES: Rules<ImageTerms> = {
   hw_architecture: architecture,
