@@ -25,6 +25,8 @@ export class InstanceFiles {
   readonly disk: string;
   readonly consoleLog: string;
   readonly definition: string;
+  /** UEFI variables; libvirt makes it where the firmware wants one. */
+  readonly nvram: string;
   readonly #diskInfo: string;
 
   constructor(instancesPath: string, uuid: string) {
@@ -32,6 +34,7 @@ export class InstanceFiles {
     this.disk = join(this.directory, 'disk');
     this.consoleLog = join(this.directory, 'console.log');
     this.definition = join(this.directory, 'libvirt.xml');
+    this.nvram = join(this.directory, 'nvram.fd');
     this.#diskInfo = join(this.directory, 'disk.info');
   }
 
@@ -88,7 +91,14 @@ export class InstanceFiles {
 
   /** Only what a launch made in a directory that was there before it. Idempotent. */
   async removeOwn(context: CallContext): Promise<void> {
-    const own = [this.disk, `${this.disk}.base`, this.consoleLog, this.definition, this.#diskInfo];
+    const own = [
+      this.disk,
+      `${this.disk}.base`,
+      this.consoleLog,
+      this.definition,
+      this.nvram,
+      this.#diskInfo,
+    ];
     for (const path of own) await callNative((addon, id) => addon.removeTree(path, id), context);
   }
 

@@ -279,6 +279,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       diskPath: files.disk,
       diskFormat: 'qcow2',
       consoleLogPath: files.consoleLog,
+      nvramPath: files.nvram,
     });
   }
 
