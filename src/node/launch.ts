@@ -16,6 +16,8 @@ import type { LaunchOptions, LaunchResult, LaunchStep, StepTiming } from './type
 /** Ten minutes: the image may have to be downloaded. */
 const LAUNCH_TIMEOUT_MS = 600_000;
 
+const EEXIST = 17;
+
 /** The driver's four steps as the log counts them: plugging the network belongs to the start. */
 const LAUNCH_STEP: Readonly<Record<SpawnStep, LaunchStep>> = {
   image: 'image',
@@ -141,15 +143,25 @@ class Launch {
     const instance: Instance = { ...this.#known.instance, id, name: instanceName(id) };
     this.#known.instance = instance;
     if (await files.exists(files.instanceDirectory(this.#uuid))) {
-      throw new ComputeError(
-        'INSTANCE_EXISTS',
-        `${files.instanceDirectory(this.#uuid)} exists and is none of this node's; it is left alone`,
-        { operation: 'launch', instanceUuid: this.#uuid },
-      );
+      throw this.#notOurs('its directory');
     }
     this.#deadline.check();
+    try {
+      // A write that fails leaves no file; one that stands was left alone by recovery and stays.
+      await journal.begin(instance, diskGb);
+    } catch (error) {
+      if (!ComputeError.is(error) || error.details['errno'] !== EEXIST) throw error;
+      throw this.#notOurs('a journal of it', error);
+    }
     this.#reached = 'journal';
-    await journal.begin(instance, diskGb);
+  }
+
+  #notOurs(what: string, cause?: unknown): ComputeError {
+    return new ComputeError(
+      'INSTANCE_EXISTS',
+      `instance ${this.#uuid}: ${what} stands in ${this.#context.files.instancesPath}, not made by this node, and is left alone`,
+      { operation: 'launch', instanceUuid: this.#uuid, cause },
+    );
   }
 
   async #spawn(): Promise<SpawnResult> {
