@@ -15,8 +15,8 @@ export class KnownInstance {
   diskGb: number;
   /** What the node is doing with it. */
   task: string | undefined;
-  /** Of the operation that has its turn: terminate cuts it short. */
-  current: Deadline | undefined;
+  /** Of the operations under way and in line, terminate's apart: it cuts them short. */
+  readonly deadlines: Set<Deadline> = new Set();
 
   constructor(instance: Instance, journal: Journal, phase: InstancePhase, diskGb: number) {
     this.instance = instance;

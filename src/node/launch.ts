@@ -49,7 +49,7 @@ export async function launchInstance(
     const journal = new Journal(context.files, uuid);
     const known = new KnownInstance({ ...draft, id: 0, name: '' }, journal, 'launching', diskClaimGb(draft));
     known.task = 'launch';
-    known.current = deadline;
+    known.deadlines.add(deadline);
     context.instances.set(uuid, known);
     return await new Launch(context, known, deadline, options).run();
   });
@@ -86,12 +86,17 @@ class Launch {
   }
 
   async run(): Promise<LaunchResult> {
-    const { locks, instances } = this.#context;
+    const { locks, instances, log } = this.#context;
     try {
       // Refused at once, not after a wait in line.
       this.#claim();
     } catch (error) {
       instances.delete(this.#uuid);
+      log.info(`launch of ${this.#uuid}: claim refused: ${reasonOf(error)}`, {
+        instanceUuid: this.#uuid,
+        step: 'claim',
+        ...(ComputeError.is(error) && error.details),
+      });
       throw error;
     }
     let release: Release | undefined;
@@ -102,7 +107,7 @@ class Launch {
       throw await this.#fail(this.#deadline.explain(error));
     } finally {
       this.#known.task = undefined;
-      this.#known.current = undefined;
+      this.#known.deadlines.delete(this.#deadline);
       release?.();
     }
   }

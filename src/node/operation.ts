@@ -36,12 +36,17 @@ export async function operate<T>(
   return await context.calls.run(call, async (deadline) => {
     const known = context.instances.get(uuid);
     if (!known) throw notFound(uuid, task);
-    const release = await context.locks.acquire(uuid, deadline);
+    known.deadlines.add(deadline);
     try {
-      if (context.instances.get(uuid) !== known) throw notFound(uuid, task);
-      return await turn(context, known, deadline, rules, work);
+      const release = await context.locks.acquire(uuid, deadline);
+      try {
+        if (context.instances.get(uuid) !== known) throw notFound(uuid, task);
+        return await turn(context, known, deadline, rules, work);
+      } finally {
+        release();
+      }
     } finally {
-      release();
+      known.deadlines.delete(deadline);
     }
   });
 }
@@ -62,7 +67,6 @@ async function turn<T>(
     );
   }
   known.task = task;
-  known.current = deadline;
   const begin = performance.now();
   try {
     if (journaled) await known.journal.append({ event: 'task', task: journaled });
@@ -77,6 +81,5 @@ async function turn<T>(
     // next start of the node starts an instance that is stopped: what was asked for.
     if (journaled) await known.journal.append({ event: 'done' }).catch(() => undefined);
     known.task = undefined;
-    known.current = undefined;
   }
 }

@@ -35,16 +35,12 @@ export async function terminateInstance(
   });
 }
 
-function cutShort(known: KnownInstance): void {
-  const { task, current } = known;
-  const { uuid } = known.instance;
-  if (task === undefined || task === 'terminate') return;
-  current?.cancel(
-    new ComputeError('ABORTED', `${task} of instance ${uuid} was cut short by its termination`, {
-      operation: task,
-      instanceUuid: uuid,
-    }),
-  );
+function cutShort({ instance: { uuid }, deadlines }: KnownInstance): void {
+  for (const deadline of deadlines) {
+    deadline.cancel(
+      new ComputeError('ABORTED', `cut short by the termination of instance ${uuid}`, { instanceUuid: uuid }),
+    );
+  }
 }
 
 async function remove(context: NodeContext, known: KnownInstance, deadline: Deadline): Promise<void> {
