@@ -8,6 +8,7 @@
       "defines": [
         "NAPI_VERSION=<(napi_version)",
         "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS",
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
         "_FILE_OFFSET_BITS=64"
       ],
       "cflags!": ["-fno-exceptions"],

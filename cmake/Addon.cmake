@@ -15,7 +15,8 @@ set_target_properties(node_compute PROPERTIES PREFIX "" SUFFIX ".node")
 target_include_directories(node_compute SYSTEM PRIVATE ${node_api_include} ${node_addon_api_include})
 target_compile_definitions(
   node_compute PRIVATE NODE_GYP_MODULE_NAME=node_compute NAPI_VERSION=${NODE_COMPUTE_NAPI_VERSION}
-                       NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS)
+                       NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS
+                       NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_link_libraries(node_compute PRIVATE node_compute_core)
 # Never unloaded: its threads and libvirt's may still run when the environment that loaded it has gone.
 target_link_options(node_compute PRIVATE -Wl,-z,relro,-z,now -Wl,-z,nodelete)

@@ -37,7 +37,9 @@
       "native/addon/connection_object.cc",
       "native/addon/domain_object.cc",
       "native/addon/event_feed.cc",
-      "native/addon/image_functions.cc"
+      "native/addon/image_functions.cc",
+      "native/addon/network_functions.cc",
+      "native/addon/storage_functions.cc"
     ]
   }
 }

@@ -7,6 +7,8 @@
 #include "addon/domain_object.h"
 #include "addon/environment.h"
 #include "addon/image_functions.h"
+#include "addon/network_functions.h"
+#include "addon/storage_functions.h"
 #include "executor/executor.h"
 
 namespace node_compute {
@@ -48,6 +50,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   DomainObject::define(env);
   ConnectionObject::define(env, exports);
   define_image_functions(env, exports);
+  define_network_functions(env, exports);
+  define_storage_functions(env, exports);
   return exports;
 }
 

@@ -128,6 +128,35 @@ Napi::Value Async(Napi::Env env, Lane lane, std::uint32_t id, Work work) {
                [](Napi::Env e, Nothing) -> Napi::Value { return e.Undefined(); });
 }
 
+/// For work that ends on a thread which is not an executor's: `begin(cancellation, finish)` starts it, and
+/// somebody calls `finish(Result)` or `finish(std::exception_ptr)` once, on any thread. What `begin` throws
+/// rejects the promise.
+template <class Result, class Begin, class Convert>
+Napi::Value AsyncElsewhere(Napi::Env env, std::uint32_t id, Begin begin, Convert convert) {
+  using Settled = AsyncCompletion<Result, Convert>;
+
+  auto& environment = Environment::of(env);
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  auto cancellation = environment.begin_operation(id);
+  // Shared, since a std::function that carries it must be copyable.
+  auto settled =
+      std::make_shared<std::unique_ptr<Settled>>(std::make_unique<Settled>(deferred, id, std::move(convert)));
+  const auto finish = [settled, completions = environment.completions()](auto outcome) {
+    if constexpr (std::is_same_v<decltype(outcome), std::exception_ptr>) {
+      (*settled)->fail(std::move(outcome));
+    } else {
+      (*settled)->succeed(std::move(outcome));
+    }
+    completions->push(std::move(*settled));
+  };
+  try {
+    begin(std::move(cancellation), finish);
+  } catch (...) {
+    finish(std::current_exception());
+  }
+  return deferred.Promise();
+}
+
 /// Runs the reading of arguments and the submission; what they throw rejects the promise, never crosses into
 /// C.
 template <class Call>

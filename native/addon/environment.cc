@@ -6,6 +6,20 @@
 
 namespace node_compute {
 
+namespace {
+
+/// Only a listener's own exception gets here: it is the program's, as one thrown in a timer would be.
+void report(napi_env env, const Napi::Error& error) noexcept {
+  try {
+    napi_fatal_exception(env, error.Value());
+  } catch (const Napi::Error&) {
+    // A worker thread that is being terminated runs no JavaScript any more: nobody is left to be told.
+    return;
+  }
+}
+
+}  // namespace
+
 Environment& Environment::of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
 void Environment::create(Napi::Env env) {
@@ -80,8 +94,7 @@ void Environment::drain(napi_env raw, napi_value, void* context, void*) {
     try {
       settled.settle(env);
     } catch (const Napi::Error& error) {
-      // Only a listener's own exception gets here: it is the program's, as one thrown in a timer would be.
-      napi_fatal_exception(raw, error.Value());
+      report(raw, error);
     }
     if (settled.ends_operation()) self->end_operation();
   }

@@ -141,10 +141,10 @@ describe('worker threads', () => {
       for (;;) await Promise.all(Array.from({ length: 50 }, () => domain.info(0)));
     `);
     const result = await runChild(`
-      for (let round = 0; round < 8; round += 1) {
+      for (let round = 0; round < 30; round += 1) {
         const worker = startWorker(${body});
         await new Promise((resolve) => worker.once('message', resolve));
-        await new Promise((resolve) => setTimeout(resolve, round));
+        await new Promise((resolve) => setTimeout(resolve, round % 10));
         await worker.terminate();
       }
       const connection = await open();
