@@ -1,5 +1,5 @@
 // One call's end: the caller's signal, its deadline and a cancel from inside, as one AbortSignal with a ComputeError as reason.
-import { ComputeError } from './errors.js';
+import { ComputeError, type ErrorCode } from './errors.js';
 
 export interface DeadlineOptions {
   readonly operation: string;
@@ -34,13 +34,7 @@ export class Deadline implements Disposable {
       );
     }
     if (signal) {
-      const onAbort = (): void =>
-        this.cancel(
-          new ComputeError('ABORTED', `${this.#subject} was aborted`, {
-            ...this.#context,
-            cause: signal.reason,
-          }),
-        );
+      const onAbort = (): void => this.end('ABORTED', 'was aborted', signal.reason);
       if (signal.aborted) onAbort();
       else {
         signal.addEventListener('abort', onAbort, { once: true });
@@ -75,6 +69,11 @@ export class Deadline implements Disposable {
   /** Ends the call from inside, e.g. because its instance is being terminated. The first reason stays. */
   cancel(reason: ComputeError): void {
     if (!this.#controller.signal.aborted) this.#controller.abort(reason);
+  }
+
+  /** {@link cancel} with an error about this call: `why` ends the sentence that begins with it. */
+  end(code: ErrorCode, why: string, cause?: unknown): void {
+    this.cancel(new ComputeError(code, `${this.#subject} ${why}`, { ...this.#context, cause }));
   }
 
   check(): void {

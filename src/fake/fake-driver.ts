@@ -88,7 +88,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
   async close(): Promise<void> {
     this.#state = 'closed';
     for (const call of this.#running.keys()) {
-      call.deadline.cancel(closed(call.operation, call.instanceUuid));
+      call.deadline.end('CLOSED', 'was cut short: the driver is closing');
     }
     await Promise.allSettled(this.#running.values());
     this.#unlisten?.();

@@ -41,7 +41,7 @@ export class Calls {
     this.#closed = true;
     const calls = [...this.#running];
     for (const [deadline, { finishesOnClose }] of calls) {
-      if (!finishesOnClose) deadline.cancel(closed('the call', undefined));
+      if (!finishesOnClose) deadline.end('CLOSED', 'was cut short: the node is closing');
     }
     await Promise.allSettled(calls.map(([, { done }]) => done));
   }

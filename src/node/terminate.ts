@@ -1,6 +1,5 @@
 // The end of an instance: whatever it is in the middle of is cut short, then everything of it goes.
 import type { Deadline } from '../driver/deadline.js';
-import { ComputeError } from '../driver/errors.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { forget, removeFromHost } from './removal.js';
@@ -35,12 +34,8 @@ export async function terminateInstance(
   });
 }
 
-function cutShort({ instance: { uuid }, deadlines }: KnownInstance): void {
-  for (const deadline of deadlines) {
-    deadline.cancel(
-      new ComputeError('ABORTED', `cut short by the termination of instance ${uuid}`, { instanceUuid: uuid }),
-    );
-  }
+function cutShort({ deadlines }: KnownInstance): void {
+  for (const deadline of deadlines) deadline.end('ABORTED', 'was cut short by its termination');
 }
 
 async function remove(context: NodeContext, known: KnownInstance, deadline: Deadline): Promise<void> {
