@@ -78,7 +78,13 @@ export interface NativeConnection {
   list(flags: number, metadataUri: string, callId: CallId): Promise<NativeDomainRecord[]>;
   nodeInfo(callId: CallId): Promise<NativeNodeInfo>;
   capabilities(callId: CallId): Promise<string>;
-  domainCapabilities(emulator: string, arch: string, machine: string, virtType: string, callId: CallId): Promise<string>;
+  domainCapabilities(
+    emulator: string,
+    arch: string,
+    machine: string,
+    virtType: string,
+    callId: CallId,
+  ): Promise<string>;
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
@@ -122,7 +128,11 @@ export interface NativeImageVerdict {
   /** Not closed properly: its reference counts may be stale (lazy refcounts), its data is not. */
   readonly dirty?: boolean;
   /** What libqcow said of it; undefined for other formats and for features that it cannot read. */
-  readonly libqcow?: { readonly version: number; readonly virtualSizeBytes: number; readonly snapshots: number };
+  readonly libqcow?: {
+    readonly version: number;
+    readonly virtualSizeBytes: number;
+    readonly snapshots: number;
+  };
 }
 
 export interface NativeFileSink {
@@ -153,7 +163,12 @@ export interface NativeAddon {
   openConnection(uri: string, options: NativeConnectOptions, callId: CallId): Promise<NativeConnection>;
 
   /** Detects, validates and, for qcow, lets libqcow identify. Rejects with IMAGE_INVALID and a `rule`. */
-  inspectImage(path: string, format: string, maxVirtualBytes: number, callId: CallId): Promise<NativeImageVerdict>;
+  inspectImage(
+    path: string,
+    format: string,
+    maxVirtualBytes: number,
+    callId: CallId,
+  ): Promise<NativeImageVerdict>;
   /** Writes a qcow2 v3 overlay in one pass; O_EXCL, 0600. */
   createOverlay(
     path: string,
@@ -202,7 +217,16 @@ export interface NativeAddon {
     path: string,
     callId: CallId,
   ): Promise<
-    | { readonly type: 'file' | 'directory' | 'other'; readonly sizeBytes: number; readonly allocatedBytes: number; readonly inode: number; readonly mtimeMs: number; readonly mode: number; readonly uid: number; readonly links: number }
+    | {
+        readonly type: 'file' | 'directory' | 'other';
+        readonly sizeBytes: number;
+        readonly allocatedBytes: number;
+        readonly inode: number;
+        readonly mtimeMs: number;
+        readonly mode: number;
+        readonly uid: number;
+        readonly links: number;
+      }
     | undefined
   >;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
@@ -227,7 +251,15 @@ export interface NativeAddon {
     name: string,
     callId: CallId,
   ): Promise<
-    | { readonly kind: string; readonly index: number; readonly mtu: number; readonly up: boolean; readonly master: string; readonly mac: string; readonly alias: string }
+    | {
+        readonly kind: string;
+        readonly index: number;
+        readonly mtu: number;
+        readonly up: boolean;
+        readonly master: string;
+        readonly mac: string;
+        readonly alias: string;
+      }
     | undefined
   >;
   listBridgePorts(bridge: string, callId: CallId): Promise<string[]>;
@@ -265,7 +297,9 @@ export function native(): NativeAddon {
       return addon;
     } catch (cause) {
       const message = cause instanceof Error ? cause.message : String(cause);
-      const library = LIBRARY_PACKAGES.find(([pattern]) => pattern.test(message) && !message.includes('Cannot find module'));
+      const library = LIBRARY_PACKAGES.find(
+        ([pattern]) => pattern.test(message) && !message.includes('Cannot find module'),
+      );
       if (library) {
         throw new ComputeError(
           'HOST_UNSUITABLE',
@@ -287,6 +321,11 @@ export interface NativeCallOptions {
   readonly instanceUuid?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
+  /**
+   * A call whose effect must be known before it can be undone: when the signal fires, a queued one is dropped and a
+   * running one is waited for before the rejection. The deadline still rejects at once.
+   */
+  readonly waitOnAbort?: boolean | undefined;
 }
 
 let lastCallId = 0;
@@ -318,8 +357,9 @@ export async function callNative<T>(
       signal?.removeEventListener('abort', onAbort);
     };
     const onAbort = (): void => {
-      settle();
       addon.cancel(callId);
+      if (options.waitOnAbort) return;
+      settle();
       reject(aborted(options));
     };
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -338,7 +378,8 @@ export async function callNative<T>(
     call(addon, callId).then(
       (value) => {
         settle();
-        resolve(value);
+        if (options.waitOnAbort && signal?.aborted) reject(aborted(options));
+        else resolve(value);
       },
       (error: unknown) => {
         settle();
@@ -349,7 +390,10 @@ export async function callNative<T>(
 }
 
 function aborted(options: NativeCallOptions): ComputeError {
-  return new ComputeError('ABORTED', `${options.operation} was aborted`, { ...options, cause: options.signal?.reason });
+  return new ComputeError('ABORTED', `${options.operation} was aborted`, {
+    ...options,
+    cause: options.signal?.reason,
+  });
 }
 
 interface NativeError extends Error, Partial<LibvirtErrorFields> {
@@ -361,7 +405,9 @@ interface NativeError extends Error, Partial<LibvirtErrorFields> {
 
 /** virErrorNumber to our codes; what is not here is HYPERVISOR. */
 const LIBVIRT_CODES: Readonly<Record<number, { readonly code: ErrorCode; readonly retryable?: boolean }>> = {
-  38: { code: 'CONNECTION_FAILED', retryable: true }, // VIR_ERR_SYSTEM_ERROR, refined below by the domain
+  3: { code: 'UNSUPPORTED' }, // VIR_ERR_NO_SUPPORT
+  5: { code: 'CONNECTION_FAILED', retryable: true }, // VIR_ERR_NO_CONNECT
+  28: { code: 'INSTANCE_EXISTS' }, // VIR_ERR_DOM_EXIST
   42: { code: 'INSTANCE_NOT_FOUND' }, // VIR_ERR_NO_DOMAIN
   55: { code: 'INVALID_STATE' }, // VIR_ERR_OPERATION_INVALID
   68: { code: 'TIMEOUT', retryable: true }, // VIR_ERR_OPERATION_TIMEOUT
@@ -394,7 +440,6 @@ export function fromNative(error: unknown, options: NativeCallOptions): ComputeE
       const lost = RPC_DOMAINS.has(fields.libvirtDomain) && fields.libvirtCode !== 42;
       const known = LIBVIRT_CODES[fields.libvirtCode];
       if (lost) return new LibvirtError('CONNECTION_LOST', message, fields, { ...context, retryable: true });
-      if (fields.libvirtCode === 38) return new LibvirtError('HYPERVISOR', message, fields, context);
       return new LibvirtError(known?.code ?? 'HYPERVISOR', message, fields, {
         ...context,
         retryable: known?.retryable,

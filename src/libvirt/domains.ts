@@ -29,7 +29,8 @@ export class Domains {
   }
 
   async define(xml: string, context: CallContext): Promise<NativeDomain> {
-    return await this.#hypervisor.call(context, (connection, id) => connection.define(xml, 0, id));
+    const settled = { ...context, waitOnAbort: true };
+    return await this.#hypervisor.call(settled, (connection, id) => connection.define(xml, 0, id));
   }
 
   async info(domain: NativeDomain, context: CallContext): Promise<NativeDomainInfo> {
@@ -41,7 +42,7 @@ export class Domains {
     // Before the call: the event may come before its return.
     using watch = this.#hypervisor.watch(domain.uuid, ['started', 'stopped']);
     try {
-      await this.#hypervisor.onDomain(domain, context, (d, id) => d.start(0, id));
+      await this.#hypervisor.onDomain(domain, { ...context, waitOnAbort: true }, (d, id) => d.start(0, id));
     } catch (error) {
       throw startFailed(error, context);
     }

@@ -5,6 +5,7 @@ import type { DriverEvent, LifecycleEvent } from '../driver/model.js';
 import type { ImageLogger } from '../image/types.js';
 import {
   callNative,
+  type NativeCallOptions,
   type NativeConnection,
   type NativeConnectOptions,
   type NativeDomain,
@@ -19,12 +20,8 @@ export interface HypervisorOptions {
   readonly logger: ImageLogger;
 }
 
-export interface CallContext {
-  readonly operation: string;
-  readonly instanceUuid?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly timeoutMs?: number | undefined;
-}
+/** What every call carries from the contract down to the addon. */
+export type CallContext = NativeCallOptions;
 
 /** A libvirt call that says nothing for this long is given up: the daemon hangs. */
 const CALL_TIMEOUT_MS = 60_000;
@@ -179,12 +176,15 @@ export class Hypervisor {
   }
 }
 
+type LifecycleOf = Extract<DriverEvent, { type: 'lifecycle' }>;
+
 /** One subscription that ends with the first wanted event of a domain. */
 export class Watch implements Disposable {
   readonly #stop = new AbortController();
   readonly #events: AsyncIterableIterator<DriverEvent>;
   readonly #uuid: string;
   readonly #wanted: readonly LifecycleEvent[];
+  #pending: Promise<IteratorResult<DriverEvent>> | undefined;
 
   constructor(stream: EventStream, uuid: string, wanted: readonly LifecycleEvent[]) {
     this.#events = stream.subscribe({ signal: this.#stop.signal });
@@ -193,9 +193,7 @@ export class Watch implements Disposable {
   }
 
   /** The event. Rejects with `CONNECTION_LOST` when no event can come any more, `ABORTED`, `TIMEOUT`. */
-  async next(
-    context: CallContext & { readonly timeoutMs: number },
-  ): Promise<DriverEvent & { type: 'lifecycle' }> {
+  async next(context: CallContext & { readonly timeoutMs: number }): Promise<LifecycleOf> {
     let timer: NodeJS.Timeout | undefined;
     let onAbort = (): void => {};
     const ended = new Promise<never>((_resolve, reject) => {
@@ -227,8 +225,13 @@ export class Watch implements Disposable {
     }
   }
 
-  async #find(context: CallContext): Promise<DriverEvent & { type: 'lifecycle' }> {
-    for await (const event of this.#events) {
+  async #find(context: CallContext): Promise<LifecycleOf> {
+    for (;;) {
+      // Kept between calls of next(): one that ended with a TIMEOUT must not swallow the event that comes later.
+      this.#pending ??= this.#events.next();
+      const { done, value: event } = await this.#pending;
+      this.#pending = undefined;
+      if (done) throw new ComputeError('CLOSED', `${context.operation}: the driver was closed`, context);
       if (event.type === 'lifecycle' && event.uuid === this.#uuid && this.#wanted.includes(event.event)) {
         return event;
       }
@@ -243,7 +246,6 @@ export class Watch implements Disposable {
         );
       }
     }
-    throw new ComputeError('CLOSED', `${context.operation}: the driver was closed`, context);
   }
 
   [Symbol.dispose](): void {

@@ -301,11 +301,21 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   #explainOpen(error: unknown): unknown {
     const root = this.#options.root ?? DEFAULT_ROOT;
     const holder = this.#embedded && error instanceof LibvirtError ? rootHolder(root) : undefined;
-    if (!holder || holder.pid === process.pid) return error;
+    if (!holder || holder.pid === process.pid) return unreachable(error);
     return new ComputeError(
       'HOST_LOCKED',
       `the embedded libvirt root ${root} is held by process ${holder.pid} (${holder.command}): end it, or choose another root`,
       { operation: 'initHost', cause: error, details: { root, ...holder } },
     );
   }
+}
+
+/** Before there was a connection none can have been lost. */
+function unreachable(error: unknown): unknown {
+  if (!(error instanceof LibvirtError) || error.code !== 'CONNECTION_LOST') return error;
+  return new LibvirtError('CONNECTION_FAILED', error.message, error.libvirt, {
+    operation: 'initHost',
+    retryable: true,
+    cause: error,
+  });
 }
