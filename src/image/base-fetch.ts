@@ -1,0 +1,326 @@
+// Makes a base: fetch, verify, inspect, convert, publish. Runs under the base's exclusive lock.
+import { ComputeError } from '../driver/errors.js';
+import type { ImageMeta } from '../driver/model.js';
+import { callNative, type NativeImageVerdict } from '../native.js';
+import { type BaseRecord, makeRecord, writeRecord } from './base-record.js';
+import { type CachePaths, keyOfTemporary } from './cache-paths.js';
+import { digestOf, fetchSource, type SourceResult } from './image-source.js';
+import { checkImage, convertToRaw } from './qemu-img.js';
+import type { Flight } from './single-flight.js';
+import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
+
+/** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
+const BASE_MODE = 0o644;
+const SECTOR_BYTES = 512;
+
+/** Tries again after these pauses; what is not here is not tried again. */
+const RETRY_PAUSES_MS = {
+  /** IMAGE_DOWNLOAD_FAILED that says it is retryable: connection lost, short body, 5xx. */
+  transient: [250, 1000, 4000],
+  /** IMAGE_CHECKSUM_MISMATCH of a download: damaged on the way. */
+  corrupt: [250],
+} as const;
+
+export interface FetchContext {
+  readonly paths: CachePaths;
+  readonly logger: ImageLogger;
+  readonly maxVirtualBytes: number;
+  readonly reservedBytes: number;
+  readonly qemuImg: string;
+  readonly http: HttpSourceOptions;
+}
+
+/** Leaves a base under its final name with a record beside it, or nothing. */
+export async function fetchBase(
+  context: FetchContext,
+  key: string,
+  image: ImageMeta,
+  flight: Flight<ImageProgress>,
+): Promise<BaseRecord> {
+  await removeLeftovers(context.paths, key);
+  const fetch = new BaseFetch(context, key, image, flight);
+  try {
+    return await fetch.run();
+  } finally {
+    await removeLeftovers(context.paths, key);
+  }
+}
+
+/** Inspects a base that has no record, or one of an older inspector, and writes a new one. */
+export async function adoptBase(
+  context: FetchContext,
+  key: string,
+  image: ImageMeta,
+  old: BaseRecord | undefined,
+): Promise<BaseRecord> {
+  const verdict = await inspectRaw(context.paths.base(key), context.maxVirtualBytes, undefined);
+  const record = makeRecord(image, {
+    checksum: old?.checksum ?? null,
+    sourceSizeBytes: old?.sourceSizeBytes ?? null,
+    virtualSizeBytes: verdict.virtualSizeBytes,
+  });
+  await writeRecord(context.paths.record(key), record);
+  return record;
+}
+
+class BaseFetch {
+  readonly #context: FetchContext;
+  readonly #key: string;
+  readonly #image: ImageMeta;
+  readonly #flight: Flight<ImageProgress>;
+
+  constructor(context: FetchContext, key: string, image: ImageMeta, flight: Flight<ImageProgress>) {
+    this.#context = context;
+    this.#key = key;
+    this.#image = image;
+    this.#flight = flight;
+  }
+
+  async run(): Promise<BaseRecord> {
+    const { downloaded, result } = await this.#downloadWithRetries();
+    this.#flight.report({ activity: 'inspecting', totalBytes: result.bytes });
+    const verdict = await this.#native('inspection', (addon, id) =>
+      addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
+    );
+    const base = verdict.format === 'qcow2' ? await this.#convert(downloaded, verdict) : downloaded;
+    const virtualSizeBytes = rawSize(verdict);
+    this.#assertFits(virtualSizeBytes);
+
+    this.#flight.report({ activity: 'publishing' });
+    await this.#native('fsync', (addon, id) => addon.sealFile(base, virtualSizeBytes, BASE_MODE, id));
+    if (base !== downloaded) await inspectRaw(base, this.#context.maxVirtualBytes, this.#flight.signal);
+    const algorithm = digestOf(this.#image);
+    const record = makeRecord(this.#image, {
+      checksum: algorithm === '' ? null : { algorithm, value: result.digest },
+      sourceSizeBytes: result.bytes,
+      virtualSizeBytes,
+    });
+    // First the record, then the name: a base under its final name is complete and described.
+    await writeRecord(this.#context.paths.record(this.#key), record);
+    await callNative((addon, id) => addon.publishFile(base, this.#context.paths.base(this.#key), true, id), {
+      operation: `publication of image ${this.#image.id}`,
+    });
+    return record;
+  }
+
+  async #downloadWithRetries(): Promise<{ readonly downloaded: string; readonly result: SourceResult }> {
+    const tries = { transient: 0, corrupt: 0 };
+    for (;;) {
+      const downloaded = this.#context.paths.temporary(this.#key, 'download');
+      try {
+        return { downloaded, result: await this.#download(downloaded) };
+      } catch (error) {
+        const kind = retryKind(error, this.#image);
+        const pause = kind && RETRY_PAUSES_MS[kind][tries[kind]++];
+        if (pause === undefined || this.#flight.signal.aborted) throw error;
+        this.#context.logger.warn('image download failed, trying again', {
+          imageId: this.#image.id,
+          pauseMs: pause,
+          error: error instanceof Error ? error.message : String(error),
+        });
+        await remove(downloaded);
+        await sleep(pause, this.#flight.signal);
+      }
+    }
+  }
+
+  async #download(target: string): Promise<SourceResult> {
+    const { maxVirtualBytes, http } = this.#context;
+    const room = await this.#room();
+    const roomIsTheCap = room < maxVirtualBytes;
+    try {
+      const result = await fetchSource({
+        image: this.#image,
+        target,
+        digest: digestOf(this.#image),
+        maxBytes: Math.min(maxVirtualBytes, room),
+        signal: this.#flight.signal,
+        http,
+        report: (progress) => this.#flight.report(progress),
+        onSize: async ({ bytes, storedBytes }) => {
+          if (this.#image.diskFormat !== 'qcow2') this.#assertFits(bytes);
+          await this.#assertRoom(storedBytes);
+        },
+      });
+      this.#verify(result);
+      return result;
+    } catch (error) {
+      if (roomIsTheCap && ComputeError.is(error) && error.details['rule'] === 'too-large') {
+        throw this.#noSpace(maxVirtualBytes, room);
+      }
+      throw error;
+    }
+  }
+
+  #verify(result: SourceResult): void {
+    const { id, checksum, sizeBytes } = this.#image;
+    this.#flight.report({ activity: 'verifying', doneBytes: result.bytes, totalBytes: result.bytes });
+    if (sizeBytes !== undefined && result.bytes !== sizeBytes) {
+      throw new ComputeError(
+        'IMAGE_DOWNLOAD_FAILED',
+        `image ${id} is declared with ${sizeBytes} bytes and has ${result.bytes}`,
+        { operation: 'verification' },
+      );
+    }
+    if (checksum && checksum.value.toLowerCase() !== result.digest) {
+      throw new ComputeError(
+        'IMAGE_CHECKSUM_MISMATCH',
+        `the ${checksum.algorithm} of image ${id} does not match`,
+        {
+          operation: 'verification',
+          details: { expected: checksum.value, actual: result.digest },
+        },
+      );
+    }
+  }
+
+  async #convert(source: string, verdict: NativeImageVerdict): Promise<string> {
+    this.#assertFits(rawSize(verdict));
+    await this.#assertRoom(verdict.dataBytes);
+    const { signal } = this.#flight;
+    const job = {
+      program: this.#context.qemuImg,
+      source,
+      format: 'qcow2' as const,
+      virtualSizeBytes: verdict.virtualSizeBytes,
+      signal,
+    };
+    // The counts of an image that was not closed are stale by design; QEMU would call that corrupt.
+    if (!verdict.dirty) await checkImage(job);
+    const target = this.#context.paths.temporary(this.#key, 'convert');
+    const totalBytes = verdict.virtualSizeBytes;
+    this.#flight.report({ activity: 'converting', doneBytes: 0, totalBytes });
+    try {
+      await convertToRaw({
+        ...job,
+        target,
+        onFraction: (fraction) =>
+          this.#flight.report({
+            activity: 'converting',
+            doneBytes: Math.floor(totalBytes * fraction),
+            totalBytes,
+          }),
+      });
+    } catch (error) {
+      if (ComputeError.is(error) && error.code === 'IMAGE_CONVERSION_FAILED')
+        await this.#assertRoom(FULL_DISK_BYTES);
+      throw error;
+    }
+    await remove(source);
+    return target;
+  }
+
+  /** Of all who wait the largest disk counts: the others learn of theirs when the base is there. */
+  #assertFits(virtualSizeBytes: number): void {
+    assertDiskFits(this.#image, virtualSizeBytes, this.#flight.limit);
+  }
+
+  async #room(): Promise<number> {
+    const status = await this.#native('free space', (addon, id) =>
+      addon.statFs(this.#context.paths.temporaries, id),
+    );
+    return Math.max(0, status.availableBytes - this.#context.reservedBytes);
+  }
+
+  async #assertRoom(bytes: number): Promise<void> {
+    const room = await this.#room();
+    if (bytes > room) throw this.#noSpace(bytes, room);
+  }
+
+  #noSpace(bytes: number, room: number): ComputeError {
+    return new ComputeError(
+      'NO_SPACE',
+      `image ${this.#image.id} needs ${bytes} bytes in ${this.#context.paths.bases}, ${room} are free`,
+      { operation: 'image cache', details: { requiredBytes: bytes, availableBytes: room } },
+    );
+  }
+
+  async #native<T>(
+    what: string,
+    call: (addon: Parameters<Parameters<typeof callNative<T>>[0]>[0], id: number) => Promise<T>,
+  ): Promise<T> {
+    return await callNative(call, {
+      operation: `${what} of image ${this.#image.id}`,
+      signal: this.#flight.signal,
+    });
+  }
+}
+
+/** Less than this left after a failed conversion: the disk was full. */
+const FULL_DISK_BYTES = 2 ** 20;
+
+/** `limitBytes` Infinity: no limit. */
+export function assertDiskFits(
+  image: Pick<ImageMeta, 'id'>,
+  virtualSizeBytes: number,
+  limitBytes: number,
+): void {
+  if (virtualSizeBytes <= limitBytes) return;
+  throw new ComputeError(
+    'FLAVOR_DISK_TOO_SMALL',
+    `image ${image.id} needs a disk of ${virtualSizeBytes} bytes, the flavor gives ${limitBytes}`,
+    { operation: 'image cache', details: { requiredBytes: virtualSizeBytes, flavorRootBytes: limitBytes } },
+  );
+}
+
+/** QEMU rounds a qcow2 disk down to whole sectors. */
+function rawSize(verdict: NativeImageVerdict): number {
+  const { format, virtualSizeBytes } = verdict;
+  return format === 'qcow2' ? virtualSizeBytes - (virtualSizeBytes % SECTOR_BYTES) : virtualSizeBytes;
+}
+
+/** A disk that looks like yet another image format is a disguise; an ISO on a disk is not. */
+async function inspectRaw(
+  path: string,
+  maxBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<NativeImageVerdict> {
+  const inspect = (format: string): Promise<NativeImageVerdict> =>
+    callNative((addon, id) => addon.inspectImage(path, format, maxBytes, id), {
+      operation: 'inspection of a base',
+      signal,
+    });
+  try {
+    return await inspect('raw');
+  } catch (error) {
+    if (!ComputeError.is(error) || error.details['rule'] !== 'format-mismatch') throw error;
+    return await inspect('iso').catch(() => {
+      throw error;
+    });
+  }
+}
+
+function retryKind(error: unknown, image: ImageMeta): keyof typeof RETRY_PAUSES_MS | undefined {
+  if (!ComputeError.is(error) || image.source.type !== 'http') return undefined;
+  if (error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable) return 'transient';
+  if (error.code === 'IMAGE_CHECKSUM_MISMATCH') return 'corrupt';
+  return undefined;
+}
+
+async function removeLeftovers(paths: CachePaths, key: string): Promise<void> {
+  const names = await callNative((addon, id) => addon.listDirectory(paths.temporaries, id), {
+    operation: 'list temporary files',
+  });
+  for (const name of names) {
+    if (keyOfTemporary(name) === key) await remove(`${paths.temporaries}/${name}`);
+  }
+}
+
+async function remove(path: string): Promise<void> {
+  await callNative((addon, id) => addon.removeTree(path, id), { operation: 'remove a temporary file' });
+}
+
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      clearTimeout(timer);
+      reject(new ComputeError('ABORTED', 'the fetch of an image was aborted', { operation: 'image cache' }));
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    }, milliseconds);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

@@ -1,0 +1,88 @@
+// What is known of a base beside its bytes: `_base/<sha1>.json`, written before the base gets its name.
+import { z } from 'zod';
+import { ComputeError } from '../driver/errors.js';
+import type { ImageChecksum, ImageMeta } from '../driver/model.js';
+import { callNative } from '../native.js';
+import { describeSource } from './image-source.js';
+
+/** Raised when the inspector refuses more than it did: bases that an older one let through are inspected again. */
+export const INSPECTOR_VERSION = 1;
+
+const RECORD_BYTES = 64 * 1024;
+
+export interface BaseRecord {
+  readonly imageId: string;
+  /** Without user info and query: they may hold secrets. */
+  readonly source: string;
+  readonly diskFormat: string;
+  /** Of the bytes as they came, before any conversion; verified where the image declares one. */
+  readonly checksum: ImageChecksum | null;
+  readonly sourceSizeBytes: number | null;
+  readonly virtualSizeBytes: number;
+  readonly inspectorVersion: number;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+}
+
+const recordSchema: z.ZodType<BaseRecord> = z.object({
+  imageId: z.string(),
+  source: z.string(),
+  diskFormat: z.string(),
+  checksum: z.object({ algorithm: z.enum(['md5', 'sha256', 'sha512']), value: z.string() }).nullable(),
+  sourceSizeBytes: z.int().nonnegative().nullable(),
+  virtualSizeBytes: z.int().positive(),
+  inspectorVersion: z.int(),
+  createdAt: z.string(),
+});
+
+export function makeRecord(
+  image: ImageMeta,
+  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'virtualSizeBytes'>,
+): BaseRecord {
+  return {
+    imageId: image.id,
+    source: describeSource(image.source),
+    diskFormat: image.diskFormat,
+    ...facts,
+    inspectorVersion: INSPECTOR_VERSION,
+    createdAt: new Date().toISOString(),
+  };
+}
+
+/** undefined where there is none, or none that can be understood. */
+export async function readRecord(path: string): Promise<BaseRecord | undefined> {
+  const options = { operation: 'read the record of a base' };
+  if (!(await callNative((addon, id) => addon.statFile(path, id), options))) return undefined;
+  const bytes = await callNative((addon, id) => addon.readFile(path, RECORD_BYTES, id), options);
+  try {
+    return recordSchema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+export async function writeRecord(path: string, record: BaseRecord): Promise<void> {
+  await callNative(
+    (addon, id) =>
+      addon.writeFile(
+        path,
+        `${JSON.stringify(record, null, 2)}\n`,
+        { how: 'replace', mode: 0o644, sync: true },
+        id,
+      ),
+    { operation: 'write the record of a base' },
+  );
+}
+
+/** A cached base never stands in for an image that declares other bytes under the same id. */
+export function assertSameImage(record: BaseRecord, image: ImageMeta): void {
+  const wanted = image.checksum;
+  const cached = record.checksum;
+  if (!wanted || !cached || wanted.algorithm !== cached.algorithm) return;
+  if (wanted.value.toLowerCase() === cached.value) return;
+  throw new ComputeError(
+    'IMAGE_CHECKSUM_MISMATCH',
+    `the cached base of image ${image.id} was made from bytes with another ${wanted.algorithm}; other content needs another image id`,
+    { details: { imageId: image.id, expected: wanted.value, actual: cached.value } },
+  );
+}
