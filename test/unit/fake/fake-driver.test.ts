@@ -133,13 +133,13 @@ describe('the hypervisor', () => {
 
 describe('the image cache of the fake', () => {
   it('fetches once for all who ask at the same time; one who leaves does not end it for the others', async () => {
-    const driver = await open({ imageFetchMs: 30 });
+    const driver = await open({ imageFetchMs: 250 });
     const controller = new AbortController();
     const first = driver
       .spawn(makeInstance(), { signal: controller.signal })
       .catch((error: { code: string }) => error.code);
     const others = [driver.spawn(makeInstance()), driver.spawn(makeInstance())];
-    await vi.waitFor(() => expect(driver.hypervisor.fetches.size).toBe(1));
+    await vi.waitFor(() => expect(driver.hypervisor.fetches.size).toBe(1), { interval: 5 });
     controller.abort();
     expect(await first).toBe('ABORTED');
     expect((await Promise.all(others)).map(({ imageCache }) => imageCache)).toEqual(['joined', 'joined']);
