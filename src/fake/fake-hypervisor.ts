@@ -114,8 +114,12 @@ export class FakeHypervisor {
   }
 
   removeTaps(uuid: string): void {
-    for (const [tap, owner] of this.taps) if (owner === uuid) this.taps.delete(tap);
+    this.#dropTaps(uuid);
     this.#onChange?.();
+  }
+
+  #dropTaps(uuid: string): void {
+    for (const [tap, owner] of this.taps) if (owner === uuid) this.taps.delete(tap);
   }
 
   define(instance: Instance): void {
@@ -142,7 +146,8 @@ export class FakeHypervisor {
   stop(uuid: string, detail: 'shutdown' | 'destroyed' | 'crashed'): void {
     const state = this.domains.get(uuid)?.state;
     if (state !== 'running' && state !== 'paused') return;
-    this.removeTaps(uuid);
+    // One change, as QEMU's taps go with its process.
+    this.#dropTaps(uuid);
     this.#update(uuid, { state: detail === 'crashed' ? 'crashed' : 'shutdown', domainId: -1 });
     this.#changed(uuid, 'stopped', detail);
   }
