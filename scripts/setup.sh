@@ -175,8 +175,7 @@ run_stamped() { # stamp, command: a change made while it runs makes the next run
   shift
   mkdir -p build
   node --version >"$stamp.new"
-  "$@"
-  mv "$stamp.new" "$stamp"
+  "$@" && mv "$stamp.new" "$stamp"
 }
 
 build() {
@@ -187,7 +186,8 @@ build() {
   fi
   if [ ! -d dist ] || is_stale build/typescript.stamp src tsconfig.json scripts/build-typescript.mjs node_modules/.package-lock.json; then
     say 'compiles src/ to dist/'
-    run_stamped build/typescript.stamp node scripts/build-typescript.mjs
+    # For the tests an error of types is one stage among others, that says the same again.
+    run_stamped build/typescript.stamp node scripts/build-typescript.mjs || [ "$level" = test ]
   fi
 }
 

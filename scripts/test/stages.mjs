@@ -37,9 +37,9 @@ function cmake(preset, ...targets) {
 
 const sanitizerOptions = {
   ASAN_OPTIONS: 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:abort_on_error=0',
-  LSAN_OPTIONS: 'suppressions=cmake/lsan.supp:print_suppressions=0',
+  LSAN_OPTIONS: 'suppressions=native/test/lsan.supp:print_suppressions=0',
   UBSAN_OPTIONS: 'print_stacktrace=1',
-  TSAN_OPTIONS: 'suppressions=cmake/tsan.supp:halt_on_error=0:second_deadlock_stack=1',
+  TSAN_OPTIONS: 'suppressions=native/test/tsan.supp:halt_on_error=0:second_deadlock_stack=1',
 };
 
 function native(name, preset, timeoutMs) {
