@@ -68,7 +68,9 @@ export class ImageCache {
    * Makes the directories and removes what killed processes left in `_base/.tmp`; files of a fetch that another
    * process has under way stay. Call it once at start-up.
    */
-  async recover(): Promise<{ readonly removed: readonly string[] }> {
+  async recover(
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly removed: readonly string[] }> {
     const { paths, logger } = this.#context;
     await this.#ready();
     const removed: string[] = [];
@@ -76,6 +78,11 @@ export class ImageCache {
       operation: 'list temporary files',
     });
     for (const name of names) {
+      if (options.signal?.aborted) {
+        throw new ComputeError('ABORTED', 'the recovery of the image cache was aborted', {
+          cause: options.signal.reason,
+        });
+      }
       const key = keyOfTemporary(name);
       if (key === undefined) {
         logger.warn('a file in the image cache is none of ours', { path: `${paths.temporaries}/${name}` });
