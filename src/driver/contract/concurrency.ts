@@ -100,14 +100,14 @@ export function defineClose(bench: ContractBench): void {
       const { driver } = bench;
       const instance = await bench.contract.makeInstance();
       for (const call of [
-        driver.getInfo(instance.uuid),
-        driver.listInstances(),
-        driver.getAvailableResource(),
-        driver.spawn(instance),
-        driver.destroy(instance),
-        driver.powerOff(instance.uuid),
+        () => driver.getInfo(instance.uuid),
+        () => driver.listInstances(),
+        () => driver.getAvailableResource(),
+        () => driver.spawn(instance),
+        () => driver.destroy(instance),
+        () => driver.powerOff(instance.uuid),
       ]) {
-        await expectError(call, ['CLOSED']);
+        await expectError(call(), ['CLOSED']);
       }
       await bench.log.ended;
       assert.equal((await driver.events().next()).done, true);
