@@ -1,0 +1,85 @@
+// The examples of the documentation run as they stand, and every error code is documented once.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { ComputeError, type ComputeNode, type LaunchRequest } from '../../../src/index.js';
+import { makeBench, request } from '../../fault/node-harness.js';
+
+const repository = fileURLToPath(new URL('../../../', import.meta.url));
+const read = (path: string): string => readFileSync(join(repository, path), 'utf8');
+
+function examples(page: string): string[] {
+  return [...read(page).matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code = '']) => code);
+}
+
+/** Runs the code against this source tree. */
+async function run(code: string): Promise<Record<string, unknown>> {
+  const directory = mkdtempSync(join(tmpdir(), 'nct-docs-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'example.ts');
+  writeFileSync(path, code.replaceAll("'node-compute'", JSON.stringify(join(repository, 'src/index.ts'))));
+  return (await import(/* @vite-ignore */ path)) as Record<string, unknown>;
+}
+
+it('docs/embedding.md: the first example launches and terminates', async () => {
+  const bench = makeBench();
+  const [code = ''] = examples('docs/embedding.md');
+  const path = "instancesPath: '/var/lib/node-compute/instances',";
+  expect(code).toContain(path);
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  await run(code.replace(path, `instancesPath: ${JSON.stringify(bench.path)}, driver: 'fake.FakeDriver',`));
+  const lines = log.mock.calls.map(([line]) => String(line));
+  expect(lines[0]).toBe('instance-00000001 is running, image cache: fetched');
+  expect(lines.slice(1).map((line) => line.split(':')[0])).toEqual(['claim', 'image', 'definition', 'start']);
+  expect(bench.left()).toEqual([]);
+  await (await bench.open()).close();
+});
+
+it('docs/embedding.md: the example of events ends with its signal', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const [, code = ''] = examples('docs/embedding.md');
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);
+  const controller = new AbortController();
+  const following = (follow as (node: ComputeNode, signal: AbortSignal) => Promise<void>)(
+    node,
+    controller.signal,
+  );
+  const { instance } = await node.launch(request());
+  await vi.waitFor(() => expect(log.mock.calls).toContainEqual([instance.uuid, 'started', 'booted']));
+  controller.abort();
+  await following;
+});
+
+it('docs/errors.md: the example tells a refusal from what may work later', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const [code = ''] = examples('docs/errors.md');
+  const { launchOrExplain } = (await run(code)) as {
+    launchOrExplain: (node: ComputeNode, request: LaunchRequest) => Promise<string>;
+  };
+  expect(await launchOrExplain(node, request({ flavor: { vcpus: 1, memoryMb: 2 ** 20 } }))).toContain(
+    'no room',
+  );
+  bench.faults.add({ at: 'spawn', fail: new ComputeError('CONNECTION_LOST', 'gone', { retryable: true }) });
+  expect(await launchOrExplain(node, request())).toBe('try again later: CONNECTION_LOST');
+  expect(await launchOrExplain(node, request({ name: '' }))).toBe('will not work: INVALID_ARGUMENT');
+  expect(await launchOrExplain(node, request())).toBe('instance-00000002 runs');
+});
+
+it('docs/errors.md: has every code once, each with a meaning and a remedy', () => {
+  const source = read('src/driver/errors.ts');
+  const union = source.slice(source.indexOf('export type ErrorCode'), source.indexOf(';'));
+  const codes = [...union.matchAll(/'([A-Z_]+)'/g)].map(([, code]) => code);
+  expect(codes.length).toBeGreaterThan(20);
+  const rows = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$/gm)];
+  expect(rows.map(([, code]) => code).sort()).toEqual(codes.sort());
+  for (const [, , meaning = '', remedy = ''] of rows) {
+    expect(Math.min(meaning.length, remedy.length)).toBeGreaterThan(9);
+  }
+});
