@@ -105,7 +105,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     return await this.#call(
       'spawn',
       uuid,
-      { timeoutMs: SPAWN_TIMEOUT_MS, ...defined(options) },
+      { signal: options.signal, timeoutMs: options.timeoutMs ?? SPAWN_TIMEOUT_MS },
       async (call) => {
         if (this.hypervisor.domains.has(uuid) || this.hypervisor.disks.has(uuid)) {
           throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} exists on this host already`, {
@@ -291,12 +291,6 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     if (event === 'reboot') this.#events.publish({ type: 'reboot', uuid, name });
     else this.#events.publish({ type: 'lifecycle', uuid, name, event, detail });
   }
-}
-
-/** An undefined option must not hide a default that is spread before it. */
-function defined(options: CallOptions): CallOptions {
-  const { signal, timeoutMs } = options;
-  return { signal, ...(timeoutMs !== undefined && { timeoutMs }) };
 }
 
 function closed(operation: string, instanceUuid: string | undefined): ComputeError {
