@@ -13,13 +13,13 @@ import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
 const BASE_MODE = 0o644;
 const SECTOR_BYTES = 512;
 
-/** Tries again after these pauses; what is not here is not tried again. */
-const RETRY_PAUSES_MS = {
+/** What is tried again, and after which pauses; everything else is not. */
+const RETRY_PAUSES_MS: Readonly<Record<'transient' | 'corrupt', readonly number[]>> = {
   /** IMAGE_DOWNLOAD_FAILED that says it is retryable: connection lost, short body, 5xx. */
   transient: [250, 1000, 4000],
   /** IMAGE_CHECKSUM_MISMATCH of a download: damaged on the way. */
   corrupt: [250],
-} as const;
+};
 
 export interface FetchContext {
   readonly paths: CachePaths;
@@ -111,7 +111,7 @@ class BaseFetch {
         return { downloaded, result: await this.#download(downloaded) };
       } catch (error) {
         const kind = retryKind(error, this.#image);
-        const pause = kind && RETRY_PAUSES_MS[kind][tries[kind]++];
+        const pause = kind && this.#pauses(kind)[tries[kind]++];
         if (pause === undefined || this.#flight.signal.aborted) throw error;
         this.#context.logger.warn('image download failed, trying again', {
           imageId: this.#image.id,
@@ -122,6 +122,11 @@ class BaseFetch {
         await sleep(pause, this.#flight.signal);
       }
     }
+  }
+
+  #pauses(kind: keyof typeof RETRY_PAUSES_MS): readonly number[] {
+    const pauses = this.#context.http.retryPausesMs ?? RETRY_PAUSES_MS.transient;
+    return pauses.slice(0, RETRY_PAUSES_MS[kind].length);
   }
 
   async #download(target: string): Promise<SourceResult> {

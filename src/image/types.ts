@@ -13,6 +13,8 @@ export interface HttpSourceOptions {
   readonly headersTimeoutMs?: number;
   /** Milliseconds between two pieces of the body. Default 30000. */
   readonly idleTimeoutMs?: number;
+  /** Pauses before a download that failed for a passing reason is tried again, one each. Default 250, 1000, 4000. */
+  readonly retryPausesMs?: readonly number[];
 }
 
 export interface ImageCacheOptions {

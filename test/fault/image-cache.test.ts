@@ -1,0 +1,274 @@
+// Hostile images, full disks, small flavors, a qemu-img that hangs or dies: refused, and nothing left behind.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import {
+  diskBytes,
+  fileImage,
+  httpImage,
+  MIB,
+  openCache,
+  scratch,
+  serve,
+  until,
+  writeQcow2,
+  writeRaw,
+} from '../integration/image-fixtures.js';
+
+const ANY_SIZE = { flavorRootBytes: 0 };
+
+describe('a hostile image is refused by its rule', () => {
+  const secret = (): string => writeRaw(scratch(), Buffer.from('secret of the host'), 'secret');
+  const create = (options: readonly string[], size = '1M'): string => {
+    const path = join(scratch(), 'image.qcow2');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', ...options, path, size]);
+    return path;
+  };
+  const patched = (offset: number, bytes: Buffer): string => {
+    const path = create([]);
+    const content = readFileSync(path);
+    bytes.copy(content, offset);
+    writeFileSync(path, content);
+    return path;
+  };
+  const hostile: readonly (readonly [rule: string, format: 'raw' | 'qcow2', make: () => string])[] = [
+    ['backing-file', 'qcow2', () => create(['-b', secret(), '-F', 'raw'])],
+    ['data-file', 'qcow2', () => create(['-o', `data_file=${join(scratch(), 'data')},data_file_raw=on`])],
+    ['encrypted', 'qcow2', () => patched(32, Buffer.from([0, 0, 0, 1]))],
+    ['too-large', 'qcow2', () => patched(24, Buffer.from('7000000000000000', 'hex'))],
+    ['format-mismatch', 'raw', () => create([])],
+    ['format-mismatch', 'raw', () => writeRaw(scratch(), Buffer.from('# Disk DescriptorFile\nversion=1\n'))],
+    ['format-mismatch', 'qcow2', () => writeRaw(scratch(), diskBytes())],
+    ['outside-file', 'qcow2', () => patched(40, Buffer.from('0000000100000000', 'hex'))],
+    ['empty', 'raw', () => writeRaw(scratch(), Buffer.alloc(0))],
+  ];
+  it.each(hostile)('%s (declared as %s)', async (rule, format, make) => {
+    const { cache, bases, temporaries } = openCache();
+    await expect(cache.ensureBase(fileImage(make(), format), ANY_SIZE)).rejects.toMatchObject({
+      code: 'IMAGE_UNACCEPTABLE',
+      details: { rule },
+    });
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+
+  it('when its format is not supported', async () => {
+    const { cache, temporaries } = openCache();
+    const path = join(scratch(), 'image.vmdk');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', path, '1M']);
+    await expect(cache.ensureBase(fileImage(path, 'vmdk'), ANY_SIZE)).rejects.toMatchObject({
+      code: 'IMAGE_UNACCEPTABLE',
+      details: { rule: 'unsupported-format' },
+    });
+    expect(temporaries()).toEqual([]);
+  });
+
+  it('when the disk in it is a qcow2 image again', async () => {
+    const inner = readFileSync(create([]));
+    const { cache, bases, temporaries } = openCache();
+    const path = writeQcow2(scratch(), inner);
+    await expect(cache.ensureBase(fileImage(path, 'qcow2'), ANY_SIZE)).rejects.toMatchObject({
+      code: 'IMAGE_UNACCEPTABLE',
+      details: { rule: 'format-mismatch' },
+    });
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+
+  it('when it is no regular file, without waiting for a writer of a FIFO', async () => {
+    const directory = scratch();
+    const fifo = join(directory, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const device = join(directory, 'device');
+    symlinkSync('/dev/zero', device);
+    for (const path of [fifo, device, directory]) {
+      const { cache, temporaries } = openCache();
+      await expect(cache.ensureBase(fileImage(path, 'raw'), ANY_SIZE)).rejects.toMatchObject({
+        code: 'IMAGE_UNACCEPTABLE',
+        details: { rule: 'not-regular-file' },
+      });
+      expect(temporaries()).toEqual([]);
+    }
+  });
+
+  it('when it is not there', async () => {
+    const { cache } = openCache();
+    await expect(cache.ensureBase(fileImage('/nonexistent/image', 'raw'), ANY_SIZE)).rejects.toMatchObject({
+      code: 'IMAGE_NOT_FOUND',
+    });
+  });
+});
+
+describe('a flavor with a small disk', () => {
+  it('is refused before anything is converted', async () => {
+    const mark = join(scratch(), 'mark');
+    const { cache, bases, temporaries } = openCache({ qemuImg: script(`touch ${mark}`) });
+    const image = fileImage(writeQcow2(scratch(), diskBytes()), 'qcow2');
+    await expect(cache.ensureBase(image, { flavorRootBytes: 4 * MIB })).rejects.toMatchObject({
+      code: 'FLAVOR_DISK_TOO_SMALL',
+      details: { requiredBytes: 8 * MIB, flavorRootBytes: 4 * MIB },
+    });
+    expect(existsSync(mark)).toBe(false);
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+
+  it('is refused before a raw image is downloaded, and by min_disk before it is asked for', async () => {
+    const server = await serve((_request, response) => response.end(diskBytes()));
+    const { cache, temporaries } = openCache();
+    const refused = { code: 'FLAVOR_DISK_TOO_SMALL' };
+    await expect(
+      cache.ensureBase(httpImage(server.url, 'raw', { minDiskGb: 1 }), { flavorRootBytes: 16 * MIB }),
+    ).rejects.toMatchObject(refused);
+    expect(server.requests).toEqual([]);
+    await expect(
+      cache.ensureBase(httpImage(server.url, 'raw', { sizeBytes: 8 * MIB }), { flavorRootBytes: 4 * MIB }),
+    ).rejects.toMatchObject(refused);
+    expect(temporaries()).toEqual([]);
+  });
+
+  it('does not spoil the fetch for a larger one that shares it', async () => {
+    const bytes = diskBytes();
+    const server = await serve((_request, response) => setTimeout(() => response.end(bytes), 50));
+    const { cache } = openCache();
+    const image = httpImage(server.url, 'raw');
+    const small = cache.ensureBase(image, { flavorRootBytes: 4 * MIB });
+    const large = cache.ensureBase(image, { flavorRootBytes: 16 * MIB });
+    await expect(small).rejects.toMatchObject({ code: 'FLAVOR_DISK_TOO_SMALL' });
+    expect((await large).virtualSizeBytes).toBe(8 * MIB);
+    await expect(cache.ensureBase(image, { flavorRootBytes: 4 * MIB })).rejects.toMatchObject({
+      code: 'FLAVOR_DISK_TOO_SMALL',
+    });
+    expect(server.requests).toHaveLength(1);
+  });
+});
+
+describe('a full file system', () => {
+  it('is noticed before the first byte is copied, downloaded or converted', async () => {
+    const raw = fileImage(writeRaw(scratch(), diskBytes()), 'raw');
+    const server = await serve((_request, response) => response.end(diskBytes()));
+    const reservedBytes = 2 ** 52;
+    for (const image of [raw, httpImage(server.url, 'raw', { sizeBytes: 8 * MIB })]) {
+      const { cache, bases, temporaries } = openCache({ reservedBytes });
+      await expect(cache.ensureBase(image, ANY_SIZE)).rejects.toMatchObject({
+        code: 'NO_SPACE',
+        details: { requiredBytes: 8 * MIB, availableBytes: 0 },
+      });
+      expect([...bases(), ...temporaries()]).toEqual([]);
+    }
+  });
+
+  it('is noticed before a compressed bomb is let out', async () => {
+    const mark = join(scratch(), 'mark');
+    const bomb = writeQcow2(scratch(), Buffer.alloc(64 * MIB, 'bomb'), ['-c']);
+    expect(statSync(bomb).size).toBeLessThan(2 * MIB);
+    const free = Number(
+      execFileSync('stat', ['-f', '-c', '%a %S', scratch()], { encoding: 'utf8' })
+        .split(' ')
+        .map(Number)
+        .reduce((a, b) => a * b),
+    );
+    // Leaves 32 MiB: room for the file, none for the disk in it.
+    const { cache, bases, temporaries } = openCache({
+      reservedBytes: free - 32 * MIB,
+      qemuImg: script(`touch ${mark}`),
+    });
+    await expect(cache.ensureBase(fileImage(bomb, 'qcow2'), ANY_SIZE)).rejects.toMatchObject({
+      code: 'NO_SPACE',
+      details: { requiredBytes: 64 * MIB },
+    });
+    expect(existsSync(mark)).toBe(false);
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+});
+
+describe('a qemu-img', () => {
+  const image = (): ReturnType<typeof fileImage> => fileImage(writeQcow2(scratch(), diskBytes()), 'qcow2');
+
+  it('that hangs is killed with its children when the call is aborted', async () => {
+    const pids = join(scratch(), 'pids');
+    const { cache, bases, temporaries } = openCache({
+      qemuImg: script(`sleep 600 & echo "$$ $!" > ${pids}; wait`),
+    });
+    const abort = new AbortController();
+    const waiting = cache.ensureBase(image(), { ...ANY_SIZE, signal: abort.signal });
+    const outcome = expect(waiting).rejects.toMatchObject({ code: 'ABORTED' });
+    await until(() => existsSync(pids) && readFileSync(pids, 'utf8').endsWith('\n'));
+    abort.abort();
+    await outcome;
+    expect([...bases(), ...temporaries()]).toEqual([]);
+    const children = readFileSync(pids, 'utf8').trim().split(' ');
+    await until(() => children.every((pid) => !existsSync(`/proc/${pid}`)));
+  });
+
+  it('that hangs is killed when the time is over', async () => {
+    const { cache, temporaries } = openCache({ qemuImg: script('exec sleep 600') });
+    await expect(cache.ensureBase(image(), { ...ANY_SIZE, timeoutMs: 500 })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
+    expect(temporaries()).toEqual([]);
+  });
+
+  it('that dies of a signal in check condemns the image, never turns it into raw', async () => {
+    const { cache, bases, temporaries } = openCache({ qemuImg: script('kill -SEGV $$') });
+    await expect(cache.ensureBase(image(), ANY_SIZE)).rejects.toMatchObject({
+      code: 'IMAGE_UNACCEPTABLE',
+      details: { rule: 'qemu-img-check', signal: 'SIGSEGV' },
+    });
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+
+  it.each([
+    [
+      'ends by a signal',
+      'kill -KILL $$',
+      { code: 'IMAGE_CONVERSION_FAILED', details: { signal: 'SIGKILL' } },
+    ],
+    ['fails', 'echo "no luck" >&2; exit 1', { code: 'IMAGE_CONVERSION_FAILED', details: { exitCode: 1 } }],
+    ['succeeds without a file', 'exit 0', { code: 'SYSTEM' }],
+    [
+      'succeeds with a file that is cut short',
+      'for target; do :; done; truncate -s 1M "$(echo "$target" | cut -c 6-)"',
+      { code: 'IMAGE_UNACCEPTABLE', details: { rule: 'truncated' } },
+    ],
+    [
+      'writes more than the disk holds',
+      'for target; do :; done; exec dd if=/dev/zero of="$(echo "$target" | cut -c 6-)" bs=1M count=64 2>&1',
+      { code: 'IMAGE_CONVERSION_FAILED', details: { signal: 'SIGXFSZ' } },
+    ],
+  ])('that in convert %s leaves nothing', async (_name, convert, expected) => {
+    const { cache, bases, temporaries } = openCache({
+      qemuImg: script(`[ "$1" = check ] && exit 0; ${convert}`),
+    });
+    await expect(cache.ensureBase(image(), ANY_SIZE)).rejects.toMatchObject(expected);
+    expect([...bases(), ...temporaries()]).toEqual([]);
+  });
+
+  it('is given the format, limits, no core dump, an empty environment and no name at the start of an argument', async () => {
+    const log = join(scratch(), 'log');
+    const { cache } = openCache({
+      qemuImg: script(`{ printf '%s\\n' "$@"; env; ulimit -v; ulimit -c; } >> ${log}; exec qemu-img "$@"`),
+    });
+    process.env['SECRET_OF_THE_SERVICE'] = 'secret';
+    await cache.ensureBase(image(), ANY_SIZE);
+    delete process.env['SECRET_OF_THE_SERVICE'];
+    const lines = readFileSync(log, 'utf8').split('\n');
+    expect(lines.filter((line) => line === '-f')).toHaveLength(2);
+    expect(lines.filter((line) => line === 'qcow2')).toHaveLength(2);
+    expect(lines.filter((line) => line === String((2 * 2 ** 30) / 1024))).toHaveLength(2);
+    expect(lines).toContain('LC_ALL=C');
+    expect(lines.join('\n')).not.toContain('SECRET_OF_THE_SERVICE');
+    expect(lines.filter((line) => line.startsWith('/'))).toEqual([]);
+  });
+
+  it('that is not installed is named', async () => {
+    const { cache, temporaries } = openCache({ qemuImg: '/nonexistent/qemu-img' });
+    await expect(cache.ensureBase(image(), ANY_SIZE)).rejects.toMatchObject({ code: 'HOST_UNSUITABLE' });
+    expect(temporaries()).toEqual([]);
+  });
+});
+
+function script(body: string): string {
+  const path = join(scratch(), 'qemu-img');
+  writeFileSync(path, `#!/bin/sh\n${body}\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
