@@ -78,7 +78,7 @@ Napi::Value ConnectionObject::open(const Napi::CallbackInfo& info) {
         to_bool(given.Get("reapOrphans"), "reapOrphans"),
     };
     const Text log_file = to_text(given.Get("logFile"), "logFile");
-    if (!log_file.empty()) route_libvirt_log(log_file);
+    initialize_libvirt(log_file);
     return Async(
         info.Env(), Lane::wait, call_id(info, 2),
         [uri, options](const Cancellation&) { return Connection::open(uri, options); },

@@ -27,8 +27,7 @@ void run() {
 void keep_awake(int, void*) {}
 
 void start() {
-  silence_libvirt_errors();
-  if (virInitialize() < 0) throw LibvirtError::last("virInitialize");
+  initialize_libvirt("");
   if (virEventRegisterDefaultImpl() < 0) throw LibvirtError::last("virEventRegisterDefaultImpl");
   // Without any timer or handle the loop would spin: one slow timer gives it something to sleep on.
   if (virEventAddTimeout(60'000, &keep_awake, nullptr, nullptr) < 0) {
@@ -44,9 +43,19 @@ void start() {
 
 }  // namespace
 
-void route_libvirt_log(const std::string& path) {
-  // 3: warnings and errors.
-  setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + path).c_str(), 0);
+void initialize_libvirt(const std::string& log_file) {
+  static std::once_flag once;
+  std::call_once(once, [&] {
+    silence_libvirt_errors();
+    constexpr const char* kOutputs = "LIBVIRT_LOG_OUTPUTS";
+    const bool ours = !log_file.empty() && getenv(kOutputs) == nullptr;
+    // 3: warnings and errors.
+    if (ours) setenv(kOutputs, ("3:file:" + log_file).c_str(), 0);
+    const int result = virInitialize();
+    // Children of the embedding program must not inherit it.
+    if (ours) unsetenv(kOutputs);
+    if (result < 0) throw LibvirtError::last("virInitialize");
+  });
 }
 
 void ensure_event_loop() {

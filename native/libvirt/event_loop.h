@@ -5,10 +5,11 @@
 
 namespace node_compute {
 
-/// Sends libvirt's warnings to a file instead of stderr, by the environment variable that libvirt reads when
-/// it is first used: later calls have no effect, and a LIBVIRT_LOG_OUTPUTS that is set already is kept.
-/// Changes the environment, so call it on the main JavaScript thread only.
-void route_libvirt_log(const std::string& path);
+/// Initialises libvirt, once per process; takes a millisecond. With `log_file` its warnings go there instead
+/// of to stderr, unless LIBVIRT_LOG_OUTPUTS is set: that variable, read here and only here, is libvirt's one
+/// way to say so. It changes the environment for a moment, so call it on the main JavaScript thread. Throws
+/// LibvirtError.
+void initialize_libvirt(const std::string& log_file);
 
 /// Registers the event implementation and starts the thread, once per process. Must come before the first
 /// connection is opened. The thread runs until the process ends: libvirt has no way to unregister it.

@@ -18,11 +18,21 @@ export interface EmbeddedRoot {
 /** TMPFS_MAGIC of linux/magic.h. */
 const TMPFS_MAGIC = 0x01021994;
 
+/** libvirt keeps the first root of a process open until the process ends, whatever is closed. */
+let rootOfProcess: string | undefined;
+
 /**
  * Makes the root ready for `qemu:///embed?root=`. Rejects with `HOST_UNSUITABLE` where QEMU's user is missing.
  * Small and once per process, before any libvirt call: the only files of this library not written by the executor.
  */
 export function prepareEmbeddedRoot(root: string, security: SecurityOptions): EmbeddedRoot {
+  if (rootOfProcess !== undefined && rootOfProcess !== root) {
+    throw new ComputeError(
+      'HOST_LOCKED',
+      `this process has opened the embedded libvirt root ${rootOfProcess}, and libvirt allows one per process: use that one, or another process for ${root}`,
+      { operation: 'initHost', details: { root, rootOfProcess } },
+    );
+  }
   const privileged = process.getuid?.() === 0;
   const user = privileged ? requireQemuUser(security.user) : undefined;
   for (const directory of [root, join(root, 'etc'), join(root, 'log')]) {
@@ -30,6 +40,7 @@ export function prepareEmbeddedRoot(root: string, security: SecurityOptions): Em
   }
   placeRunDirectory(root);
   writeFileSync(join(root, 'etc/qemu.conf'), qemuConf(root, security, user), { mode: 0o600 });
+  rootOfProcess = root;
   return {
     uri: `qemu:///embed?root=${root}`,
     logFile: join(root, 'log/libvirt.log'),

@@ -43,7 +43,8 @@ export class Hypervisor {
   async open(context: CallContext): Promise<void> {
     const { uri, embedded, logFile } = this.#options;
     const options: NativeConnectOptions = {
-      keepAliveInterval: 5,
+      // In this very process there is nothing to keep alive.
+      keepAliveInterval: embedded ? 0 : 5,
       keepAliveCount: 3,
       reapOrphans: embedded,
       logFile,

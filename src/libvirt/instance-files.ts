@@ -38,9 +38,13 @@ export class InstanceFiles {
     this.#diskInfo = join(this.directory, 'disk.info');
   }
 
-  /** True when the directory was made by this call. QEMU's user must be able to pass through, not to list. */
-  async makeDirectory(context: CallContext): Promise<boolean> {
-    return await callNative((addon, id) => addon.makeDirectory(this.directory, 0o711, id), context);
+  async exist(context: CallContext): Promise<boolean> {
+    return (await this.#stat(this.directory, context)) !== undefined;
+  }
+
+  /** QEMU's user must be able to pass through, not to list. */
+  async makeDirectory(context: CallContext): Promise<void> {
+    await callNative((addon, id) => addon.makeDirectory(this.directory, 0o711, id), context);
   }
 
   /** Made before QEMU runs: its user may not create files in the directory. */
@@ -87,19 +91,6 @@ export class InstanceFiles {
   /** Everything below the directory and itself. Idempotent. */
   async remove(context: CallContext): Promise<void> {
     await callNative((addon, id) => addon.removeTree(this.directory, id), context);
-  }
-
-  /** Only what a launch made in a directory that was there before it. Idempotent. */
-  async removeOwn(context: CallContext): Promise<void> {
-    const own = [
-      this.disk,
-      `${this.disk}.base`,
-      this.consoleLog,
-      this.definition,
-      this.nvram,
-      this.#diskInfo,
-    ];
-    for (const path of own) await callNative((addon, id) => addon.removeTree(path, id), context);
   }
 
   async #write(path: string, text: string, context: CallContext): Promise<void> {

@@ -22,7 +22,7 @@ export interface LibvirtDriverOptions {
   readonly instancesPath: string;
   /** A libvirt URI such as `qemu:///system`. Default: QEMU's driver embedded in this process, under {@link root}. */
   readonly uri?: string | undefined;
-  /** Embedded: absolute directory of the driver's own state, at most 60 bytes. One process at a time. Default `/var/lib/node-compute/libvirt`. */
+  /** Embedded: absolute directory of the driver's own state, at most 60 bytes. One process at a time, which holds it until it ends; one root per process. Default `/var/lib/node-compute/libvirt`. */
   readonly root?: string | undefined;
   /** `auto` takes kvm where /dev/kvm opens and the CPU has virtualisation, else qemu (emulation). Default `auto`. */
   readonly virtType?: 'auto' | 'kvm' | 'qemu' | undefined;

@@ -106,8 +106,7 @@ class Launch {
   }
 
   async #step<T>(step: SpawnStep, work: () => Promise<T>): Promise<T> {
-    await this.#options.onStep?.(step);
-    this.#deadline.check();
+    await this.#deadline.race(Promise.resolve(this.#options.onStep?.(step)));
     const begin = performance.now();
     const result = await work();
     this.#stepsMs[step] = performance.now() - begin;
@@ -123,12 +122,17 @@ class Launch {
       signal: this.#deadline.signal,
       onProgress: (progress) => this.#options.onProgress?.({ step: 'image', ...progress }),
     });
-    let made = false;
-    this.#undo.add('remove the instance directory', async () => {
-      const context = { operation: 'undo of spawn', instanceUuid: uuid, timeoutMs: UNDO_TIMEOUT_MS };
-      await (made ? this.#files.remove(context) : this.#files.removeOwn(context));
-    });
-    made = await this.#files.makeDirectory(this.#context);
+    if (await this.#files.exist(this.#context)) {
+      throw new ComputeError(
+        'INSTANCE_EXISTS',
+        `${this.#files.directory} stands already: it is no file of this launch and is left alone`,
+        this.#context,
+      );
+    }
+    this.#undo.add('remove the instance directory', () =>
+      this.#files.remove({ operation: 'undo of spawn', instanceUuid: uuid, timeoutMs: UNDO_TIMEOUT_MS }),
+    );
+    await this.#files.makeDirectory(this.#context);
     const disk = await images.createInstanceDisk(this.#files.directory, base, flavorRootBytes, {
       instanceUuid: uuid,
       signal: this.#deadline.signal,
