@@ -1,0 +1,12 @@
+/** A libvirtd with its own sockets, directories and process namespace. */
+export class PrivateLibvirtd {
+  static start(directory: string): Promise<PrivateLibvirtd>;
+  readonly directory: string;
+  readonly socket: string;
+  readonly uri: string;
+  readonly log: string;
+  readonly pid: number | undefined;
+  virsh(...args: string[]): string;
+  kill(): void;
+  stop(): void;
+}

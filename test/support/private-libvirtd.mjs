@@ -1,0 +1,128 @@
+// A libvirtd of one's own: own sockets, own directories, own process namespace; nothing of the host's libvirt is touched.
+import { execFileSync, spawn } from 'node:child_process';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What libvirtd takes for granted; each stands for a directory of ours in the daemon's mount namespace. */
+const DIRECTORIES = [
+  '/etc/libvirt',
+  '/var/lib/libvirt',
+  '/run/libvirt',
+  '/var/log/libvirt',
+  '/var/cache/libvirt',
+];
+
+const QEMU_CONF = `
+capability_filters = [ "cpu-unavailable-features" ]
+cgroup_controllers = []
+stdio_handler = "file"
+remember_owner = 0
+`;
+
+// bash is process 1 of the namespace: it collects orphaned QEMUs at once, which libvirt waits for, and when it is
+// killed the kernel ends every process of the namespace with it. libvirtd is started again whenever it ends.
+const SUPERVISOR = `
+mount --make-rprivate /
+while read -r target source; do mount --bind "$source" "$target"; done < "$1/mounts"
+while :; do libvirtd -f "$1/libvirtd.conf" -p "$1/libvirtd.pid" & wait $!; done
+`;
+
+export class PrivateLibvirtd {
+  /**
+   * Starts it below `directory` (short: sockets lie below it) and waits until it answers.
+   * Needs root, and the packages libvirt-daemon and util-linux.
+   */
+  static async start(directory) {
+    const daemon = new PrivateLibvirtd(directory);
+    await daemon.#start();
+    return daemon;
+  }
+
+  #process;
+
+  constructor(directory) {
+    this.directory = directory;
+    this.socket = join(directory, 's/libvirt-sock');
+    this.uri = `qemu+unix:///system?socket=${this.socket}`;
+    this.log = join(directory, 'daemon.log');
+  }
+
+  async #start() {
+    mkdirSync(join(this.directory, 's'), { recursive: true, mode: 0o711 });
+    chmodSync(this.directory, 0o711);
+    const mounts = DIRECTORIES.map((target) => {
+      const source = join(this.directory, 'd', target);
+      mkdirSync(source, { recursive: true, mode: 0o711 });
+      mkdirSync(target, { recursive: true, mode: 0o711 });
+      return `${target} ${source}`;
+    });
+    writeFileSync(join(this.directory, 'mounts'), `${mounts.join('\n')}\n`);
+    writeFileSync(join(this.directory, 'd/etc/libvirt/qemu.conf'), QEMU_CONF);
+    writeFileSync(
+      join(this.directory, 'libvirtd.conf'),
+      `unix_sock_dir = "${this.directory}/s"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_rw_perms = "0700"\n`,
+    );
+    const log = openSync(this.log, 'a');
+    const flags = ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child'];
+    this.#process = spawn('unshare', [...flags, 'bash', '-c', SUPERVISOR, 'bash', this.directory], {
+      detached: true,
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    await this.#answers();
+  }
+
+  async #answers() {
+    const end = Date.now() + 90_000;
+    for (;;) {
+      if (existsSync(this.socket)) {
+        try {
+          this.virsh('version');
+          return;
+        } catch {
+          // not yet
+        }
+      }
+      if (Date.now() > end || this.#process.exitCode !== null) {
+        this.stop();
+        throw new Error(`libvirtd did not come up:\n${readFileSync(this.log, 'utf8').slice(-2000)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** What virsh prints. */
+  virsh(...args) {
+    return execFileSync('virsh', ['-c', this.uri, ...args], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  /** The daemon's process as this host numbers it; undefined while there is none. */
+  get pid() {
+    const children = (pid) =>
+      readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+    try {
+      const [supervisor] = children(this.#process.pid);
+      return children(supervisor).find((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'libvirtd\n');
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** kill -9; it comes back by itself, its guests run on. */
+  kill() {
+    const { pid } = this;
+    if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  }
+
+  /** Ends the daemon and every guest of it. Idempotent. */
+  stop() {
+    const child = this.#process;
+    if (child?.exitCode === null && child.signalCode === null) {
+      // --kill-child passes it on to process 1 of the namespace.
+      process.kill(-child.pid, 'SIGKILL');
+    }
+  }
+}
