@@ -19,7 +19,9 @@
       ],
       "cflags": ["<!@(node scripts/libraries.mjs --cflags)"],
       "libraries": ["<!@(node scripts/libraries.mjs --libs)"],
-      "ldflags": ["-Wl,-z,relro,-z,now", "-Wl,-z,nodelete", "-Wl,--no-undefined-version"]
+      "ldflags": [
+        "-Wl,-z,relro,-z,now", "-Wl,-z,nodelete", "-Wl,--version-script=<(module_root_dir)/native/exports.map"
+      ]
     }
   ]
 }

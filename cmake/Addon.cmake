@@ -19,4 +19,6 @@ target_compile_definitions(
                        NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_link_libraries(node_compute PRIVATE node_compute_core)
 # Never unloaded: its threads and libvirt's may still run when the environment that loaded it has gone.
-target_link_options(node_compute PRIVATE -Wl,-z,relro,-z,now -Wl,-z,nodelete)
+set(exports ${CMAKE_CURRENT_SOURCE_DIR}/native/exports.map)
+target_link_options(node_compute PRIVATE -Wl,-z,relro,-z,now -Wl,-z,nodelete -Wl,--version-script=${exports})
+set_target_properties(node_compute PROPERTIES LINK_DEPENDS ${exports})
