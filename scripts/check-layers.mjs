@@ -7,23 +7,28 @@ const root = process.argv[2] ?? dirname(dirname(fileURLToPath(import.meta.url)))
 const MOST_LINES = 500;
 const MANY_LINES = 300;
 
+const seam = ['native', 'driver', 'version'];
+const hypervisor = ['resources', 'image', 'network', ...seam];
+const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
+
 /**
  * What each layer may import besides itself; type-only imports count. `driver` is the vocabulary of all (contract, model,
- * errors), `native` the addon's seam. Hypervisor drivers are reached by name, through the registry, from above: only
- * `index` and `cli` import one, and none imports another.
+ * errors), `native` the addon's seam. Hypervisor drivers are reached by name, through the registry: only `index` and
+ * `cli` import one, and none imports another.
  */
 const LAYERS = {
-  driver: [],
-  native: ['driver'],
-  image: ['native', 'driver'],
-  network: ['native', 'driver'],
-  resources: ['native', 'driver'],
-  libvirt: ['image', 'network', 'native', 'driver'],
-  fake: ['image', 'network', 'native', 'driver'],
-  node: ['resources', 'image', 'network', 'native', 'driver'],
-  agent: ['node', 'resources', 'driver'],
-  index: ['agent', 'node', 'libvirt', 'fake', 'resources', 'image', 'network', 'native', 'driver'],
-  cli: ['index', 'agent', 'node', 'libvirt', 'fake', 'resources', 'image', 'network', 'native', 'driver'],
+  version: [],
+  driver: ['version'],
+  native: ['driver', 'version'],
+  image: seam,
+  network: seam,
+  resources: seam,
+  libvirt: hypervisor,
+  fake: hypervisor,
+  node: hypervisor,
+  agent: ['node', 'resources', 'driver', 'version'],
+  index: every,
+  cli: ['index', ...every],
 };
 
 const layerOf = (file) => relative(join(root, 'src'), file).split('/')[0].replace(/\.ts$/, '');

@@ -37,7 +37,11 @@ describe('the addon', () => {
   });
 
   it('exports what Node.js looks up and nothing of its own core', () => {
-    const symbols = succeed('nm', ['--dynamic', '--defined-only', '--format=just-symbols', addon], repository);
+    const symbols = succeed(
+      'nm',
+      ['--dynamic', '--defined-only', '--format=just-symbols', addon],
+      repository,
+    );
     expect(symbols.trim().split('\n').sort()).toEqual([
       'napi_register_module_v1',
       'node_api_module_get_api_version_v1',
