@@ -144,7 +144,8 @@ export async function runStage(stage, { root, logs }) {
   }
   const left = await closeSandbox(sandbox, kill);
   if (left.length > 0) {
-    result.failed += 1;
+    // A stage that was stopped had no chance to clean up.
+    if (result.failed === 0) result.failed = 1;
     result.problem ??= `left ${left.length} processes behind, now killed`;
     writeSync(log, `left behind, now killed:\n  ${left.join('\n  ')}\n`);
   }

@@ -24,6 +24,8 @@ export class CountingReporter {
     const name = `${module.relativeModuleId} > ${test.fullName}`;
     if (result.state === 'passed') report.passed += 1;
     else if (result.state === 'failed') this.#fail(report, name, result.errors[0]);
+    // Its process died, or was never started.
+    else if (result.state === 'pending') this.#fail(report, name, 'did not finish');
     else report.skipped.push({ test: name, reason: result.note ?? '' });
   }
 
