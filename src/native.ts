@@ -137,7 +137,7 @@ export interface NativeImageVerdict {
 
 export interface NativeFileSink {
   write(chunk: Uint8Array, callId: CallId): Promise<void>;
-  /** fsyncs, closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */
+  /** fsyncs (with `sync`), closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */
   finish(callId: CallId): Promise<{ readonly bytes: number; readonly digest: string }>;
   /** Closes without a word; idempotent. Does not remove the file. */
   abandon(callId: CallId): Promise<void>;
@@ -180,17 +180,17 @@ export interface NativeAddon {
     },
     callId: CallId,
   ): Promise<void>;
-  /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end. */
+  /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end with `sync`. */
   copyFile(
     source: string,
     target: string,
-    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number },
+    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number; readonly sync: boolean },
     callId: CallId,
   ): Promise<{ readonly bytes: number; readonly digest: string }>;
   /** Opens a new file for a download: O_EXCL, 0600. */
   openFileSink(
     path: string,
-    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number },
+    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number; readonly sync: boolean },
     callId: CallId,
   ): Promise<NativeFileSink>;
   /** Proves the length of a finished file, gives it its mode, fsyncs it. IMAGE_INVALID `truncated` for another length. */

@@ -1,9 +1,8 @@
 #include "addon/image_functions.h"
 
-#include <cmath>
-#include <limits>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "addon/arguments.h"
 #include "addon/async.h"
@@ -54,6 +53,7 @@ CopyOptions copy_options(const Napi::Value& value) {
   CopyOptions result;
   result.digest = to_text(options.Get("digest"), "digest");
   result.max_bytes = to_size(options.Get("maxBytes"), "maxBytes");
+  result.sync = to_bool(options.Get("sync"), "sync");
   return result;
 }
 
@@ -149,7 +149,7 @@ class FileSinkObject : public Napi::ObjectWrap<FileSinkObject> {
     sink_ = std::move(*info[0].As<Napi::External<std::shared_ptr<FileSink>>>().Data());
   }
 
-  void Finalize(Napi::BasicEnv) { dispose(std::move(sink_)); }
+  void Finalize(Napi::BasicEnv) override { dispose(std::move(sink_)); }
 
  private:
   /// The bytes are copied: the caller may reuse or detach its buffer, and a worker thread must not look at

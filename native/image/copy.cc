@@ -152,7 +152,7 @@ CopyResult copy_file(const std::string& source, const std::string& target, const
   NewFile file(target);
   Copy(from.get(), source, file, result.bytes, digest, cancel).run();
   if (cancel.cancelled()) throw Cancelled();
-  sync(file.get(), target);
+  if (options.sync) sync(file.get(), target);
   result.digest = digest.finish();
   file.keep();
   return result;

@@ -13,6 +13,8 @@ struct CopyOptions {
   /// `md5`, `sha256`, `sha512` or "".
   std::string digest;
   std::uint64_t max_bytes = 0;
+  /// fsync at the end. Not worth its time for a file that is converted and thrown away.
+  bool sync = true;
 };
 
 struct CopyResult {
@@ -21,7 +23,7 @@ struct CopyResult {
   std::string digest;
 };
 
-/// Makes `target` (must not exist, mode 0600) from a regular file and fsyncs it. ImageError
+/// Makes `target` (must not exist, mode 0600) from a regular file. ImageError
 /// `not-regular-file`, `too-large`, `truncated` (the source shrank), SystemError, InvalidArgument, Cancelled;
 /// `target` is then removed.
 CopyResult copy_file(const std::string& source, const std::string& target, const CopyOptions& options,

@@ -6,7 +6,11 @@
 namespace node_compute {
 
 FileSink::FileSink(const std::string& path, const CopyOptions& options)
-    : path_(path), max_bytes_(options.max_bytes), digest_(options.digest), descriptor_(create_target(path)) {}
+    : path_(path),
+      max_bytes_(options.max_bytes),
+      sync_(options.sync),
+      digest_(options.digest),
+      descriptor_(create_target(path)) {}
 
 void FileSink::write(const std::uint8_t* data, std::size_t bytes) {
   const std::lock_guard lock(mutex_);
@@ -30,7 +34,7 @@ CopyResult FileSink::finish() {
   if (!descriptor_) throw Closed("the file " + path_ + " is closed");
   const FileDescriptor descriptor = std::move(descriptor_);
   truncate_to(descriptor.get(), bytes_, path_);
-  sync(descriptor.get(), path_);
+  if (sync_) sync(descriptor.get(), path_);
   return CopyResult{bytes_, digest_.finish()};
 }
 

@@ -23,7 +23,7 @@ class FileSink {
 
   /// Runs of zeros become holes. ImageError `too-large` before the first byte beyond the cap is written.
   void write(const std::uint8_t* data, std::size_t bytes);
-  /// Sets the length, fsyncs, closes.
+  /// Sets the length, fsyncs where that was asked for, closes.
   CopyResult finish();
   /// Closes; the file stays, as unfinished as it is. Idempotent.
   void abandon() noexcept;
@@ -32,6 +32,7 @@ class FileSink {
   std::mutex mutex_;  // guards all below
   const std::string path_;
   const std::uint64_t max_bytes_;
+  const bool sync_;
   Digest digest_;
   FileDescriptor descriptor_;
   std::uint64_t bytes_ = 0;

@@ -120,7 +120,11 @@ async function stream(
   // Without the signal: a file that came to be after the abort would have no one to close it.
   const sink = await callNative(
     (addon, id) =>
-      addon.openFileSink(request.target, { digest: request.digest, maxBytes: request.maxBytes }, id),
+      addon.openFileSink(
+        request.target,
+        { digest: request.digest, maxBytes: request.maxBytes, sync: false },
+        id,
+      ),
     { operation },
   );
   try {

@@ -27,7 +27,7 @@ export interface SourceResult {
   readonly digest: string;
 }
 
-/** The file is on the disk (fsync) when this resolves, and has as many bytes as the source announced. */
+/** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
 export async function fetchSource(request: SourceRequest): Promise<SourceResult> {
   const { source } = request.image;
   switch (source.type) {
@@ -78,7 +78,12 @@ async function copyLocal(request: SourceRequest, path: string): Promise<SourceRe
   try {
     const result = await callNative(
       (addon, id) =>
-        addon.copyFile(path, request.target, { digest: request.digest, maxBytes: request.maxBytes }, id),
+        addon.copyFile(
+          path,
+          request.target,
+          { digest: request.digest, maxBytes: request.maxBytes, sync: false },
+          id,
+        ),
       options,
     );
     request.report({ activity: 'downloading', doneBytes: result.bytes, totalBytes: result.bytes });
