@@ -27,10 +27,12 @@ struct Link {
 /// Throws InvalidArgument for what Linux takes for no link name, and for a percent sign, which it expands.
 void check_link_name(const std::string& name);
 
-/// Nothing where there is no such link. Blocks for well under a millisecond, as all here; throws SystemError.
+/// Nothing where there is no such link. Blocks for well under a millisecond; throws SystemError.
 std::optional<Link> get_link(const std::string& name);
 
-/// Removes a tap (or tun); success where there is none. Throws SystemError EINVAL for another kind of link.
+/// Removes a tap (or tun); success where there is none. Takes tens of
+/// milliseconds: the kernel waits until no processor uses the link any more. Throws SystemError EINVAL for
+/// another kind of link.
 void remove_tap(const std::string& name);
 
 /// For the other files of this directory: the same on a socket that is open already, without the master's

@@ -73,14 +73,20 @@ Netlink::Netlink() : socket_(nl_socket_alloc()) {
   if (!socket_) throw std::bad_alloc();
   const int result = nl_connect(socket_.get(), NETLINK_ROUTE);
   if (result < 0) fail("cannot open a netlink socket", result);
+  nl_socket_disable_auto_ack(socket_.get());
   nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, &Netlink::on_valid, this);
   nl_socket_modify_err_cb(socket_.get(), NL_CB_CUSTOM, &Netlink::on_error, this);
 }
 
 int Netlink::request(const LinkMessage& message, const OnMessage& on_message) {
   on_message_ = &on_message;
+  nlmsghdr* const header = nlmsg_hdr(message.get());
+  // One answer each: a question is answered by the link or the error, and an acknowledgement on top of it
+  // would be read as the answer to the next question.
+  const bool question = header->nlmsg_type == RTM_GETLINK;
+  if (!question) header->nlmsg_flags |= NLM_F_ACK;
   send(message);
-  const int result = nl_wait_for_ack(socket_.get());
+  const int result = question ? nl_recvmsgs_default(socket_.get()) : nl_wait_for_ack(socket_.get());
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   if (error_ != 0) return error_;
   if (result < 0) fail("cannot read from the netlink socket", result);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -46,8 +47,8 @@ class Netlink {
   /// Throws SystemError.
   Netlink();
 
-  /// Sends and waits for the acknowledgement. Returns 0 or the kernel's errno; throws SystemError where the
-  /// conversation itself fails.
+  /// Sends and waits for the answer or the acknowledgement. Returns 0 or the kernel's errno; throws
+  /// SystemError where the conversation itself fails.
   int request(const LinkMessage& message, const OnMessage& on_message = {});
   /// Sends a dump and hands over every message of the answer. False where links changed meanwhile: ask again.
   bool dump(const LinkMessage& message, const OnMessage& on_message);

@@ -36,8 +36,8 @@ void LockWaiter::wait(std::string path, bool shared, std::shared_ptr<Cancellatio
   {
     const std::lock_guard lock(mutex_);
     if (!thread_.joinable()) start();
-    arrived_.push_back({std::move(path), shared, std::move(cancellation), std::move(done),
-                        Clock::now() + kFirstPause, kFirstPause});
+    arrived_.push_back(
+        {std::move(path), shared, std::move(cancellation), std::move(done), Clock::now(), kFirstPause});
   }
   wake_.notify_one();
 }
@@ -98,8 +98,8 @@ bool LockWaiter::attempt(Waiter& waiter) {
     waiter.done(nullptr, std::current_exception());
     return true;
   }
-  waiter.pause = std::min(waiter.pause * 2, kLongestPause);
   waiter.next = now + waiter.pause;
+  waiter.pause = std::min(waiter.pause * 2, kLongestPause);
   return false;
 }
 

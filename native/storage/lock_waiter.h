@@ -17,7 +17,7 @@
 
 namespace node_compute {
 
-/// flock(2) that blocks cannot be cancelled without a signal, so the thread tries again and again: after 1
+/// flock(2) that blocks cannot be cancelled without a signal, so the thread tries at once, after 1
 /// ms, then at twice the pause each, 16 ms at the most. That is also the longest a cancelled waiter stays,
 /// and no order is kept between waiters. The thread starts with the first waiter and sleeps without any. Safe
 /// to use from any thread.
