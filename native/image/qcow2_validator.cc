@@ -167,12 +167,13 @@ class Validator {
     if (offset == 0) return;
     if (offset % cluster_ != 0) refuse("alignment", "data cluster" + at(offset) + " is not aligned");
     std::uint64_t used = 0;
+    std::uint64_t bytes = 0;
     if (header_.extended_l2()) {
       used = (kSubclusters - static_cast<unsigned>(std::countl_zero(allocated))) * (cluster_ / kSubclusters);
-      plain_bytes_ += static_cast<unsigned>(std::popcount(allocated)) * (cluster_ / kSubclusters);
+      bytes = static_cast<unsigned>(std::popcount(allocated)) * (cluster_ / kSubclusters);
     } else if ((entry & kZero) == 0) {
       used = cluster_;
-      plain_bytes_ += cluster_;
+      bytes = cluster_;
     }
     // Beyond the end of the disk nothing is read, and the file may end there.
     const std::uint64_t guest_offset = guest_cluster * cluster_;
@@ -181,7 +182,7 @@ class Validator {
     if (offset >= file_.size() || used > file_.size() - offset) {
       refuse("outside-file", "data cluster" + at(offset) + " is not inside the file");
     }
-    mark_data(offset / cluster_, (entry & kCopied) != 0);
+    (mark_data(offset / cluster_, (entry & kCopied) != 0) ? plain_bytes_ : multiplied_bytes_) += bytes;
   }
 
   void check_compressed(std::uint64_t entry, std::uint64_t bitmap) {
@@ -201,19 +202,20 @@ class Validator {
     for (std::uint64_t cluster = offset / cluster_; cluster <= last; ++cluster) mark_compressed(cluster);
   }
 
-  void mark_data(std::uint64_t cluster, bool copied) {
+  /// False where the cluster holds data of another place as well, rightly.
+  bool mark_data(std::uint64_t cluster, bool copied) {
     switch (map_.use(cluster)) {
       case ClusterUse::metadata:
         refuse("overlap", "data cluster" + at(cluster * cluster_) + " lies over a table of the image");
       case ClusterUse::none:
         map_.set(cluster, ClusterUse::data);
-        return;
+        return true;
       case ClusterUse::data:
       case ClusterUse::compressed:
         if (copied || !is_shared(cluster)) refuse_sharing(cluster);
-        multiplied_bytes_ += cluster_;
-        return;
+        return false;
     }
+    return false;
   }
 
   /// Several compressed clusters usually share one cluster of the file.

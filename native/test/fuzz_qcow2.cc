@@ -1,0 +1,34 @@
+// libFuzzer: any bytes, declared as each format in turn, give a verdict; nothing else may come out.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "executor/cancellation.h"
+#include "image/image_error.h"
+#include "image/inspect.h"
+
+using namespace node_compute;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  FileDescriptor file(memfd_create("image", MFD_CLOEXEC));
+  if (!file) std::abort();
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t put = ::write(file.get(), data + done, size - done);
+    if (put <= 0) std::abort();
+    done += static_cast<std::size_t>(put);
+  }
+  const SourceFile source(std::move(file), "image");
+  const Cancellation never;
+  for (const char* format : {"qcow2", "raw", "iso"}) {
+    try {
+      const ImageVerdict verdict = inspect_file(source, format, std::uint64_t{1} << 50, never);
+      if (verdict.virtual_size == 0 || verdict.virtual_size > std::uint64_t{1} << 50) std::abort();
+    } catch (const ImageError&) {
+      continue;
+    }
+  }
+  return 0;
+}

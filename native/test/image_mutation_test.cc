@@ -1,0 +1,113 @@
+// Images damaged at random: always a verdict, never a crash; and what is accepted points nowhere outside. The
+// seed is printed.
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+#include "executor/failure.h"
+#include "image/format.h"
+#include "image_fixture.h"
+
+using namespace node_compute;
+using namespace node_compute::qcow2;
+using namespace node_compute::test;
+
+namespace {
+
+/// NODE_COMPUTE_TEST_SEED repeats a run.
+std::uint64_t seed() {
+  if (const char* given = std::getenv("NODE_COMPUTE_TEST_SEED")) return std::strtoull(given, nullptr, 10);
+  return std::random_device()();
+}
+
+/// Values at which bounds checks go wrong.
+std::uint64_t awkward(std::mt19937_64& random, std::uint64_t file_size) {
+  const std::uint64_t values[] = {0,
+                                  1,
+                                  511,
+                                  512,
+                                  4095,
+                                  4096,
+                                  file_size - 1,
+                                  file_size,
+                                  file_size + 1,
+                                  file_size / 4096 * 4096,
+                                  0x7fffffff,
+                                  0x80000000,
+                                  0xffffffff,
+                                  kOffsetMask,
+                                  kCompressed | 0x3fffffffffffffff,
+                                  0x7fffffffffffffff,
+                                  0x8000000000000000,
+                                  0xffffffffffffffff,
+                                  0xfffffffffffff000,
+                                  random()};
+  return values[random() % std::size(values)];
+}
+
+void damage(std::mt19937_64& random, Qcow2Image& image) {
+  const std::uint64_t metadata = 5 * image.cluster;
+  switch (random() % 4) {
+    case 0:
+      image.put64(random() % (metadata / 8) * 8, awkward(random, image.bytes.size()));
+      return;
+    case 1:
+      image.put32(random() % 28 * 4, static_cast<std::uint32_t>(awkward(random, image.bytes.size())));
+      return;
+    case 2: {
+      const std::uint64_t bit = random() % ((random() % 2 == 0 ? 112 : metadata) * 8);
+      image.bytes[bit / 8] = static_cast<std::uint8_t>(image.bytes[bit / 8] ^ 1U << bit % 8);
+      return;
+    }
+    default: {
+      // Where the interesting numbers are.
+      const std::uint64_t places[] = {8, 24, 40, 48, 64, 72, image.table, image.l1, image.l2, image.l2 + 8};
+      image.put64(places[random() % std::size(places)], awkward(random, image.bytes.size()));
+    }
+  }
+}
+
+/// Walks an accepted image once more, in the plainest way: does it stay in the file?
+bool in_bounds(const Qcow2Image& image, const Qcow2Header& header) {
+  const std::uint64_t size = image.bytes.size();
+  const std::uint64_t entry_bytes = header.extended_l2() ? 16 : 8;
+  for (std::uint64_t i = 0; i < header.l1_entries; ++i) {
+    const std::uint64_t table = image.get64(header.l1_offset + i * 8) & kOffsetMask;
+    if (table == 0) continue;
+    if (table + header.cluster_size() > size) return false;
+    for (std::uint64_t at = table; at < table + header.cluster_size(); at += entry_bytes) {
+      const std::uint64_t entry = image.get64(at);
+      if ((entry & kCompressed) == 0 && (entry & kOffsetMask) >= size) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("mutated images are refused or stay inside their file") {
+  const std::uint64_t start = seed();
+  std::printf("mutation seed %llu\n", static_cast<unsigned long long>(start));
+  std::mt19937_64 random(start);
+  int accepted = 0;
+  int refused = 0;
+  for (int round = 0; round < 20000; ++round) {
+    Qcow2Image image(random() % 2 == 0 ? 2 : 3, 9 + static_cast<unsigned>(random() % 5));
+    for (std::uint64_t n = random() % 3; n > 0; --n) damage(random, image);
+    if (random() % 8 == 0) image.bytes.resize(random() % image.bytes.size());
+    CAPTURE(start);
+    CAPTURE(round);
+    try {
+      const ImageVerdict verdict = inspect(image.bytes, "qcow2");
+      ++accepted;
+      REQUIRE(verdict.qcow2);
+      CHECK(in_bounds(image, *verdict.qcow2));
+    } catch (const ImageError& error) {
+      ++refused;
+      CHECK_FALSE(error.rule.empty());
+    }
+  }
+  // Both ends must be reached, or the damage is too weak or too strong to prove anything.
+  CHECK(accepted > 1000);
+  CHECK(refused > 1000);
+}
