@@ -12,9 +12,8 @@ inline constexpr const char* kBridgeAlias = "node-compute";
 /// Makes the bridge, without spanning tree and forward delay and without IPv6 of the host on it (a guest's
 /// router advertisements must not configure the host), and brings it up. False where it stood: that is
 /// brought up where it is down, and otherwise left as it is. `mtu` 0 leaves it to the kernel. When several
-/// processes do this at once, one makes it and all succeed. Well under a millisecond where it
-/// stands. Throws
-/// InvalidArgument, SystemError (EEXIST where the name is another kind of link, EPERM without CAP_NET_ADMIN).
+/// processes do this at once, one makes it and all succeed. Well under a millisecond. Throws InvalidArgument,
+/// SystemError (EEXIST where the name is another kind of link, EPERM without CAP_NET_ADMIN).
 bool ensure_bridge(const std::string& name, unsigned mtu);
 
 /// False where the bridge has ports or is not there; EINVAL for another kind of link. Between the look at its

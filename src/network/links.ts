@@ -19,7 +19,10 @@ export interface Link {
 /** Link alias by which a bridge of ours is known, by people too (`ip link`), also after a restart. */
 export const BRIDGE_ALIAS = 'node-compute';
 
-/** A question takes well under a millisecond, a removal tens of them. Each call ends with TIMEOUT after 30 seconds: the kernel's lock is held elsewhere. */
+/**
+ * A question takes well under a millisecond, a removal tens of them: the kernel waits until no processor uses the link.
+ * Each call ends with `TIMEOUT` after 30 seconds; then something else holds the kernel's lock.
+ */
 export interface Links {
   /** Makes the bridge and brings it up; false where it stood. `mtu` 0 leaves it to the kernel; an existing bridge keeps its own. */
   ensureBridge(name: string, mtu: number): Promise<boolean>;
