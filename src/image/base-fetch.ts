@@ -2,11 +2,14 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative, type NativeImageVerdict } from '../native.js';
-import { type BaseRecord, makeRecord, writeRecord } from './base-record.js';
-import { type CachePaths, keyOfTemporary } from './cache-paths.js';
-import { digestOf, fetchSource, type SourceResult } from './image-source.js';
+import { assertDiskFits, inspectRaw } from './base-checks.js';
+import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
+import type { CachePaths } from './cache-paths.js';
+import { digestOf, fetchSource } from './image-source.js';
 import { checkImage, convertToRaw } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
+import type { SourceResult } from './source-request.js';
+import { removeLeftovers, removeTemporary } from './temporaries.js';
 import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
 
 /** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
@@ -54,11 +57,10 @@ export async function adoptBase(
   old: BaseRecord | undefined,
 ): Promise<BaseRecord> {
   const verdict = await inspectRaw(context.paths.base(key), context.maxVirtualBytes, undefined);
-  const record = makeRecord(image, {
-    checksum: old?.checksum ?? null,
-    sourceSizeBytes: old?.sourceSizeBytes ?? null,
-    virtualSizeBytes: verdict.virtualSizeBytes,
-  });
+  const { virtualSizeBytes } = verdict;
+  const record: BaseRecord = old
+    ? { ...old, virtualSizeBytes, inspectorVersion: INSPECTOR_VERSION }
+    : makeRecord(image, { checksum: null, sourceSizeBytes: null, virtualSizeBytes });
   await writeRecord(context.paths.record(key), record);
   return record;
 }
@@ -97,9 +99,17 @@ class BaseFetch {
     });
     // First the record, then the name: a base under its final name is complete and described.
     await writeRecord(this.#context.paths.record(this.#key), record);
-    await callNative((addon, id) => addon.publishFile(base, this.#context.paths.base(this.#key), true, id), {
-      operation: `publication of image ${this.#image.id}`,
-    });
+    try {
+      await callNative(
+        (addon, id) => addon.publishFile(base, this.#context.paths.base(this.#key), true, id),
+        {
+          operation: `publication of image ${this.#image.id}`,
+        },
+      );
+    } catch (error) {
+      await removeTemporary(this.#context.paths.record(this.#key));
+      throw error;
+    }
     return record;
   }
 
@@ -118,7 +128,7 @@ class BaseFetch {
           pauseMs: pause,
           error: error instanceof Error ? error.message : String(error),
         });
-        await remove(downloaded);
+        await removeTemporary(downloaded);
         await sleep(pause, this.#flight.signal);
       }
     }
@@ -211,7 +221,7 @@ class BaseFetch {
         await this.#assertRoom(FULL_DISK_BYTES);
       throw error;
     }
-    await remove(source);
+    await removeTemporary(source);
     return target;
   }
 
@@ -254,45 +264,10 @@ class BaseFetch {
 /** Less than this left after a failed conversion: the disk was full. */
 const FULL_DISK_BYTES = 2 ** 20;
 
-/** `limitBytes` Infinity: no limit. */
-export function assertDiskFits(
-  image: Pick<ImageMeta, 'id'>,
-  virtualSizeBytes: number,
-  limitBytes: number,
-): void {
-  if (virtualSizeBytes <= limitBytes) return;
-  throw new ComputeError(
-    'FLAVOR_DISK_TOO_SMALL',
-    `image ${image.id} needs a disk of ${virtualSizeBytes} bytes, the flavor gives ${limitBytes}`,
-    { operation: 'image cache', details: { requiredBytes: virtualSizeBytes, flavorRootBytes: limitBytes } },
-  );
-}
-
 /** QEMU rounds a qcow2 disk down to whole sectors. */
 function rawSize(verdict: NativeImageVerdict): number {
   const { format, virtualSizeBytes } = verdict;
   return format === 'qcow2' ? virtualSizeBytes - (virtualSizeBytes % SECTOR_BYTES) : virtualSizeBytes;
-}
-
-/** A disk that looks like yet another image format is a disguise; an ISO on a disk is not. */
-async function inspectRaw(
-  path: string,
-  maxBytes: number,
-  signal: AbortSignal | undefined,
-): Promise<NativeImageVerdict> {
-  const inspect = (format: string): Promise<NativeImageVerdict> =>
-    callNative((addon, id) => addon.inspectImage(path, format, maxBytes, id), {
-      operation: 'inspection of a base',
-      signal,
-    });
-  try {
-    return await inspect('raw');
-  } catch (error) {
-    if (!ComputeError.is(error) || error.details['rule'] !== 'format-mismatch') throw error;
-    return await inspect('iso').catch(() => {
-      throw error;
-    });
-  }
 }
 
 function retryKind(error: unknown, image: ImageMeta): keyof typeof RETRY_PAUSES_MS | undefined {
@@ -300,19 +275,6 @@ function retryKind(error: unknown, image: ImageMeta): keyof typeof RETRY_PAUSES_
   if (error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable) return 'transient';
   if (error.code === 'IMAGE_CHECKSUM_MISMATCH') return 'corrupt';
   return undefined;
-}
-
-async function removeLeftovers(paths: CachePaths, key: string): Promise<void> {
-  const names = await callNative((addon, id) => addon.listDirectory(paths.temporaries, id), {
-    operation: 'list temporary files',
-  });
-  for (const name of names) {
-    if (keyOfTemporary(name) === key) await remove(`${paths.temporaries}/${name}`);
-  }
-}
-
-async function remove(path: string): Promise<void> {
-  await callNative((addon, id) => addon.removeTree(path, id), { operation: 'remove a temporary file' });
 }
 
 function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

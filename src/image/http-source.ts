@@ -2,7 +2,7 @@
 import { Agent, type Dispatcher, request as httpRequest } from 'undici';
 import { ComputeError } from '../driver/errors.js';
 import { callNative, type NativeFileSink } from '../native.js';
-import type { SourceRequest, SourceResult } from './image-source.js';
+import type { SourceRequest, SourceResult } from './source-request.js';
 
 const MAX_REDIRECTS = 3;
 /** A native write costs a wake-up of a thread and one of the event loop: small pieces are collected up to this. */

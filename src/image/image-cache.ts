@@ -2,13 +2,16 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative } from '../native.js';
-import { adoptBase, assertDiskFits, type FetchContext, fetchBase } from './base-fetch.js';
+import { assertDiskFits } from './base-checks.js';
+import { adoptBase, type FetchContext, fetchBase } from './base-fetch.js';
+
 import { assertSameImage, type BaseRecord, INSPECTOR_VERSION, readRecord } from './base-record.js';
 import { tryBaseLock, withBaseLock } from './cache-lock.js';
 import { CachePaths, imageKey, keyOfTemporary } from './cache-paths.js';
 import { describeSource } from './image-source.js';
 import { createInstanceDisk } from './instance-disk.js';
 import { type Flight, SingleFlight, type Waiter } from './single-flight.js';
+import { removeTemporary } from './temporaries.js';
 import type {
   BaseImage,
   EnsureBaseOptions,
@@ -91,9 +94,7 @@ export class ImageCache {
       const lock = await tryBaseLock(paths.lock(key));
       if (!lock) continue;
       try {
-        await callNative((addon, id) => addon.removeTree(`${paths.temporaries}/${name}`, id), {
-          operation: 'remove a temporary file',
-        });
+        await removeTemporary(`${paths.temporaries}/${name}`);
         removed.push(name);
       } finally {
         await lock.release(0);

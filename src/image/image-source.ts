@@ -3,29 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta, ImageSource } from '../driver/model.js';
 import { callNative } from '../native.js';
 import { fetchHttp } from './http-source.js';
-import type { HttpSourceOptions, ImageProgress } from './types.js';
-
-export type DigestAlgorithm = '' | 'md5' | 'sha256' | 'sha512';
-
-/** One attempt to bring an image into a new file. */
-export interface SourceRequest {
-  readonly image: ImageMeta;
-  /** Must not exist. Left as it is on failure: the caller removes it. */
-  readonly target: string;
-  readonly digest: DigestAlgorithm;
-  readonly maxBytes: number;
-  readonly signal: AbortSignal;
-  readonly http: HttpSourceOptions;
-  readonly report: (progress: ImageProgress) => void;
-  /** Called before the first byte is written, where the size is known; what it throws ends the fetch. */
-  readonly onSize: (size: { readonly bytes: number; readonly storedBytes: number }) => Promise<void>;
-}
-
-export interface SourceResult {
-  readonly bytes: number;
-  /** Hexadecimal, '' where none was asked for. */
-  readonly digest: string;
-}
+import type { DigestAlgorithm, SourceRequest, SourceResult } from './source-request.js';
 
 /** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
 export async function fetchSource(request: SourceRequest): Promise<SourceResult> {
