@@ -1,6 +1,10 @@
 // Counts a vitest run for scripts/test.mjs, and names the missing capability of every test that was skipped.
 import { writeFileSync } from 'node:fs';
 
+function hookFailed(parent) {
+  return parent.errors().length > 0 || (parent.type === 'suite' && hookFailed(parent.parent));
+}
+
 export class CountingReporter {
   onTestRunEnd(modules, unhandledErrors) {
     const report = { passed: 0, failed: 0, skipped: [], failures: [] };
@@ -26,7 +30,8 @@ export class CountingReporter {
     else if (result.state === 'failed') this.#fail(report, name, result.errors[0]);
     // Its process died, or was never started.
     else if (result.state === 'pending') this.#fail(report, name, 'did not finish');
-    else report.skipped.push({ test: name, reason: result.note ?? '' });
+    // The hook that failed above it is counted by itself; its tests are no skips.
+    else if (!hookFailed(test.parent)) report.skipped.push({ test: name, reason: result.note ?? '' });
   }
 
   #fail(report, name, error) {

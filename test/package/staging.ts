@@ -1,6 +1,14 @@
 // The package as a release packs it, made from a copy of this tree, and an empty project to install it into.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -61,6 +69,7 @@ export function stage({ withAddon }: { readonly withAddon: boolean }): string {
     cpSync(join(repository, file), join(directory, file));
   }
   cpSync(join(repository, 'dist'), join(directory, 'dist'), { recursive: true });
+  withoutPackScripts(join(directory, 'package.json'));
   symlinkSync(join(repository, 'node_modules'), join(directory, 'node_modules'));
   if (withAddon) {
     mkdirSync(join(directory, 'build/Release'), { recursive: true });
@@ -68,6 +77,13 @@ export function stage({ withAddon }: { readonly withAddon: boolean }): string {
     succeed(process.execPath, ['scripts/prebuild.mjs'], directory);
   }
   return directory;
+}
+
+/** `npm pack` of npm 9 runs `prepare` even under --ignore-scripts, and that compiles the addon for minutes. */
+function withoutPackScripts(path: string): void {
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as { scripts: Record<string, string> };
+  const { prepare: _prepare, prepack: _prepack, ...scripts } = manifest.scripts;
+  writeFileSync(path, JSON.stringify({ ...manifest, scripts }, null, 2));
 }
 
 export interface Packed {
