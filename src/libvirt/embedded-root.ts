@@ -1,6 +1,15 @@
 // The directory of an embedded connection: its qemu.conf, its run directory on tmpfs, its one owner.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statfsSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
 import { findQemuUser, type QemuUser } from './host-probe.js';
@@ -45,16 +54,28 @@ export function prepareEmbeddedRoot(root: string, security: SecurityOptions): Em
     uri: `qemu:///embed?root=${root}`,
     logFile: join(root, 'log/libvirt.log'),
     user,
-    weakened: weakened(root, security, privileged),
+    weakened: weakenedDefences(root, security),
   };
 }
 
 /** Who holds the root, for the message of a refused second process; undefined where nobody does. */
 export function rootHolder(root: string): { readonly pid: number; readonly command: string } | undefined {
   try {
-    const pid = Number.parseInt(readFileSync(join(root, 'run/qemu/driver.pid'), 'utf8'), 10);
+    const file = realpathSync(join(root, 'run/qemu/driver.pid'));
+    const pid = Number.parseInt(readFileSync(file, 'utf8'), 10);
+    // The file outlives its process, and the number may be another's by now: who has it open holds it.
+    const open = readdirSync(`/proc/${pid}/fd`).some((fd) => linkTarget(`/proc/${pid}/fd/${fd}`) === file);
+    if (!open) return undefined;
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
     return { pid, command };
+  } catch {
+    return undefined;
+  }
+}
+
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
   } catch {
     return undefined;
   }
@@ -119,7 +140,9 @@ function qemuConf(root: string, security: SecurityOptions, user: QemuUser | unde
   ].join('\n');
 }
 
-function weakened(root: string, security: SecurityOptions, privileged: boolean): string[] {
+/** What an attacker who breaks out of QEMU does not have to overcome, with the reason. */
+export function weakenedDefences(root: string, security: SecurityOptions): string[] {
+  const privileged = process.getuid?.() === 0;
   return [
     ...(privileged ? [] : ['QEMU runs as this very user: the process is not root']),
     ...((security.seccomp ?? true) ? [] : ["QEMU's seccomp sandbox is off: option security.seccomp"]),

@@ -1,0 +1,155 @@
+// node-compute launch: an instance from flags or from a JSON request.
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import type { ComputeNode, DiskFormat, ImageChecksum, ImageSource, LaunchRequest } from '../../index.js';
+import { action, type Run, UsageError } from '../command.js';
+import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
+import { Progress } from '../progress.js';
+import { stepTable } from '../step-table.js';
+
+interface LaunchFlags extends SharedOptions {
+  readonly request?: string;
+  readonly name?: string;
+  readonly image?: string;
+  readonly imageId?: string;
+  readonly imageFormat: string;
+  readonly checksum?: ImageChecksum;
+  readonly vcpus: number;
+  readonly memory: number;
+  readonly disk: number;
+  readonly network: readonly string[];
+  readonly property: Readonly<Record<string, string>>;
+  readonly extraSpec: Readonly<Record<string, string>>;
+  readonly waitFor?: string;
+  readonly timeout: number;
+}
+
+/** How often --wait-for looks at the console. */
+const LOOK_MS = 100;
+
+export function launchCommand(): Command {
+  return withNodeOptions(
+    new Command('launch')
+      .description('launch an instance')
+      .option('--request <file>', 'a JSON launch request (docs/embedding.md) in place of the flags below')
+      .option('--name <name>', 'display name; default: the name of the image')
+      .option('--image <path|url>', 'a local file or an http(s) URL')
+      .option('--image-id <id>', 'names the image in the cache; default: made from path or URL')
+      .option('--image-format <format>', 'raw, qcow2 ...', 'qcow2')
+      .option('--checksum <algorithm:hex>', 'md5, sha256 or sha512 of the image', checksum)
+      .option('--vcpus <count>', '', whole, 1)
+      .option('--memory <MiB>', '', whole, 512)
+      .option('--disk <GiB>', 'size of the root disk; 0 takes that of the image', whole, 0)
+      .option('--network <bridge>', 'an interface on that Linux bridge; repeatable', append, [])
+      .option('--property <key=value>', 'image property (hw_*, os_*); repeatable', pair, {})
+      .option('--extra-spec <key=value>', 'flavor extra spec (hw:*, quota:*); repeatable', pair, {})
+      .option('--wait-for <text>', 'wait until the guest has written that to its console')
+      .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
+  ).action(
+    action(async (run, flags: LaunchFlags) => {
+      const request = flags.request === undefined ? fromFlags(flags) : await fromFile(flags.request);
+      await onNode(flags, (node) => launch(node, request, flags, run));
+    }),
+  );
+}
+
+async function launch(
+  node: ComputeNode,
+  request: LaunchRequest,
+  flags: LaunchFlags,
+  run: Run,
+): Promise<void> {
+  const { output, signal } = run;
+  using progress = new Progress(output);
+  const timeoutMs = flags.timeout * 1000;
+  const result = await node.launch(request, { signal, timeoutMs, onProgress: (one) => progress.show(one) });
+  progress[Symbol.dispose]();
+  const { instance, steps, totalMs, imageCache } = result;
+  if (flags.waitFor !== undefined) await waitFor(node, instance.uuid, flags.waitFor, timeoutMs, run);
+  output.result(
+    { instance, steps, totalMs, imageCache },
+    `${stepTable(result)}\n${instance.displayName} runs as ${instance.name}, ${instance.uuid}`,
+  );
+}
+
+async function waitFor(
+  node: ComputeNode,
+  uuid: string,
+  text: string,
+  timeoutMs: number,
+  run: Run,
+): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (performance.now() < end) {
+    const written = new TextDecoder().decode(await node.console(uuid, { signal: run.signal }));
+    const line = written.split('\n').find((one) => one.includes(text));
+    if (line !== undefined) {
+      run.output.note(line.trim());
+      return;
+    }
+    await new Promise((wake) => setTimeout(wake, LOOK_MS));
+  }
+  const { ComputeError } = await import('../../index.js');
+  throw new ComputeError(
+    'TIMEOUT',
+    `instance ${uuid} runs, but did not write ${JSON.stringify(text)} within ${timeoutMs / 1000} s`,
+    { operation: 'launch', instanceUuid: uuid },
+  );
+}
+
+function fromFlags(flags: LaunchFlags): LaunchRequest {
+  if (flags.image === undefined) throw new UsageError('launch needs --image or --request');
+  const source: ImageSource = /^https?:\/\//.test(flags.image)
+    ? { type: 'http', url: flags.image }
+    : { type: 'file', path: resolve(flags.image) };
+  const place = source.type === 'http' ? source.url : source.path;
+  return {
+    name: flags.name ?? basename(place),
+    flavor: {
+      vcpus: flags.vcpus,
+      memoryMb: flags.memory,
+      rootGb: flags.disk,
+      extraSpecs: flags.extraSpec,
+    },
+    image: {
+      id: flags.imageId ?? createHash('sha1').update(place).digest('hex'),
+      diskFormat: flags.imageFormat as DiskFormat,
+      source,
+      properties: flags.property,
+      ...(flags.checksum && { checksum: flags.checksum }),
+    },
+    networks: flags.network.map((bridge) => ({ bridge })),
+  };
+}
+
+/** The node checks what is in it. */
+async function fromFile(path: string): Promise<LaunchRequest> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as LaunchRequest;
+  } catch (error) {
+    throw new UsageError(`--request ${path}: ${(error as Error).message}`);
+  }
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('must be a whole number');
+  return Number(text);
+}
+
+function append(value: string, all: readonly string[]): readonly string[] {
+  return [...all, value];
+}
+
+function pair(text: string, all: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('must be key=value');
+  return { ...all, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function checksum(text: string): ImageChecksum {
+  const found = /^(md5|sha256|sha512):([0-9a-f]+)$/i.exec(text);
+  if (!found?.[1] || !found[2]) throw new InvalidArgumentError('must be sha256:HEX, sha512:HEX or md5:HEX');
+  return { algorithm: found[1].toLowerCase() as ImageChecksum['algorithm'], value: found[2].toLowerCase() };
+}

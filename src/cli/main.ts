@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+// The command line: node-compute COMMAND. Exit status 0, 1 for a failure, 2 for a wrong call.
+import { Command, CommanderError } from 'commander';
+import { packageVersion } from '../version.js';
+import { consoleCommand } from './commands/console.js';
+import { doctorCommand } from './commands/doctor.js';
+import { domainXmlCommand } from './commands/domain-xml.js';
+import { launchCommand } from './commands/launch.js';
+import { listCommand } from './commands/list.js';
+import { rebootCommand, startCommand, stopCommand, terminateCommand } from './commands/power.js';
+import { showCommand } from './commands/show.js';
+import { Output, USAGE } from './output.js';
+
+// `node-compute list | head -1` is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+
+const commands = [
+  doctorCommand(),
+  launchCommand(),
+  listCommand(),
+  showCommand(),
+  consoleCommand(),
+  stopCommand(),
+  startCommand(),
+  rebootCommand(),
+  terminateCommand(),
+  domainXmlCommand(),
+];
+
+const program = new Command('node-compute')
+  .description(
+    'Launches and manages virtual machines through libvirt; caches their images, reports the host.',
+  )
+  .version(packageVersion())
+  .showHelpAfterError('(node-compute help COMMAND tells more)');
+
+const json = process.argv.includes('--json');
+for (const command of commands) {
+  command.exitOverride();
+  if (json) command.configureOutput({ writeErr: () => {} });
+  program.addCommand(command);
+}
+program.exitOverride();
+if (json) program.configureOutput({ writeErr: () => {} });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  if (error.exitCode !== 0) {
+    process.exitCode = USAGE;
+    if (json) new Output({ json, debug: false }).failure(usageFailure(error));
+  }
+}
+
+function usageFailure(error: CommanderError): Error {
+  return Object.assign(new Error(error.message.replace(/^error: /, '')), { name: 'UsageError' });
+}
