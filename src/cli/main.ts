@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command line: node-compute COMMAND. Exit status 0, 1 for a failure, 2 for a wrong call.
 import { Command, CommanderError } from 'commander';
+import { ComputeError } from '../driver/errors.js';
 import { packageVersion } from '../version.js';
 import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -55,6 +56,6 @@ try {
   }
 }
 
-function usageFailure(error: CommanderError): Error {
-  return Object.assign(new Error(error.message.replace(/^error: /, '')), { name: 'UsageError' });
+function usageFailure(error: CommanderError): ComputeError {
+  return new ComputeError('INVALID_ARGUMENT', error.message.replace(/^error: /, ''));
 }

@@ -123,6 +123,11 @@ export class ImageCache {
     return this.#base(key, image, result.record, joined ? 'joined' : result.how, limit);
   }
 
+  /** Where the base of that image stands, or would. Throws `INVALID_ARGUMENT`. */
+  basePath(imageId: string): string {
+    return this.#context.paths.base(imageKey(imageId));
+  }
+
   /**
    * Hard-links the base into the directory (`disk.base`: it holds the base while the directory stands), then writes the
    * overlay `disk`. `sizeBytes` 0 takes the base's size. On failure neither is left. Rejects with `IMAGE_NOT_FOUND`

@@ -99,6 +99,7 @@ const hostSchema = z.strictObject({
   instancesPath: path.optional(),
   diskPath: path.optional(),
   diskFormat: z.enum(['qcow2', 'raw']).optional(),
+  backingPath: path.optional(),
   consoleLogPath: path.optional(),
   configDrivePath: path.optional(),
   ephemeralPath: path.optional(),

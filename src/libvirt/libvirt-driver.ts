@@ -278,6 +278,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       packageVersion: packageVersion(),
       diskPath: files.disk,
       diskFormat: 'qcow2',
+      backingPath: this.#images.basePath(instance.image.id),
       consoleLogPath: files.consoleLog,
       nvramPath: files.nvram,
     });

@@ -64,6 +64,9 @@ describe('a launched instance', () => {
     expect(mode('libvirt.xml')).toBe(0o600);
     expect(mode('console.log')).toBe(0o600);
     expect(mode('')).toBe(0o711);
+    // The base belongs to every instance: QEMU's user may read it and must not own it.
+    const base = statSync(`${host.instancesPath}/${uuid}/disk.base`);
+    expect([base.uid, base.mode & 0o777]).toEqual([0, 0o644]);
   });
 
   it('keeps its disk over stop, start and both kinds of reboot', async () => {

@@ -78,6 +78,8 @@ export interface HostFacts {
 export interface DomainHost extends HostFacts {
   readonly diskPath: string;
   readonly diskFormat: 'qcow2' | 'raw';
+  /** The raw base that the root disk stands on. Named, it is never relabelled: it belongs to many instances. */
+  readonly backingPath?: string | undefined;
   /** What the guest writes to its first serial port is appended to this file. */
   readonly consoleLogPath: string;
   /** An ISO 9660 file, shown as a CD-ROM. */

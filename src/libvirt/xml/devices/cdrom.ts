@@ -2,7 +2,7 @@
 import { element, type XmlElement } from '../element.js';
 import type { HostFacts } from '../host.js';
 import type { Guest } from '../vocabulary/guest.js';
-import { fileDriver } from './disk.js';
+import { backingElement, fileDriver } from './disk.js';
 import type { DiskPlace } from './disk-layout.js';
 import { iotuneElement } from './iotune.js';
 
@@ -10,6 +10,7 @@ export function cdromElement(disk: DiskPlace, guest: Guest, host: HostFacts): Xm
   return element('disk', { type: 'file', device: 'cdrom' }, [
     element('driver', fileDriver(disk, host)),
     element('source', { file: disk.path }),
+    backingElement(disk),
     element('target', { dev: disk.target, bus: disk.bus }),
     element('readonly'),
     iotuneElement(guest.diskLimits),

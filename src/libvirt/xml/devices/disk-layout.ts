@@ -10,6 +10,8 @@ export interface DiskPlace {
   readonly device: 'disk' | 'cdrom';
   readonly path: string;
   readonly format: 'qcow2' | 'raw';
+  /** The raw base below it. */
+  readonly backing?: string | undefined;
   readonly bus: DiskBus;
   /** `vda`, `sda`, `hda` ... */
   readonly target: string;
@@ -34,7 +36,8 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
     used.set(PREFIX[bus], index + 1);
     return { device, path, format, bus, target: `${PREFIX[bus]}${String.fromCharCode(97 + index)}` };
   };
-  const places = [place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat)];
+  const root = place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat);
+  const places: DiskPlace[] = [{ ...root, backing: host.backingPath }];
   if (guest.ephemeralGb > 0) {
     if (host.ephemeralPath === undefined) throw noFile('flavor.ephemeralGb', guest.ephemeralGb);
     places.push(place('disk', host.ephemeralPath, host.diskFormat));

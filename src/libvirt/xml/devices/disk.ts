@@ -13,8 +13,22 @@ export function diskElement(disk: DiskPlace, guest: Guest, host: HostFacts): Xml
       packed: guest.packedRing && disk.bus === 'virtio' ? 'on' : undefined,
     }),
     element('source', { file: disk.path }),
+    backingElement(disk),
     element('target', { dev: disk.target, bus: disk.bus }),
     iotuneElement(guest.diskLimits),
+  ]);
+}
+
+/**
+ * The chain as we made it, so that libvirt reads no image header to find it. Without the label it would hand the shared
+ * base over to QEMU's user, who could then write to what other instances stand on.
+ */
+export function backingElement({ backing }: DiskPlace): XmlElement | undefined {
+  if (backing === undefined) return undefined;
+  return element('backingStore', { type: 'file' }, [
+    element('format', { type: 'raw' }),
+    element('source', { file: backing }, [element('seclabel', { model: 'dac', relabel: 'no' })]),
+    element('backingStore'),
   ]);
 }
 
