@@ -143,7 +143,7 @@ void append(const std::string& path, std::string_view data, mode_t mode, bool sy
 
 /// Reads from the descriptor's position to the end of the file and keeps the last `most` bytes.
 std::string read_tail(const FileDescriptor& file, std::size_t most, const std::string& path) {
-  constexpr std::size_t chunk = 64 * 1024;
+  constexpr std::size_t chunk = 65536;
   std::string data;
   for (;;) {
     const std::size_t held = data.size();

@@ -71,7 +71,7 @@ class Removal {
     if (!directory) fail("cannot list", path);
     file.release();
     for (const std::string& entry : names(directory.get(), path)) {
-      remove(number, entry, path + "/" + entry, level + 1);
+      remove(number, entry, std::string(path).append("/").append(entry), level + 1);
     }
     return true;
   }

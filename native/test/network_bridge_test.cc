@@ -1,13 +1,9 @@
-// Bridges and taps, each test in a network namespace of its own: nothing of the host's network is touched.
+// Bridges, each test in a network namespace of its own: nothing of the host's network is touched.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <linux/if_link.h>
-#include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/attr.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,68 +11,21 @@
 #include <barrier>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <exception>
 #include <fstream>
-#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "executor/failure.h"
 #include "network/bridge.h"
 #include "network/link.h"
 #include "network/netlink.h"
-#include "storage/file_descriptor.h"
+#include "network_fixture.h"
 
 using namespace node_compute;
+using namespace node_compute::test;
 
 namespace {
-
-/// Namespaces belong to threads: what the test makes ends with its own.
-void in_namespace(const std::function<void()>& test) {
-  bool permitted = true;
-  std::exception_ptr failure;
-  std::thread([&] {
-    permitted = unshare(CLONE_NEWNET) == 0;
-    if (!permitted) return;
-    try {
-      test();
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }).join();
-  if (failure) std::rethrow_exception(failure);
-  if (!permitted) MESSAGE("skipped: a network namespace needs CAP_SYS_ADMIN");
-}
-
-template <class Call>
-int errno_of(Call call) {
-  try {
-    call();
-  } catch (const SystemError& error) {
-    return error.number;
-  }
-  return 0;
-}
-
-/// A tap that stays when its descriptor goes.
-void add_tap(const std::string& name, short kind = IFF_TAP) {
-  const FileDescriptor device(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
-  REQUIRE(device);
-  ifreq request{};
-  std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
-  request.ifr_flags = static_cast<short>(kind | IFF_NO_PI);
-  REQUIRE(ioctl(device.get(), TUNSETIFF, &request) == 0);
-  REQUIRE(ioctl(device.get(), TUNSETPERSIST, 1) == 0);
-}
-
-void enslave(const std::string& port, const std::string& bridge) {
-  Netlink netlink;
-  LinkMessage message(RTM_NEWLINK, 0, static_cast<int>(if_nametoindex(port.c_str())));
-  message.number(IFLA_MASTER, if_nametoindex(bridge.c_str()));
-  REQUIRE(netlink.request(message) == 0);
-}
 
 void set_mtu(const std::string& link, unsigned mtu) {
   Netlink netlink;
@@ -218,22 +167,6 @@ TEST_CASE("a bridge with ports stays, one without goes, none is no error") {
   });
 }
 
-TEST_CASE("a tap goes although a process still has it open, and so does a tun") {
-  in_namespace([] {
-    const FileDescriptor device(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
-    REQUIRE(device);
-    ifreq request{};
-    std::strncpy(request.ifr_name, "tap-open", IFNAMSIZ - 1);
-    request.ifr_flags = IFF_TAP | IFF_NO_PI;
-    REQUIRE(ioctl(device.get(), TUNSETIFF, &request) == 0);
-    remove_tap("tap-open");
-    CHECK_FALSE(get_link("tap-open"));
-    add_tap("tun0", IFF_TUN);
-    remove_tap("tun0");
-    CHECK_FALSE(get_link("tun0"));
-  });
-}
-
 TEST_CASE("of many who make one bridge at once exactly one made it") {
   in_namespace([] {
     constexpr int kThreads = 8;
@@ -243,6 +176,7 @@ TEST_CASE("of many who make one bridge at once exactly one made it") {
       std::barrier start(kThreads);
       {
         std::vector<std::jthread> threads;
+        threads.reserve(kThreads);
         for (int i = 0; i < kThreads; ++i) {
           threads.emplace_back([&] {
             start.arrive_and_wait();
@@ -262,19 +196,6 @@ TEST_CASE("of many who make one bridge at once exactly one made it") {
       CHECK(remove_bridge("br-race"));
     }
   });
-}
-
-TEST_CASE("names that Linux takes for no link, or would expand, are refused before they reach it") {
-  for (const char* const name :
-       {"", ".", "..", "a/b", "a b", "a\tb", "a\nb", "a:1", "tap%d", "sixteen-bytes-xx"}) {
-    CHECK_THROWS_AS(check_link_name(name), InvalidArgument);
-    CHECK_THROWS_AS(ensure_bridge(name, 0), InvalidArgument);
-    CHECK_THROWS_AS(remove_bridge(name), InvalidArgument);
-    CHECK_THROWS_AS(remove_tap(name), InvalidArgument);
-    CHECK_THROWS_AS(get_link(name), InvalidArgument);
-    CHECK_THROWS_AS(list_bridge_ports(name), InvalidArgument);
-  }
-  CHECK_NOTHROW(check_link_name("fifteen-bytes-x"));
 }
 
 TEST_CASE("without the privilege the kernel's refusal is told, and nothing is left") {
