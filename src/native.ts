@@ -106,7 +106,7 @@ export interface NativeConnectOptions {
 }
 
 export interface NativeLaneStatistics {
-  readonly lane: 'start' | 'wait' | 'bulk' | 'probe';
+  readonly lane: 'start' | 'wait' | 'bulk' | 'probe' | 'file';
   readonly queued: number;
   readonly running: number;
   readonly threads: number;
@@ -184,13 +184,21 @@ export interface NativeAddon {
   copyFile(
     source: string,
     target: string,
-    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number; readonly sync: boolean },
+    options: {
+      readonly digest: '' | 'md5' | 'sha256' | 'sha512';
+      readonly maxBytes: number;
+      readonly sync: boolean;
+    },
     callId: CallId,
   ): Promise<{ readonly bytes: number; readonly digest: string }>;
   /** Opens a new file for a download: O_EXCL, 0600. */
   openFileSink(
     path: string,
-    options: { readonly digest: '' | 'md5' | 'sha256' | 'sha512'; readonly maxBytes: number; readonly sync: boolean },
+    options: {
+      readonly digest: '' | 'md5' | 'sha256' | 'sha512';
+      readonly maxBytes: number;
+      readonly sync: boolean;
+    },
     callId: CallId,
   ): Promise<NativeFileSink>;
   /** Proves the length of a finished file, gives it its mode, fsyncs it. IMAGE_INVALID `truncated` for another length. */

@@ -66,7 +66,7 @@ WriteHow to_how(const Napi::Value& value) {
 Napi::Value make_directory_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::probe, call_id(info, 2),
+        info.Env(), Lane::file, call_id(info, 2),
         [path = to_text(info[0], "path"), mode = to_flags(info[1], "mode")](const Cancellation&) {
           return make_directory(path, mode);
         },
@@ -77,7 +77,7 @@ Napi::Value make_directory_call(const Napi::CallbackInfo& info) {
 Napi::Value write_file_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Napi::Object options = to_object(info[2], "options");
-    return Async(info.Env(), Lane::probe, call_id(info, 3),
+    return Async(info.Env(), Lane::file, call_id(info, 3),
                  [path = to_text(info[0], "path"), data = to_bytes(info[1], "data"),
                   how = to_how(options.Get("how")), mode = to_flags(options.Get("mode"), "mode"),
                   sync = to_bool(options.Get("sync"), "sync")](const Cancellation&) {
@@ -89,7 +89,7 @@ Napi::Value write_file_call(const Napi::CallbackInfo& info) {
 Napi::Value read_file_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::probe, call_id(info, 2),
+        info.Env(), Lane::file, call_id(info, 2),
         [path = to_text(info[0], "path"), most = to_size(info[1], "maxBytes")](const Cancellation&) {
           return read_file(path, most);
         },
@@ -102,7 +102,7 @@ Napi::Value read_file_call(const Napi::CallbackInfo& info) {
 Napi::Value list_directory_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::probe, call_id(info, 1),
+        info.Env(), Lane::file, call_id(info, 1),
         [path = to_text(info[0], "path")](const Cancellation&) { return list_directory(path); },
         [](Napi::Env env, const std::vector<std::string>& names) {
           const Napi::Array result = Napi::Array::New(env, names.size());
@@ -115,7 +115,7 @@ Napi::Value list_directory_call(const Napi::CallbackInfo& info) {
 Napi::Value publish_file_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::bulk, call_id(info, 3),
+        info.Env(), Lane::file, call_id(info, 3),
         [source = to_text(info[0], "source"), target = to_text(info[1], "target"),
          sync = to_bool(info[2], "sync")](const Cancellation&) { publish_file(source, target, sync); });
   });
@@ -124,7 +124,7 @@ Napi::Value publish_file_call(const Napi::CallbackInfo& info) {
 Napi::Value stat_file_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::probe, call_id(info, 1),
+        info.Env(), Lane::file, call_id(info, 1),
         [path = to_text(info[0], "path")](const Cancellation&) { return stat_file(path); },
         [](Napi::Env env, const std::optional<FileStatus>& status) { return to_js(env, status); });
   });
@@ -133,7 +133,7 @@ Napi::Value stat_file_call(const Napi::CallbackInfo& info) {
 Napi::Value stat_fs_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::probe, call_id(info, 1),
+        info.Env(), Lane::file, call_id(info, 1),
         [path = to_text(info[0], "path")](const Cancellation&) { return stat_file_system(path); },
         [](Napi::Env env, const FileSystemStatus& status) {
           const Napi::Object result = Napi::Object::New(env);
@@ -148,14 +148,14 @@ Napi::Value stat_fs_call(const Napi::CallbackInfo& info) {
 Napi::Value remove_tree_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
-        info.Env(), Lane::bulk, call_id(info, 1),
+        info.Env(), Lane::file, call_id(info, 1),
         [path = to_text(info[0], "path")](const Cancellation& cancel) { remove_tree(path, cancel); });
   });
 }
 
 Napi::Value set_owner_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
-    return Async(info.Env(), Lane::probe, call_id(info, 3),
+    return Async(info.Env(), Lane::file, call_id(info, 3),
                  [path = to_text(info[0], "path"), uid = to_flags(info[1], "uid"),
                   gid = to_flags(info[2], "gid")](const Cancellation&) { set_owner(path, uid, gid); });
   });
@@ -186,7 +186,7 @@ class FileLockObject : public Napi::ObjectWrap<FileLockObject> {
   Napi::Value release(const Napi::CallbackInfo& info) {
     // Taken out on this thread: a second call finds nothing, and no two threads release one lock.
     return Guarded(info.Env(), [&] {
-      return Async(info.Env(), Lane::probe, call_id(info, 0), [lock = std::move(lock_)](const Cancellation&) {
+      return Async(info.Env(), Lane::file, call_id(info, 0), [lock = std::move(lock_)](const Cancellation&) {
         if (lock) lock->release();
       });
     });
@@ -219,7 +219,7 @@ Napi::Value lock_file_call(const Napi::CallbackInfo& info) {
           convert);
     }
     return Async(
-        info.Env(), Lane::probe, call_id(info, 2),
+        info.Env(), Lane::file, call_id(info, 2),
         [path, shared](const Cancellation&) {
           auto lock = FileLock::try_lock(path, shared);
           return lock ? std::make_shared<FileLock>(std::move(*lock)) : nullptr;

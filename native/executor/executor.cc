@@ -22,6 +22,8 @@ const char* lane_name(Lane lane) noexcept {
       return "bulk";
     case Lane::probe:
       return "probe";
+    case Lane::file:
+      return "file";
   }
   return "unknown";
 }
@@ -147,6 +149,7 @@ Executor::Limits Executor::default_limits() {
   limits[static_cast<std::size_t>(Lane::wait)] = {16, 4096};
   limits[static_cast<std::size_t>(Lane::bulk)] = {std::clamp<std::size_t>(cores, 2, 4), 1024};
   limits[static_cast<std::size_t>(Lane::probe)] = {4, 16384};
+  limits[static_cast<std::size_t>(Lane::file)] = {4, 16384};
   return limits;
 }
 

@@ -18,9 +18,10 @@ enum class Lane : std::uint8_t {
   start,  ///< domain starts: CPU-bound, two threads a core
   wait,   ///< destroy, shutdown, close: they mostly wait
   bulk,   ///< image bytes: copy, inspect, digest
-  probe,  ///< short questions: state, info, small files
+  probe,  ///< short questions to libvirt and the kernel: state, info, links
+  file,   ///< small files, directories, locks: a journal never waits for a hung libvirt
 };
-inline constexpr std::size_t kLanes = 4;
+inline constexpr std::size_t kLanes = 5;
 const char* lane_name(Lane lane) noexcept;
 
 /// A unit of work. The executor owns it from submit() until it has called exactly one of run() and drop().

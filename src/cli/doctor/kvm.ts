@@ -41,7 +41,7 @@ export function checkKvmAccess(
 
 export function checkQemuUser(
   subject: DoctorSubject,
-  user: QemuUser | undefined = findQemuUser(),
+  user: QemuUser | null = findQemuUser() ?? null,
 ): Finding[] {
   if (user) return [ok('qemu user', `QEMU runs as ${user.name}`)];
   return [

@@ -1,0 +1,128 @@
+// The built command line, as a person and a script call it, on a real guest.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GUEST_IMAGE, TestHost } from '../support/host.js';
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const golden = fileURLToPath(new URL('../golden/minimal.json', import.meta.url));
+let host: TestHost;
+
+beforeAll(() => {
+  host = new TestHost();
+});
+afterAll(() => host.dispose());
+
+interface Result {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function cli(...args: string[]): Promise<Result> {
+  const env = {
+    ...process.env,
+    NODE_COMPUTE_INSTANCES_PATH: host.instancesPath,
+    NODE_COMPUTE_ROOT: host.root,
+  };
+  const child = spawn(process.execPath, [main, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (stderr += data.toString()));
+  return await new Promise((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+}
+
+async function json(...args: string[]): Promise<Result & { readonly value: Record<string, unknown> }> {
+  const result = await cli(...args, '--json');
+  expect(result.stdout.trim().split('\n'), result.stderr).toHaveLength(1);
+  return { ...result, value: JSON.parse(result.stdout) };
+}
+
+describe('an instance by command line', () => {
+  const flags = ['--image', GUEST_IMAGE, '--memory', '128', '--disk', '1'];
+
+  it('is launched, shown, stopped, started, rebooted and terminated', async () => {
+    const launched = await cli(
+      'launch',
+      '--name',
+      'cli',
+      ...flags,
+      '--network',
+      host.bridge,
+      '--wait-for',
+      'BOOTED',
+    );
+    expect(launched.status, launched.stderr).toBe(0);
+    for (const step of ['claim', 'image', 'definition', 'start']) expect(launched.stdout).toContain(step);
+
+    const { value } = await json('show', 'cli');
+    expect(value).toMatchObject({ ok: true, instance: { displayName: 'cli', powerState: 'running' } });
+    const { uuid } = value['instance'] as { uuid: string };
+    expect((await cli('list')).stdout).toContain(uuid);
+    expect((await cli('console', uuid.slice(0, 8))).stdout).toContain('"event":"BOOTED"');
+
+    expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
+    expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
+    expect((await cli('start', 'cli')).status).toBe(0);
+    expect((await cli('reboot', 'cli', '--hard')).status).toBe(0);
+    expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'running' } });
+
+    expect((await cli('terminate', 'cli')).status).toBe(0);
+    expect((await json('list')).value).toEqual({ ok: true, instances: [] });
+    expect(host.remains()).toEqual([]);
+  });
+
+  it('fails as JSON with a code and status 1', async () => {
+    const missing = await json('show', 'nobody');
+    expect(missing).toMatchObject({ status: 1, value: { ok: false, error: { code: 'INSTANCE_NOT_FOUND' } } });
+    const refused = await json('launch', ...flags, '--vcpus', '512');
+    expect(refused).toMatchObject({ status: 1, value: { ok: false, error: { code: 'CLAIM_REFUSED' } } });
+    expect(host.remains()).toEqual([]);
+  });
+
+  it('is not touched by a second process, which is told who holds the node', async () => {
+    const holder = cli('launch', '--name', 'holder', ...flags, '--wait-for', 'BOOTED');
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    const second = await json('list');
+    expect(second).toMatchObject({ status: 1, value: { error: { code: 'HOST_LOCKED' } } });
+    expect((second.value['error'] as { message: string }).message).toMatch(/process \d+|pid \d+/);
+    expect((await holder).status).toBe(0);
+    expect((await cli('terminate', 'holder')).status).toBe(0);
+  });
+});
+
+describe('a wrong call', () => {
+  it('exits 2, with one JSON object where that is asked for', async () => {
+    for (const args of [
+      ['no-such-command'],
+      ['show'],
+      ['list', '--no-such-flag'],
+      ['stop', 'x', '--timeout', 'soon'],
+    ]) {
+      const result = await json(...args);
+      expect(result).toMatchObject({ status: 2, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });
+      expect((await cli(...args)).status).toBe(2);
+    }
+  });
+});
+
+describe('domain-xml', () => {
+  it('prints the document, or a typed error with status 1', async () => {
+    const printed = await cli('domain-xml', golden);
+    expect(printed.status).toBe(0);
+    expect(printed.stdout).toMatch(/^<domain type=/);
+    expect((await json('domain-xml', golden)).value).toMatchObject({ ok: true });
+    const bad = await json('domain-xml', main);
+    expect(bad).toMatchObject({ status: 1, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });
+  });
+});
+
+describe('doctor', () => {
+  it('says that this host can launch instances, finding by finding', async () => {
+    const { status, value } = await json('doctor');
+    expect(value).toMatchObject({ ok: true, healthy: true });
+    expect(status).toBe(0);
+    expect((value['findings'] as unknown[]).length).toBeGreaterThan(8);
+  });
+});
