@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
 import { findQemuUser, type QemuUser } from './host-probe.js';
-import type { SecurityOptions } from './options.js';
+import { DEFAULT_ROOT, type SecurityOptions } from './options.js';
 
 export interface EmbeddedRoot {
   readonly uri: string;
@@ -136,8 +136,20 @@ function qemuConf(root: string, security: SecurityOptions, user: QemuUser | unde
     'stdio_handler = "file"',
     // Nobody else labels the files of an instance, so their owner need not be kept in extended attributes.
     'remember_owner = 0',
+    ...vncPorts(root),
     '',
   ].join('\n');
+}
+
+/**
+ * libvirt looks for a free port and QEMU takes it a moment later: two libvirts of one host that begin at the same number
+ * now and then choose the same. Each root has a thousand ports of its own; the default one libvirt's first.
+ */
+function vncPorts(root: string): string[] {
+  const block =
+    root === DEFAULT_ROOT ? 0 : 1 + (createHash('sha1').update(root).digest().readUInt32BE() % 50);
+  const first = 5900 + 1000 * block;
+  return [`remote_display_port_min = ${first}`, `remote_display_port_max = ${first + 999}`];
 }
 
 /** What an attacker who breaks out of QEMU does not have to overcome, with the reason. */
