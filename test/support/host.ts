@@ -111,7 +111,8 @@ export class TestHost {
 
   /** Ends what a failed test left running, keeps the capabilities, removes the rest. */
   dispose(): void {
-    for (const pid of qemuProcesses(this.instancesPath)) process.kill(pid, 'SIGKILL');
+    // By the directory: the questions that a killed libvirt was asking a QEMU of its own are among them.
+    for (const pid of qemuProcesses(this.directory)) process.kill(pid, 'SIGKILL');
     if (existsSync(join(this.root, CACHE))) {
       cpSync(join(this.root, CACHE), CAPABILITIES, { recursive: true });
     }
