@@ -104,28 +104,28 @@ module_info() { # file, field
   tr '\0' '\n' <"$1" | sed -n "s/^$2=//p" | tr ',' ' '
 }
 
-# Copies a module after those it depends on, and adds each to the load list once. The packages hold no modules.dep, hence .modinfo.
+# Adds a module to a load list, after those it depends on. The packages hold no modules.dep, hence .modinfo.
 add_module() { # name, list
   name=$(echo "$1" | tr - _)
-  [ ! -e "$initramfs/lib/modules/$name.ko" ] || return 0
-  source=$(grep -m1 -E "/$(echo "$name" | sed 's/_/[-_]/g')\.ko(\.xz|\.zst|\.gz)?$" "$work/modules" || true)
-  if [ -z "$source" ]; then
-    echo "$name" >>"$work/absent"
-    return 0
+  ! grep -qx "$name" "$initramfs/lib/modules/$2" || return 0
+  if [ ! -e "$initramfs/lib/modules/$name.ko" ]; then
+    source=$(grep -m1 -E "/$(echo "$name" | sed 's/_/[-_]/g')\.ko(\.xz|\.zst|\.gz)?$" "$work/modules" || true)
+    if [ -z "$source" ]; then
+      echo "$name" >>"$work/absent"
+      return 0
+    fi
+    case $source in
+      *.xz) xz -dc "$source" ;;
+      *.zst) zstd -qdc "$source" ;;
+      *.gz) gzip -dc "$source" ;;
+      *) cat "$source" ;;
+    esac >"$initramfs/lib/modules/$name.ko"
+    strip_signature "$initramfs/lib/modules/$name.ko"
   fi
-  case $source in
-    *.xz) xz -dc "$source" ;;
-    *.zst) zstd -qdc "$source" ;;
-    *.gz) gzip -dc "$source" ;;
-    *) cat "$source" ;;
-  esac >"$work/$name.ko"
-  strip_signature "$work/$name.ko"
-  for needed in $(module_info "$work/$name.ko" depends); do
+  for needed in $(module_info "$initramfs/lib/modules/$name.ko" depends); do
     add_module "$needed" "$2"
   done
-  name=$(echo "$1" | tr - _) # the recursion has one set of variables
-  mv "$work/$name.ko" "$initramfs/lib/modules/$name.ko"
-  echo "$name" >>"$initramfs/lib/modules/$2"
+  echo "$1" | tr - _ >>"$initramfs/lib/modules/$2" # not $name: the recursion has one set of variables
 }
 
 make_initramfs() {
@@ -223,4 +223,4 @@ make_disk
 mv "$work/guest.qcow2" "$output"
 echo "$stamp" >"$work/stamp"
 mv "$work/stamp" "$output.stamp"
-echo "guest image: $output ($(stat -c %s "$output") bytes; $(echo $packages); not in this kernel's packages: $(echo $(cat "$work/absent")))"
+echo "guest image: $output ($(stat -c %s "$output") bytes; $(echo $packages); built in or absent: $(echo $(cat "$work/absent")))"

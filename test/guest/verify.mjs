@@ -8,7 +8,9 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const image = resolve(process.argv[2] ?? fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta.url)));
+const image = resolve(
+  process.argv[2] ?? fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta.url)),
+);
 const deadlineMs = 120_000;
 const gib = 1024 ** 3;
 const scratch = mkdtempSync(join(tmpdir(), 'guest-verify-'));
@@ -43,9 +45,18 @@ class Guest {
     for (;;) {
       const match = pattern.exec(this.output.slice(from).replaceAll('\r', ''));
       if (match) return match;
-      assert(!giveUp.aborted && this.process.exitCode === null, `no ${pattern} in ${JSON.stringify(this.output.slice(-2000))}`);
+      assert(
+        !giveUp.aborted && this.process.exitCode === null,
+        `no ${pattern} in ${JSON.stringify(this.output.slice(-2000))}`,
+      );
       let wake;
-      await Promise.race([new Promise((done) => this.#waiters.add((wake = done))), delay(1000, null, { ref: true })]);
+      await Promise.race([
+        new Promise((done) => {
+          wake = done;
+          this.#waiters.add(done);
+        }),
+        delay(1000, null, { ref: true }),
+      ]);
       this.#waiters.delete(wake);
     }
   }
@@ -60,7 +71,7 @@ class Guest {
     await this.expect(/guest# $/);
     const from = this.output.length;
     this.process.stdin.write(`${line}; echo "status"=$?\n`);
-    return (await this.expect(/\n([^]*)status=(\d+)\n/, from)).slice(1);
+    return (await this.expect(/\n([\s\S]*)status=(\d+)\n/, from)).slice(1);
   }
 
   monitor(line) {
@@ -94,8 +105,24 @@ const checks = {
   async 'reports itself and answers the power button at once'(machine) {
     const macs = ['52:54:00:00:00:02', '52:54:00:00:00:01'];
     const nics = macs.flatMap((mac) => ['-nic', `user,restrict=on,model=virtio-net-pci,mac=${mac}`]);
-    const extra = ['-drive', `file=${overlayOf(2)},format=qcow2,if=none,id=more`, '-device', 'virtio-blk-pci,drive=more,serial=volume-2'];
-    const args = [...virtioDisk, ...extra, ...nics, ...oemName('instance-00000001'), '-uuid', uuid, '-m', '192', '-smp', '2'];
+    const extra = [
+      '-drive',
+      `file=${overlayOf(2)},format=qcow2,if=none,id=more`,
+      '-device',
+      'virtio-blk-pci,drive=more,serial=volume-2',
+    ];
+    const args = [
+      ...virtioDisk,
+      ...extra,
+      ...nics,
+      ...oemName('instance-00000001'),
+      '-uuid',
+      uuid,
+      '-m',
+      '192',
+      '-smp',
+      '2',
+    ];
     const guest = new Guest(machine, args, overlayOf(1));
     const { kernel, ...report } = await guest.booted();
     const close = guest.monitor('system_powerdown');
@@ -151,21 +178,23 @@ const checks = {
 
   async 'runs commands, idles, and finds what is plugged in'(machine) {
     const args = [...virtioDisk, '-m', '128', '-nic', 'none'];
-    const slot = machine === 'q35' ? ['-device', 'pcie-root-port,id=slot,chassis=1'] : [];
+    const slot = machine === 'q35' ? ['-device', 'pcie-root-port,id=plug,chassis=1'] : [];
     const guest = new Guest(machine, [...args, ...slot], overlayOf(1));
     assert.equal((await guest.booted()).name, 'guest');
     assert.deepEqual(await guest.command('echo "a  b"; cd /tmp'), ['a  b\n', '0']);
     assert.deepEqual(await guest.command('pwd; false'), ['/tmp\n', '1']);
     const from = guest.output.length;
     guest.process.stdin.write('exit\n');
-    await guest.expect(/guest# $/, from); // what is typed while the shell starts anew is lost
+    await guest.expect(/exit\n[\s\S]*guest# $/, from); // what is typed while the shell starts anew is lost
     assert.deepEqual(await guest.command('pwd'), ['/\n', '0']);
     await delay(3000); // the drivers that load after BOOTED
     const before = guest.cpuMs();
     await delay(4000);
     const busyMs = guest.cpuMs() - before;
     assert(busyMs < 1000, `idle for 4 s, yet ${busyMs} ms of CPU`);
-    const close = guest.monitor(`device_add virtio-net-pci,mac=52:54:00:00:00:09${machine === 'q35' ? ',bus=slot' : ''}`);
+    const close = guest.monitor(
+      `device_add virtio-net-pci,mac=52:54:00:00:00:09${machine === 'q35' ? ',bus=plug' : ''}`,
+    );
     const found = 'until grep -q 52:54:00:00:00:09 /sys/class/net/*/address; do usleep 100000; done';
     assert.deepEqual(await guest.command(found), ['', '0']);
     close();
@@ -175,7 +204,16 @@ const checks = {
   },
 
   async 'boots from virtio-scsi in little memory'(machine) {
-    const args = ['-device', 'virtio-scsi-pci', '-device', 'scsi-hd,drive=root,serial=scsi-1', '-nic', 'none', '-m', '96'];
+    const args = [
+      '-device',
+      'virtio-scsi-pci',
+      '-device',
+      'scsi-hd,drive=root,serial=scsi-1',
+      '-nic',
+      'none',
+      '-m',
+      '96',
+    ];
     const guest = new Guest(machine, args, overlayOf(1));
     const report = await guest.booted();
     assert.deepEqual(report.disks, [{ name: 'sda', bytes: gib, serial: 'scsi-1' }]);
@@ -189,7 +227,9 @@ const checks = {
 try {
   execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', image]);
   for (const machine of ['pc', 'q35']) {
-    for (const [name, check] of Object.entries(checks).filter(([name]) => name.includes(process.argv[3] ?? ''))) {
+    for (const [name, check] of Object.entries(checks).filter(([name]) =>
+      name.includes(process.argv[3] ?? ''),
+    )) {
       const guest = await check(machine);
       console.log(`ok ${machine}: ${name} (BOOTED after ${(guest.bootMs / 1000).toFixed(2)} s)`);
     }

@@ -57,6 +57,7 @@ function disk_list(list,    part, n, i, path, size, serial, out) {
     size = read(path "/size") * 512
     serial = read(path "/serial")
     if (serial == "") serial = read("/run/serial-" part[i])
+    gsub(/^ +| +$/, "", serial) # ATA pads with blanks
     if (part[i] !~ /^sr/ && !rootBytes) rootBytes = size
     out = out (out == "" ? "" : ",") sprintf("{\"name\":%s,\"bytes\":%.0f,\"serial\":%s}", json(part[i]), size, json(serial))
   }
