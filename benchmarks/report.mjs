@@ -24,16 +24,18 @@ export function writeReports() {
 
 function section(result) {
   const { machine, unit } = result;
-  const rows = result.contenders.map(({ name, median, p95, min, ratio, n, peakRssMib }) =>
-    [
-      name,
-      median.toFixed(1),
-      p95.toFixed(1),
-      min.toFixed(1),
-      `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}-${ratio.max.toFixed(2)})`,
-      n,
-      peakRssMib.toFixed(0),
-    ].join(' | '),
+  const rows = result.contenders.map(
+    ({ name, median, p95, min, ratio, n, cpuSecondsPerLaunch, peakRssMib }) =>
+      [
+        name,
+        median.toFixed(1),
+        p95.toFixed(1),
+        min.toFixed(1),
+        `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)}-${ratio.max.toFixed(2)})`,
+        n,
+        (cpuSecondsPerLaunch * 1000).toFixed(0),
+        peakRssMib.toFixed(0),
+      ].join(' | '),
   );
   const own = result.contenders.find(({ steps }) => steps);
   const steps = own && Object.entries(own.steps).map(([step, ms]) => `${step} ${ms.toFixed(1)}`);
@@ -41,15 +43,17 @@ function section(result) {
 
 ${result.question}.
 
-| contender | median ${unit} | p95 | min | ratio to ${result.base} (spread over rounds) | n | peak RSS MiB |
-|---|---|---|---|---|---|---|
+| contender | median ${unit} | p95 | min | ratio to ${result.base} (spread over rounds) | n | CPU ms per launch | peak RSS MiB |
+|---|---|---|---|---|---|---|---|
 ${rows.map((row) => `| ${row} |`).join('\n')}
 
 ${steps ? `Steps of ${own.name}, median ${unit}: ${steps.join(', ')}. Event loop delay p99: ${own.eventLoopDelayP99Ms.toFixed(1)} ms.\n` : ''}
+CPU time and RSS are those of the launching process (Node.js start included), without QEMU's.
+
 ![${result.scenario}](../benchmarks/results/${result.scenario}.svg)
 
 ${machine.cpu}, ${machine.cores} cores, ${machine.distribution}, kernel ${machine.kernel}; ${machine.qemu}; libvirt ${machine.libvirt};
-Node.js ${machine.node}; commit ${machine.commit}; ${machine.date.slice(0, 10)}; load ${result.loadBefore.toFixed(1)}${result.loaded ? ' (**the machine was loaded**)' : ''}.
+Node.js ${machine.node}; commit ${machine.commit}; ${machine.date.slice(0, 10)}; load ${result.loadBefore.toFixed(1)}${result.loadAfter === undefined ? '' : ` to ${result.loadAfter.toFixed(1)}`}${result.loaded ? ' (**the machine was loaded**)' : ''}.
 `;
 }
 

@@ -18,6 +18,8 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds ?? (values.quick ? 4 : 8));
 const launches = Number(values.launches ?? (values.quick ? 6 : 12));
+/** Launches of each process that are not counted. */
+const WARM_UP = 2;
 const results = fileURLToPath(new URL('results/', import.meta.url));
 mkdirSync(results, { recursive: true });
 
@@ -37,7 +39,7 @@ writeReports();
 async function measure(scenario) {
   console.log(`${scenario.name}: ${scenario.question}`);
   const before = load();
-  const { contenders, dispose } = await scenario.prepare({ launches, warmup: 2 });
+  const { contenders, dispose } = await scenario.prepare({ launches, warmup: WARM_UP });
   const trials = Object.fromEntries(Object.keys(contenders).map((contender) => [contender, []]));
   try {
     for (let round = 0; round < rounds; round += 1) {
@@ -52,6 +54,7 @@ async function measure(scenario) {
   } finally {
     dispose();
   }
+  const after = load();
   const result = {
     scenario: scenario.name,
     question: scenario.question,
@@ -59,8 +62,9 @@ async function measure(scenario) {
     base: scenario.base,
     machine: describeMachine(),
     loadBefore: before,
-    // Another's load makes times longer, not shorter: marked, not hidden.
-    loaded: before > cpus().length,
+    loadAfter: after,
+    // Another's load makes times longer, not shorter: marked, not hidden. One launch at a time stays below two.
+    loaded: Math.max(before, after) > Math.max(cpus().length, 2),
     rounds,
     contenders: Object.entries(trials).map(([contender, all]) =>
       contenderResult(contender, all, trials[scenario.base]),
@@ -88,7 +92,7 @@ function contenderResult(contender, all, base) {
     steps,
     eventLoopDelayP99Ms:
       all[0].eventLoopDelayMs && summary(all.map((trial) => trial.eventLoopDelayMs.p99)).median,
-    cpuSecondsPerLaunch: summary(all.map(({ cpuSeconds, ms }) => cpuSeconds / (ms.length + 2))).median,
+    cpuSecondsPerLaunch: summary(all.map(({ cpuSeconds, ms }) => cpuSeconds / (ms.length + WARM_UP))).median,
     peakRssMib: summary(all.map(({ peakRssMib }) => peakRssMib)).median,
   };
 }

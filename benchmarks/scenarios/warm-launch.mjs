@@ -20,7 +20,7 @@ const VARIANTS = {
   'node-compute': {},
   'node-compute, no seccomp': { seccomp: false },
   'node-compute, no mount namespace': { mountNamespace: false },
-  'node-compute, QEMU as root': { user: 'root', mountNamespace: false, seccomp: false },
+  'node-compute, all off, QEMU as root': { user: 'root', mountNamespace: false, seccomp: false },
 };
 
 /** Gives the contenders: name -> run one round. */
