@@ -1,7 +1,6 @@
 #include "executor/executor.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <string>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "executor/failure.h"
+#include "executor/signals_blocked.h"
 
 namespace node_compute {
 
@@ -82,22 +82,14 @@ class Executor::LaneQueue {
  private:
   /// Called with mutex_ held.
   void grow() {
-    // The process's signals belong to its main thread: a handler run here would surprise the embedding
-    // program.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const SignalsBlocked blocked;
     try {
       threads_.emplace_back([this] { work(); });
       ++idle_;
     } catch (const std::system_error&) {
       // Out of threads: those there are go on with the queue.
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
       if (threads_.empty()) throw QueueFull("no thread can be started");
-      return;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void work() {

@@ -3,13 +3,13 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
-#include <signal.h>
 
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <thread>
 
+#include "executor/signals_blocked.h"
 #include "libvirt/error.h"
 
 namespace node_compute {
@@ -33,12 +33,8 @@ void start() {
   if (virEventAddTimeout(60'000, &keep_awake, nullptr, nullptr) < 0) {
     throw LibvirtError::last("virEventAddTimeout");
   }
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   std::thread(run).detach();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace

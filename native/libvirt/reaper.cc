@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "executor/failure.h"
+#include "executor/signals_blocked.h"
 
 namespace node_compute {
 
@@ -102,12 +102,8 @@ void run() {
 
 void start() {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) throw SystemError(errno, "prctl(PR_SET_CHILD_SUBREAPER)");
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   std::thread(run).detach();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace

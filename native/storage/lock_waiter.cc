@@ -1,13 +1,13 @@
 #include "storage/lock_waiter.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "executor/failure.h"
+#include "executor/signals_blocked.h"
 
 namespace node_compute {
 
@@ -42,19 +42,10 @@ void LockWaiter::wait(std::string path, bool shared, std::shared_ptr<Cancellatio
   wake_.notify_one();
 }
 
-/// With mutex_ held. The process's signals belong to its main thread.
+/// With mutex_ held.
 void LockWaiter::start() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    thread_ = std::thread([this] { work(); });
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const SignalsBlocked blocked;
+  thread_ = std::thread([this] { work(); });
 }
 
 void LockWaiter::work() {

@@ -2,18 +2,23 @@
 #include "executor/executor.h"
 
 #include <doctest/doctest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "executor/completions.h"
 #include "executor/failure.h"
+#include "executor/signals_blocked.h"
 
 using namespace node_compute;
 
@@ -174,6 +179,35 @@ TEST_CASE("jobs submitted from many threads all run once") {
     while (ran < 8'000) std::this_thread::yield();
   }
   CHECK(ran == 8'000);
+}
+
+TEST_CASE(
+    "threads of ours block every signal, and the thread that starts them keeps its own mask, also when it "
+    "fails") {
+  const auto blocked = [](int signal) {
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+    return sigismember(&mask, signal) == 1;
+  };
+  bool inside = false;
+  {
+    Executor executor(limits(1, 8));
+    Latch done;
+    executor.submit(Lane::probe, job([&] {
+                      inside = blocked(SIGTERM) && blocked(SIGCHLD);
+                      done.open();
+                    }));
+    done.wait();
+  }
+  CHECK(inside);
+  CHECK_FALSE(blocked(SIGTERM));
+  try {
+    const SignalsBlocked guard;
+    CHECK(blocked(SIGTERM));
+    throw std::system_error(EAGAIN, std::generic_category());
+  } catch (const std::system_error&) {
+    CHECK_FALSE(blocked(SIGTERM));
+  }
 }
 
 TEST_CASE("completions wake the environment once for a batch, and never after close") {

@@ -5,7 +5,7 @@ import { checkNetwork } from '../../../src/cli/doctor/network.js';
 import { checkNode } from '../../../src/cli/doctor/software.js';
 import { checkStorage } from '../../../src/cli/doctor/storage.js';
 
-const subject = { instancesPath: '/tmp/no-such/instances', root: '/tmp/no-such/root', embedded: true };
+const subject = { instancesPath: '/nonexistent/instances', root: '/nonexistent/root', embedded: true };
 const user = { name: 'libvirt-qemu', uid: 64055, gid: 105 };
 
 describe('doctor', () => {
@@ -46,6 +46,6 @@ describe('doctor', () => {
 
   it('looks at the nearest directory that exists', async () => {
     const findings = await checkStorage(subject);
-    expect(findings.find(({ check }) => check === 'disk')?.message).toContain('/tmp/no-such/instances');
+    expect(findings.find(({ check }) => check === 'disk')?.message).toContain('/nonexistent/instances');
   });
 });
