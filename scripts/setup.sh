@@ -145,10 +145,16 @@ prepare_qemu_user() {
     say 'adds the system user libvirt-qemu, as the package libvirt-daemon-system does'
     as_root useradd --system --gid kvm --home-dir /var/lib/libvirt --no-create-home --shell /usr/sbin/nologin libvirt-qemu
   fi
-  if ! id -nG libvirt-qemu | tr ' ' '\n' | grep -qx kvm; then
-    say 'adds libvirt-qemu to the group kvm'
-    as_root usermod -aG kvm libvirt-qemu
+  # Debian's libvirt looks this group up before it reads any configuration, and its QEMU driver fails without it.
+  if ! getent group libvirt-qemu >/dev/null; then
+    say 'adds the system group libvirt-qemu, as the package libvirt-daemon-system does'
+    as_root groupadd --system libvirt-qemu
   fi
+  for group in kvm libvirt-qemu; do
+    id -nG libvirt-qemu | tr ' ' '\n' | grep -qx "$group" && continue
+    say "adds libvirt-qemu to the group $group"
+    as_root usermod -aG "$group" libvirt-qemu
+  done
   if [ -e /dev/kvm ] && ! kvm_is_reachable; then
     say "gives /dev/kvm to group kvm with mode 0660, udev's own default (was $(stat -c '%U:%G 0%a' /dev/kvm))"
     as_root chgrp kvm /dev/kvm

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
-import { findQemuUser, type QemuUser } from './host-probe.js';
+import { findQemuUser, lacksQemuGroup, QEMU_USER_REMEDY, type QemuUser } from './host-probe.js';
 import { DEFAULT_ROOT, type SecurityOptions } from './options.js';
 
 export interface EmbeddedRoot {
@@ -83,11 +83,10 @@ function linkTarget(path: string): string | undefined {
 
 function requireQemuUser(name: string | undefined): QemuUser {
   const user = findQemuUser(name);
-  if (user) return user;
+  if (user && !lacksQemuGroup()) return user;
   throw new ComputeError(
     'HOST_UNSUITABLE',
-    `QEMU's user ${name ?? 'libvirt-qemu (or qemu)'} does not exist; Debian, Ubuntu: adduser --system --ingroup kvm ` +
-      '--no-create-home --home /var/lib/libvirt libvirt-qemu; Fedora: dnf install libvirt-daemon-driver-qemu',
+    `${user ? "libvirt's group libvirt-qemu" : `QEMU's user ${name ?? 'libvirt-qemu (or qemu)'}`} does not exist; ${QEMU_USER_REMEDY}`,
     { operation: 'initHost' },
   );
 }

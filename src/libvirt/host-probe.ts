@@ -5,6 +5,12 @@ import { open } from 'node:fs/promises';
 /** Debian's name, then Fedora's. */
 const QEMU_USERS = ['libvirt-qemu', 'qemu'] as const;
 
+/** What brings that user, for messages. */
+export const QEMU_USER_REMEDY: string =
+  'Debian, Ubuntu: addgroup --system kvm; addgroup --system libvirt-qemu; adduser --system --ingroup kvm ' +
+  '--no-create-home --home /var/lib/libvirt libvirt-qemu && adduser libvirt-qemu libvirt-qemu; ' +
+  'Fedora: dnf install libvirt-daemon-driver-qemu';
+
 export interface QemuUser {
   readonly name: string;
   readonly uid: number;
@@ -20,6 +26,14 @@ export function findQemuUser(name?: string, passwd: string = read('/etc/passwd')
     if (fields?.[2] && fields[3]) return { name: candidate, uid: Number(fields[2]), gid: Number(fields[3]) };
   }
   return undefined;
+}
+
+/** Debian's libvirt looks the group libvirt-qemu up before it reads its configuration: without it no QEMU driver. */
+export function lacksQemuGroup(
+  groups: string = read('/etc/group'),
+  release: string = read('/etc/os-release'),
+): boolean {
+  return /^ID=debian$/m.test(release) && !/^libvirt-qemu:/m.test(groups);
 }
 
 /** Why KVM can't be used; undefined where it can. */

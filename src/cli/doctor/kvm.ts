@@ -1,6 +1,12 @@
 // KVM: whether guests run on the CPU or are emulated, and whether QEMU's own user may open the device.
 import { readFileSync, statSync } from 'node:fs';
-import { findQemuUser, kvmObstacle, type QemuUser } from '../../libvirt/host-probe.js';
+import {
+  findQemuUser,
+  kvmObstacle,
+  lacksQemuGroup,
+  QEMU_USER_REMEDY,
+  type QemuUser,
+} from '../../libvirt/host-probe.js';
 import { type DoctorSubject, type Finding, ok, problem, warning } from './check.js';
 
 interface Device {
@@ -42,13 +48,16 @@ export function checkKvmAccess(
 export function checkQemuUser(
   subject: DoctorSubject,
   user: QemuUser | null = findQemuUser() ?? null,
+  noGroup: boolean = lacksQemuGroup(),
 ): Finding[] {
-  if (user) return [ok('qemu user', `QEMU runs as ${user.name}`)];
+  if (user && !noGroup) return [ok('qemu user', `QEMU runs as ${user.name}`)];
   return [
     (subject.embedded ? problem : warning)(
       'qemu user',
-      'neither libvirt-qemu nor qemu is a user of this host',
-      'Debian, Ubuntu: adduser --system --ingroup kvm --no-create-home --home /var/lib/libvirt libvirt-qemu; Fedora: dnf install libvirt-daemon-driver-qemu',
+      user
+        ? "the group libvirt-qemu does not exist, and Debian's libvirt does not start QEMU without it"
+        : 'neither libvirt-qemu nor qemu is a user of this host',
+      QEMU_USER_REMEDY,
     ),
   ];
 }

@@ -36,7 +36,11 @@ describe('doctor', () => {
   it('finds the missing user a problem for the embedded driver and a warning for a daemon', () => {
     expect(checkQemuUser(subject, null)[0]?.verdict).toBe('problem');
     expect(checkQemuUser({ ...subject, embedded: false }, null)[0]?.verdict).toBe('warning');
-    expect(checkQemuUser(subject, user)[0]?.verdict).toBe('ok');
+    expect(checkQemuUser(subject, user, false)[0]?.verdict).toBe('ok');
+    expect(checkQemuUser(subject, user, true)[0]).toMatchObject({
+      verdict: 'problem',
+      message: expect.stringContaining('group libvirt-qemu'),
+    });
   });
 
   it('reads the right to make bridges from the effective capabilities', () => {

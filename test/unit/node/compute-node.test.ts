@@ -487,12 +487,13 @@ describe('close', () => {
 
   it('keeps no timer and no handle that would keep the process alive', async () => {
     const bench = makeBench();
-    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
     const before = timers();
     const node = await bench.open();
     await node.launch(request());
     await node.terminate(UUID);
-    expect(timers()).toBe(before);
+    // Timers of the test runner itself may have run out meanwhile.
+    expect(timers()).toBeLessThanOrEqual(before);
     await node.close();
   });
 });
