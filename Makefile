@@ -19,11 +19,14 @@ test:
 	@scripts/setup.sh test
 	@node scripts/test.mjs $(foreach stage,$(STAGE),--only $(stage))
 
-##  make bench                  the quick benchmark run, against the peers that are installed
-.PHONY: bench
+##  make bench | bench-all      benchmarks: the quick set, or every scenario with more rounds
+.PHONY: bench bench-all
 bench:
 	@scripts/setup.sh demo
-	@$(AS_ROOT) node benchmarks/run.mjs --quick
+	@$(AS_ROOT) node benchmarks/run.mjs
+bench-all:
+	@scripts/setup.sh demo
+	@$(AS_ROOT) node benchmarks/run.mjs --all
 
 ##  make unit | asan | tsan     the C++ unit tests: plain, under ASan and UBSan, under TSan
 .PHONY: unit asan tsan

@@ -1,98 +1,83 @@
-// Runs scenarios, their contenders interleaved (A B A B) in fresh processes, and writes results/SCENARIO.json and reports.
-// Usage: node benchmarks/run.mjs [--quick] [--rounds N] [--launches N] [--scenario NAME]
+// Runs scenarios, their contenders in turn (A B A B) in fresh processes, and writes results/SCENARIO.json and the reports.
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { describeMachine, load } from './lib/machine.mjs';
-import { ratio, summary } from './lib/statistics.mjs';
-import { writeReports } from './report.mjs';
+import { BenchmarkHost } from './lib/host.mjs';
+import { measure } from './lib/measure.mjs';
+import { writeReports } from './report/index.mjs';
 
-const { values } = parseArgs({
+const USAGE = `usage: node benchmarks/run.mjs [SCENARIO..] [--all] [--rounds N] [--count N] [--out DIRECTORY]
+
+  SCENARIO      names below scenarios/; the quick ones by default
+  --all         every scenario, with more rounds
+  --rounds N    turns of each contender
+  --count N     counted operations of each turn
+  --out DIR     where the results go; by default results/, and the reports are made anew
+  --list        the scenarios, and what they ask
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    quick: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false },
     rounds: { type: 'string' },
-    launches: { type: 'string' },
-    scenario: { type: 'string' },
+    count: { type: 'string' },
+    out: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
-const rounds = Number(values.rounds ?? (values.quick ? 4 : 8));
-const launches = Number(values.launches ?? (values.quick ? 6 : 12));
-/** Launches of each process that are not counted. */
-const WARM_UP = 2;
-const results = fileURLToPath(new URL('results/', import.meta.url));
-mkdirSync(results, { recursive: true });
-
-const names = readdirSync(new URL('scenarios/', import.meta.url)).map((file) => file.replace(/\.mjs$/, ''));
-for (const name of names) {
-  if (values.scenario !== undefined && values.scenario !== name) continue;
-  const scenario = await import(`./scenarios/${name}.mjs`);
-  const obstacle = scenario.obstacle();
-  if (obstacle !== undefined) {
-    console.log(`${name}: skipped: ${obstacle}`);
-    continue;
-  }
-  await measure(scenario);
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
 }
-writeReports();
 
-async function measure(scenario) {
-  console.log(`${scenario.name}: ${scenario.question}`);
-  const before = load();
-  const { contenders, dispose } = await scenario.prepare({ launches, warmup: WARM_UP });
-  const trials = Object.fromEntries(Object.keys(contenders).map((contender) => [contender, []]));
+const scenarios = await Promise.all(
+  readdirSync(new URL('scenarios/', import.meta.url))
+    .filter((file) => file.endsWith('.mjs'))
+    .sort()
+    .map(async (file) => (await import(`./scenarios/${file}`)).scenario),
+);
+if (values.list) {
+  for (const { name, question } of scenarios) console.log(`${name.padEnd(18)} ${question}`);
+  process.exit(0);
+}
+const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name));
+if (unknown.length > 0 || process.getuid() !== 0) {
+  console.error(unknown.length > 0 ? `no scenario ${unknown.join(', ')}\n${USAGE}` : 'benchmarks need root');
+  process.exit(2);
+}
+
+const out = values.out ?? fileURLToPath(new URL('results/', import.meta.url));
+mkdirSync(out, { recursive: true });
+const chosen = scenarios.filter(({ name, slow }) =>
+  positionals.length > 0 ? positionals.includes(name) : values.all || !slow,
+);
+const host = new BenchmarkHost();
+let failed = 0;
+process.on('SIGINT', () => process.exit(130));
+process.on('exit', () => host.dispose());
+for (const [index, scenario] of chosen.entries()) {
+  console.log(`${index + 1}/${chosen.length} ${scenario.name}: ${scenario.question}`);
+  const amount = scenario[values.all ? 'full' : 'quick'];
   try {
-    for (let round = 0; round < rounds; round += 1) {
-      for (const [contender, run] of Object.entries(contenders)) {
-        trials[contender].push(await run());
-        const { median } = summary(trials[contender].at(-1).ms);
-        console.log(
-          `  round ${round + 1}/${rounds}  ${contender.padEnd(36)} ${median.toFixed(1)} ${scenario.unit}`,
-        );
-      }
+    const result = await measure(scenario, host, {
+      rounds: Number(values.rounds ?? amount.rounds),
+      count: Number(values.count ?? amount.count),
+      tell: (line) => console.log(`  ${line}`),
+    });
+    writeFileSync(`${out}/${scenario.name}.json`, `${JSON.stringify(result, null, 1)}\n`);
+    for (const { text, got, met } of result.goals) {
+      console.log(
+        `  goal: ${text}: ${got === undefined ? 'not measured' : `${got.toFixed(2)}: ${met ? 'met' : 'NOT met'}`}`,
+      );
     }
-  } finally {
-    dispose();
+    if (result.loaded) console.log(`  the machine had other work (load ${result.loadBefore.toFixed(1)})`);
+  } catch (error) {
+    failed += 1;
+    console.error(`  failed: ${error.message}`);
   }
-  const after = load();
-  const result = {
-    scenario: scenario.name,
-    question: scenario.question,
-    unit: scenario.unit,
-    base: scenario.base,
-    machine: describeMachine(),
-    loadBefore: before,
-    loadAfter: after,
-    // Another's load makes times longer, not shorter: marked, not hidden. One launch at a time stays below two.
-    loaded: Math.max(before, after) > Math.max(cpus().length, 2),
-    rounds,
-    contenders: Object.entries(trials).map(([contender, all]) =>
-      contenderResult(contender, all, trials[scenario.base]),
-    ),
-  };
-  writeFileSync(`${results}${scenario.name}.json`, `${JSON.stringify(result, null, 2)}\n`);
 }
-
-function contenderResult(contender, all, base) {
-  const steps = all.some((trial) => trial.steps)
-    ? Object.fromEntries(
-        Object.keys(all[0].steps).map((step) => [
-          step,
-          summary(all.flatMap((trial) => trial.steps[step])).median,
-        ]),
-      )
-    : undefined;
-  return {
-    name: contender,
-    ...summary(all.flatMap(({ ms }) => ms)),
-    ratio: ratio(
-      all.map(({ ms }) => ms),
-      base.map(({ ms }) => ms),
-    ),
-    steps,
-    eventLoopDelayP99Ms:
-      all[0].eventLoopDelayMs && summary(all.map((trial) => trial.eventLoopDelayMs.p99)).median,
-    cpuSecondsPerLaunch: summary(all.map(({ cpuSeconds, ms }) => cpuSeconds / (ms.length + WARM_UP))).median,
-    peakRssMib: summary(all.map(({ peakRssMib }) => peakRssMib)).median,
-  };
-}
+host.dispose();
+if (values.out === undefined) writeReports();
+process.exitCode = failed === 0 ? 0 : 1;

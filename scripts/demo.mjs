@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { stepTable } from '../dist/cli/step-table.js';
 import { ComputeNode } from '../dist/index.js';
-import { PrivateLibvirtd } from '../test/support/private-libvirtd.mjs';
+import { PrivateLibvirtd } from './private-libvirtd.mjs';
 
 const { values } = parseArgs({ options: { driver: { type: 'string', default: 'embedded' } } });
 if (!['embedded', 'daemon'].includes(values.driver)) {

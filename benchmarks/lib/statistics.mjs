@@ -8,18 +8,21 @@ export function quantile(values, q) {
   return low + (sorted[Math.ceil(at)] - low) * (at - Math.floor(at));
 }
 
+export const median = (values) => quantile(values, 0.5);
+
 export function summary(values) {
   return {
     n: values.length,
     min: Math.min(...values),
-    median: quantile(values, 0.5),
+    median: median(values),
     p95: quantile(values, 0.95),
+    p99: quantile(values, 0.99),
     max: Math.max(...values),
   };
 }
 
-/** Ratio to the base, round by round: what the machine did meanwhile both had to bear. */
+/** Ratio to the base, round by round: what the machine did meanwhile both had to bear. Each is one number a round. */
 export function ratio(rounds, base) {
-  const ratios = rounds.map((values, round) => quantile(values, 0.5) / quantile(base[round], 0.5));
-  return { median: quantile(ratios, 0.5), min: Math.min(...ratios), max: Math.max(...ratios) };
+  const ratios = rounds.map((value, round) => value / base[round]);
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
 }

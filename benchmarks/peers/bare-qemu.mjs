@@ -1,30 +1,29 @@
 // The floor: QEMU itself with the same devices, from spawn to the answer to qmp_capabilities. No libvirt, no sandboxing
-// by a parent, no user change; the tap is made beforehand.
+// by a parent, no user change; the overlay is made beforehand.
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { usage } from '../lib/trial.mjs';
+import { meter } from '../lib/peer.mjs';
 
-const { directory, command, launches, warmup, base } = JSON.parse(process.argv[2]);
+const { directory, command, count, warmup, base } = JSON.parse(process.argv[2]);
 const socket = join(directory, 'q');
 const disk = join(directory, 'bare.qcow2');
-const tap = `bq${process.pid % 1e6}`;
 
 const argv = bareArguments(command);
 execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', disk, '1G']);
-execFileSync('ip', ['tuntap', 'add', tap, 'mode', 'tap']);
-const ms = [];
+const launch = [];
+let usage = meter();
 try {
-  for (let i = 0; i < warmup + launches; i += 1) {
+  for (let i = 0; i < warmup + count; i += 1) {
+    if (i === warmup) usage = meter();
     const took = await start();
-    if (i >= warmup) ms.push(took);
+    if (i >= warmup) launch.push(took);
   }
 } finally {
-  execFileSync('ip', ['link', 'delete', tap]);
   rmSync(disk);
 }
-console.log(JSON.stringify({ ms, ...usage() }));
+console.log(JSON.stringify({ samples: { launch }, ...usage() }));
 
 async function start() {
   rmSync(socket, { force: true });
@@ -78,8 +77,7 @@ function bareArguments(log) {
       pair(`socket,id=charmonitor,path=${socket},server=on,wait=off`);
     else if (value.startsWith('pty,id=charserial0')) {
       pair(`pty,id=charserial0,logfile=${join(directory, 'bare.log')},logappend=on`);
-    } else if (flag === '-netdev') pair(`tap,id=hostnet0,ifname=${tap},script=no,downscript=no`);
-    else if (flag === '-blockdev') pair(value.replace(/"filename":"[^"]*\/(_base\/[^"]*|disk)"/, diskName));
+    } else if (flag === '-blockdev') pair(value.replace(/"filename":"[^"]*\/(_base\/[^"]*|disk)"/, diskName));
     else result.push(flag);
   }
   return result;

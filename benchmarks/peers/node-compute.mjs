@@ -1,47 +1,187 @@
-// ComputeNode on the embedded driver: launch() of a cached image, from the claim to the running event.
-import { readFileSync } from 'node:fs';
+// node-compute itself: ComputeNode on the embedded driver, or on a libvirtd where `uri` is given. Beyond the contract it
+// takes `security` (driver options) and `nic`.
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ComputeNode } from '../../dist/index.js';
-import { usage } from '../lib/trial.mjs';
+import { meter } from '../lib/peer.mjs';
 
-const { directory, image, launches, warmup, security, bridge, keepCommand } = JSON.parse(process.argv[2]);
+const options = JSON.parse(process.argv[2]);
+const {
+  work,
+  directory,
+  uri,
+  image,
+  count = 1,
+  warmup = 0,
+  concurrency = 1,
+  security,
+  nic,
+  bridge,
+} = options;
+
 const root = join(directory, 'r');
+const instancesPath = join(directory, 'i');
 const node = await ComputeNode.open({
-  instancesPath: join(directory, 'i'),
-  driverOptions: { root, security },
+  instancesPath,
+  maxConcurrentLaunches: concurrency,
+  // Far more instances than such a host should have: it is the launch that is looked at, not the guests.
+  allocationRatios: { cpu: 1000, memory: 100, disk: 1000 },
+  driverOptions: uri ? { uri } : { root, ...(security && { security }) },
 });
-const request = {
+const request = (uuid) => ({
   name: 'bench',
+  ...(uuid && { uuid }),
   flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
   image: { id: 'bench', diskFormat: 'qcow2', source: { type: 'file', path: image } },
-  networks: [{ bridge }],
-};
+  networks: nic ? [{ bridge }] : [],
+});
+const began = new Set();
 
-const ms = [];
-const steps = { claim: [], image: [], definition: [], start: [] };
-let command;
-const delay = monitorEventLoopDelay({ resolution: 1 });
-for (let i = 0; i < warmup + launches; i += 1) {
-  if (i === warmup) delay.enable();
-  const begin = performance.now();
-  const result = await node.launch(request);
-  const took = performance.now() - begin;
-  if (i >= warmup) {
-    ms.push(took);
-    for (const { step, milliseconds } of result.steps) steps[step].push(milliseconds);
-  }
-  if (keepCommand) command = readFileSync(join(root, 'log/qemu', `${result.instance.name}.log`), 'utf8');
-  await node.terminate(result.instance.uuid);
+try {
+  const answer = await { document: writeDocument, launch, terminate, reboot, idle }[work]();
+  console.log(JSON.stringify(answer));
+} finally {
+  await Promise.all([...began].map((uuid) => node.terminate(uuid)));
+  await node.close();
 }
-delay.disable();
-await node.close();
-console.log(
-  JSON.stringify({
-    ms,
+
+async function start() {
+  const begin = performance.now();
+  const result = await node.launch(request());
+  const ms = performance.now() - begin;
+  began.add(result.instance.uuid);
+  return { ms, uuid: result.instance.uuid, name: result.instance.name, steps: result.steps };
+}
+
+async function end(uuid) {
+  await node.terminate(uuid);
+  began.delete(uuid);
+}
+
+/** Many under way at once. Instances of a burst are ended when all run; one at a time, each after its launch. */
+async function launch() {
+  for (let i = 0; i < warmup; i += 1) await end((await start()).uuid);
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  const samples = [];
+  const steps = {};
+  const usage = meter();
+  delay.enable();
+  let seconds = 0;
+  let used;
+  if (concurrency > 1) {
+    const all = await Promise.allSettled(Array.from({ length: count }, () => start()));
+    used = usage();
+    seconds = used.seconds;
+    const failed = all.filter(({ status }) => status === 'rejected');
+    if (failed.length > 0) throw failed[0].reason;
+    for (const { value } of all) note(value);
+  } else {
+    for (let i = 0; i < count; i += 1) {
+      const one = await start();
+      note(one);
+      seconds += one.ms / 1000;
+      used = usage();
+      await end(one.uuid);
+    }
+  }
+  delay.disable();
+  return {
+    samples: { launch: samples },
     steps,
-    command,
-    eventLoopDelayMs: { p99: delay.percentile(99) / 1e6, max: delay.max / 1e6 },
-    ...usage(),
-  }),
-);
+    values: { eventLoopDelayP99Ms: delay.percentile(99) / 1e6, eventLoopDelayMaxMs: delay.max / 1e6 },
+    ...used,
+    seconds,
+  };
+
+  function note(one) {
+    samples.push(one.ms);
+    for (const { step, milliseconds } of one.steps) {
+      steps[step] ??= [];
+      steps[step].push(milliseconds);
+    }
+  }
+}
+
+async function terminate() {
+  const gone = [];
+  const ended = [];
+  let usage = meter();
+  for (let i = 0; i < warmup + count; i += 1) {
+    if (i === warmup) usage = meter();
+    const { uuid } = await start();
+    const pid = processOf(uuid);
+    const begin = performance.now();
+    const watch = exit(pid).then(() => performance.now() - begin);
+    await end(uuid);
+    const ms = performance.now() - begin;
+    const goneMs = await watch;
+    if (i < warmup) continue;
+    ended.push(ms);
+    gone.push(goneMs);
+  }
+  return { samples: { gone, terminate: ended }, ...usage() };
+}
+
+async function reboot() {
+  const { uuid } = await start();
+  const samples = [];
+  let usage = meter();
+  for (let i = 0; i < warmup + count; i += 1) {
+    if (i === warmup) usage = meter();
+    const begin = performance.now();
+    await node.reboot(uuid, 'hard');
+    if (i >= warmup) samples.push(performance.now() - begin);
+  }
+  return { samples: { reboot: samples }, ...usage() };
+}
+
+async function idle() {
+  const usage = meter();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const rss = process.memoryUsage.rss() / 1024 ** 2;
+  return { samples: { idle: [rss] }, ...usage() };
+}
+
+/** The document of a launch with blanks to fill in, and QEMU's command line for it. */
+async function writeDocument() {
+  const { uuid, name } = await start();
+  const log = readFileSync(join(root, 'log/qemu', `${name}.log`), 'utf8');
+  const document = readFileSync(join(instancesPath, uuid, 'libvirt.xml'), 'utf8')
+    .replaceAll(join(instancesPath, uuid, 'disk'), '@DISK@')
+    .replaceAll(join(instancesPath, uuid, 'console.log'), '@LOG@')
+    .replaceAll(uuid, '@UUID@')
+    .replace(`<name>${name}</name>`, '<name>@NAME@</name>')
+    .replace(/<metadata>[\s\S]*<\/metadata>/, '')
+    // The backing chain: a peer's overlay lies on another base, and libvirt finds that by itself.
+    .replace(/<backingStore type=[\s\S]*<\/backingStore>/, '')
+    // Ports of its own for each, or two launched at once would meet.
+    .replace(/ port='[1-9]\d*' autoport='no'/, " port='-1' autoport='yes'")
+    .replace(/ port="[1-9]\d*" autoport="no"/, ' port="-1" autoport="yes"');
+  return { samples: {}, document, commandLine: log };
+}
+
+/** QEMU carries the instance's uuid in its arguments. */
+function processOf(uuid) {
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0-uuid\0${uuid}\0`)) return pid;
+    } catch {
+      // ended meanwhile
+    }
+  }
+  throw new Error(`no QEMU of ${uuid}`);
+}
+
+/** When a process has ended: seen within a millisecond or two, without keeping this one from its work. */
+async function exit(pid) {
+  for (;;) {
+    try {
+      if (readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].startsWith('Z')) return;
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}

@@ -6,7 +6,7 @@ import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
 import { eventually, TestHost } from '../support/host.js';
-import { PrivateLibvirtd } from '../support/private-libvirtd.mjs';
+import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 
 const host = new TestHost();
 let daemon: PrivateLibvirtd;

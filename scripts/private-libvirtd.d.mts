@@ -1,6 +1,6 @@
 /** A libvirtd with its own sockets, directories and process namespace. */
 export class PrivateLibvirtd {
-  static start(directory: string): Promise<PrivateLibvirtd>;
+  static start(directory: string, options?: { readonly tuned?: boolean }): Promise<PrivateLibvirtd>;
   readonly directory: string;
   readonly socket: string;
   readonly uri: string;

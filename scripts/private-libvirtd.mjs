@@ -13,11 +13,13 @@ const DIRECTORIES = [
 ];
 
 const QEMU_CONF = `
-capability_filters = [ "cpu-unavailable-features" ]
 cgroup_controllers = []
 stdio_handler = "file"
 remember_owner = 0
 `;
+
+/** Without it libvirt asks QEMU some 400 questions per start; see docs/performance.md. */
+const CAPABILITY_FILTER = 'capability_filters = [ "cpu-unavailable-features" ]\n';
 
 // bash is process 1 of the namespace: it collects orphaned QEMUs at once, which libvirt waits for, and when it is
 // killed the kernel ends every process of the namespace with it. libvirtd is started again whenever it ends.
@@ -30,11 +32,12 @@ while :; do libvirtd -f "$1/libvirtd.conf" -p "$1/libvirtd.pid" & wait $!; done
 export class PrivateLibvirtd {
   /**
    * Starts it below `directory` (short: sockets lie below it) and waits until it answers.
-   * Needs root, and the packages libvirt-daemon and util-linux.
+   * Needs root, and the packages libvirt-daemon and util-linux. `tuned: false` leaves libvirt's starts as slow as a
+   * distribution ships them.
    */
-  static async start(directory) {
+  static async start(directory, { tuned = true } = {}) {
     const daemon = new PrivateLibvirtd(directory);
-    await daemon.#start();
+    await daemon.#start(tuned);
     return daemon;
   }
 
@@ -47,7 +50,7 @@ export class PrivateLibvirtd {
     this.log = join(directory, 'daemon.log');
   }
 
-  async #start() {
+  async #start(tuned) {
     mkdirSync(join(this.directory, 's'), { recursive: true, mode: 0o711 });
     chmodSync(this.directory, 0o711);
     const mounts = DIRECTORIES.map((target) => {
@@ -57,7 +60,10 @@ export class PrivateLibvirtd {
       return `${target} ${source}`;
     });
     writeFileSync(join(this.directory, 'mounts'), `${mounts.join('\n')}\n`);
-    writeFileSync(join(this.directory, 'd/etc/libvirt/qemu.conf'), QEMU_CONF);
+    writeFileSync(
+      join(this.directory, 'd/etc/libvirt/qemu.conf'),
+      tuned ? QEMU_CONF + CAPABILITY_FILTER : QEMU_CONF,
+    );
     writeFileSync(
       join(this.directory, 'libvirtd.conf'),
       `unix_sock_dir = "${this.directory}/s"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_rw_perms = "0700"\n`,

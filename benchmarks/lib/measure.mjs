@@ -1,0 +1,129 @@
+// A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
+import { cpus } from 'node:os';
+import { describeMachine, load } from './machine.mjs';
+import { peerObstacle, runPeer } from './peer.mjs';
+import { median, ratio, summary } from './statistics.mjs';
+
+/** Gives the result, or throws; `tell` gets a line for each trial. */
+export async function measure(scenario, host, { rounds, count, tell }) {
+  const before = load();
+  const skipped = [];
+  const contenders = [];
+  for (const [name, contender] of Object.entries(scenario.contenders)) {
+    const why = peerObstacle(contender.peer);
+    if (why) skipped.push({ name, why });
+    else contenders.push({ name, ...contender, trials: [] });
+  }
+  for (const { name, why } of skipped) tell(`${name}: skipped: ${why}`);
+  for (const contender of contenders) {
+    contender.options = await optionsOf(contender, host, { warmup: 1, count });
+    // Once for itself: libvirt learns what QEMU can do, and the image gets into the cache.
+    await runPeer(contender.peer, { ...contender.options, count: 1, warmup: 0, concurrency: 1 });
+  }
+  for (let round = 0; round < rounds; round += 1) {
+    for (const contender of contenders) {
+      const daemon = contender.libvirtd && host.usageOf(contender.libvirtd);
+      const trial = await runPeer(contender.peer, contender.options);
+      if (daemon) {
+        trial.libvirtdCpuSeconds = host.usageOf(contender.libvirtd).cpuSeconds - daemon.cpuSeconds;
+      }
+      contender.trials.push(trial);
+      const figures = Object.entries(trial.samples).map(
+        ([measured, values]) =>
+          `${measured} ${median(values).toFixed(scenario.digits ?? 1)} ${scenario.unit}`,
+      );
+      tell(`round ${round + 1}/${rounds}  ${contender.name.padEnd(34)} ${figures.join(', ')}`);
+    }
+  }
+  const after = load();
+  const rows = contenders.flatMap((contender) => rowsOf(contender, contenders, scenario));
+  return {
+    scenario: scenario.name,
+    question: scenario.question,
+    unit: scenario.unit,
+    digits: scenario.digits ?? 1,
+    base: scenario.base,
+    chart: scenario.chart ?? 'bars',
+    notes: scenario.notes ?? [],
+    machine: describeMachine(),
+    loadBefore: before,
+    // The load after is our own as well: what counts as another's is what there was before.
+    loaded: before > Math.max(1, cpus().length / 2),
+    loadAfter: after,
+    rounds,
+    count,
+    rows,
+    goals: (scenario.goals ?? []).map((goal) => judged(goal, rows)),
+    skipped,
+  };
+}
+
+async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
+  const template = peer === 'node-compute' ? undefined : await host.template();
+  return {
+    work: 'launch',
+    ...common,
+    concurrency: 1,
+    directory: host.directoryOf(name),
+    image: host.image,
+    base: host.base,
+    bridge: host.bridge,
+    ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
+    ...(libvirtd && { uri: await host.libvirtd(libvirtd) }),
+    ...options,
+  };
+}
+
+function rowsOf({ name, trials, options }, contenders, scenario) {
+  const base = contenders.find((other) => other.name === scenario.base);
+  return Object.keys(trials[0].samples).map((measured) => {
+    const medians = (all) => all.map(({ samples }) => median(samples[measured] ?? [Number.NaN]));
+    const samples = trials.flatMap((trial) => trial.samples[measured]);
+    const perOperation = (key) =>
+      median(trials.map((trial) => (trial[key] * 1000) / (trial.samples[measured].length || 1)));
+    return {
+      contender: name,
+      measure: measured,
+      concurrency: options.concurrency,
+      ...summary(samples),
+      ...(base?.trials[0].samples[measured] && { ratio: ratio(medians(trials), medians(base.trials)) }),
+      perSecond: median(trials.map((trial) => trial.samples[measured].length / trial.seconds)),
+      cpuMsPerOperation: perOperation('cpuSeconds'),
+      ...(trials[0].libvirtdCpuSeconds !== undefined && {
+        libvirtdCpuMsPerOperation: perOperation('libvirtdCpuSeconds'),
+      }),
+      peakRssMib: median(trials.map(({ peakRssMib }) => peakRssMib)),
+      threads: median(trials.map(({ threads }) => threads)),
+      ...(trials[0].steps && { steps: mediansOf(trials.map(({ steps }) => steps)) }),
+      ...(trials[0].values && { values: mediansOf(trials.map(({ values }) => values)) }),
+      samples: samples.map((value) => Number(value.toFixed(4))),
+    };
+  });
+}
+
+/** Medians by key of records of numbers, or of arrays of numbers. */
+function mediansOf(records) {
+  return Object.fromEntries(
+    Object.keys(records[0]).map((key) => [key, median(records.flatMap((record) => record[key]))]),
+  );
+}
+
+/**
+ * A goal names a figure of one row, `of` over that of another, `over`, or alone; and `atMost` or `atLeast` what it is
+ * to be. `got` is undefined where a contender was skipped.
+ */
+function judged({ text, of, over, atMost, atLeast }, rows) {
+  const figure = ({ contender, measure: measured, value = 'median', concurrency }) => {
+    const row = rows.find(
+      (one) =>
+        one.contender === contender &&
+        (measured === undefined || one.measure === measured) &&
+        (concurrency === undefined || one.concurrency === concurrency),
+    );
+    return row?.[value] ?? row?.values?.[value];
+  };
+  const [top, bottom] = [figure(of), over ? figure(over) : 1];
+  if (top === undefined || bottom === undefined) return { text, atMost, atLeast };
+  const got = top / bottom;
+  return { text, atMost, atLeast, got, met: atMost === undefined ? got >= atLeast : got <= atMost };
+}

@@ -1,0 +1,73 @@
+// One trial: a peer's program in a process of its own, which prints one JSON line; ../README.md has the contract.
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TIMEOUT_MS = 600_000;
+const peers = fileURLToPath(new URL('../peers/', import.meta.url));
+
+/** How each peer is run, and what must be there for it: a command that succeeds, and the words for where it does not. */
+const PEERS = {
+  'node-compute': { file: 'node-compute.mjs', interpreter: process.execPath },
+  'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
+  'libvirt-python': {
+    file: 'libvirt-python.py',
+    interpreter: '/usr/bin/python3',
+    probe: ['/usr/bin/python3', '-c', 'import libvirt'],
+    needs: 'python3-libvirt',
+  },
+};
+
+/** Why a peer can't run here; undefined where it can. */
+export function peerObstacle(peer) {
+  const { probe, needs } = PEERS[peer];
+  if (probe && spawnSync(probe[0], probe.slice(1), { cwd: peers, stdio: 'ignore' }).status !== 0) {
+    return `needs ${needs}`;
+  }
+  return undefined;
+}
+
+/** Runs a peer with its options, and gives its answer. The process group is killed at the deadline. */
+export async function runPeer(peer, options) {
+  const { file, interpreter } = PEERS[peer];
+  const child = spawn(interpreter, [join(peers, file), JSON.stringify(options)], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (data) => (stdout += data));
+  child.stderr.on('data', (data) => (stderr += data));
+  const timer = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), TIMEOUT_MS);
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`${peer} ended with status ${code}: ${stderr.slice(-2000)}`);
+  return JSON.parse(stdout.trim().split('\n').at(-1));
+}
+
+/** Starts to count; the function it gives tells what this process, and the children it waited for, used since. */
+export function meter() {
+  const began = process.resourceUsage();
+  const children = childSeconds();
+  const begin = performance.now();
+  return () => {
+    const { userCPUTime, systemCPUTime } = process.resourceUsage();
+    const status = readFileSync('/proc/self/status', 'utf8');
+    return {
+      seconds: (performance.now() - begin) / 1000,
+      cpuSeconds:
+        (userCPUTime + systemCPUTime - began.userCPUTime - began.systemCPUTime) / 1e6 +
+        childSeconds() -
+        children,
+      peakRssMib: Number(/^VmHWM:\s+(\d+)/m.exec(status)[1]) / 1024,
+      threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
+    };
+  };
+}
+
+/** cutime and cstime of proc(5), in clock ticks of 10 ms on every Linux that Node.js runs on. */
+function childSeconds() {
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / 100;
+}
