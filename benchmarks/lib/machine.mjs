@@ -1,7 +1,7 @@
 // Where a result was measured, and whether the machine was quiet enough for it to count.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { cpus, release, totalmem } from 'node:os';
 
 function firstLine(command, ...args) {
   try {
@@ -28,7 +28,20 @@ export function describeMachine() {
   };
 }
 
-/** Load of the last minute against the cores. */
-export function load() {
-  return loadavg()[0];
+/** Share of the CPUs that is busy now, 0 to 1, looked at for two seconds: the work of others, as long as none of ours runs. */
+export async function busyShare() {
+  const before = ticks();
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  const after = ticks();
+  return 1 - (after.idle - before.idle) / (after.all - before.all);
+}
+
+function ticks() {
+  const fields = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]
+    .trim()
+    .split(/\s+/)
+    .slice(1, 9)
+    .map(Number);
+  return { idle: fields[3] + fields[4], all: fields.reduce((sum, value) => sum + value) };
 }

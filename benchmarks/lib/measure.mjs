@@ -1,12 +1,14 @@
 // A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
-import { cpus } from 'node:os';
-import { describeMachine, load } from './machine.mjs';
+import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
 import { median, ratio, summary } from './statistics.mjs';
 
+/** Share of the CPUs that others may use before a result is marked. */
+const BUSY = 0.15;
+
 /** Gives the result, or throws; `tell` gets a line for each trial. */
 export async function measure(scenario, host, { rounds, count, tell }) {
-  const before = load();
+  const busyBefore = await busyShare();
   const skipped = [];
   const contenders = [];
   for (const [name, contender] of Object.entries(scenario.contenders)) {
@@ -35,7 +37,7 @@ export async function measure(scenario, host, { rounds, count, tell }) {
       tell(`round ${round + 1}/${rounds}  ${contender.name.padEnd(34)} ${figures.join(', ')}`);
     }
   }
-  const after = load();
+  const busyAfter = await busyShare();
   const rows = contenders.flatMap((contender) => rowsOf(contender, contenders, scenario));
   return {
     scenario: scenario.name,
@@ -46,10 +48,10 @@ export async function measure(scenario, host, { rounds, count, tell }) {
     chart: scenario.chart ?? 'bars',
     notes: scenario.notes ?? [],
     machine: describeMachine(),
-    loadBefore: before,
-    // The load after is our own as well: what counts as another's is what there was before.
-    loaded: before > Math.max(1, cpus().length / 2),
-    loadAfter: after,
+    busyBefore,
+    busyAfter,
+    // Marked, not hidden: the work of others makes times longer.
+    loaded: Math.max(busyBefore, busyAfter) > BUSY,
     rounds,
     count,
     rows,

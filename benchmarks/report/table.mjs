@@ -52,11 +52,11 @@ export function goalRows(results) {
 }
 
 /** Where and when it was measured. */
-export function setting({ machine, rounds, loadBefore, loadAfter, loaded }) {
+export function setting({ machine, rounds, busyBefore, busyAfter, loaded }) {
   return (
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, ${machine.distribution}, kernel ${machine.kernel}; ` +
     `${machine.qemu}; libvirt ${machine.libvirt}; Node.js ${machine.node}; commit ${machine.commit}; ` +
-    `${machine.date.slice(0, 10)}; ${rounds} rounds; load ${number(loadBefore)} before, ${number(loadAfter)} after` +
+    `${machine.date.slice(0, 10)}; ${rounds} rounds; CPUs busy with other work ${number(busyBefore * 100, 0)} % before, ${number(busyAfter * 100, 0)} % after` +
     `${loaded ? ' (**the machine had other work**)' : ''}.`
   );
 }

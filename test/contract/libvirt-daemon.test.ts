@@ -1,12 +1,12 @@
 // The libvirt driver on a libvirtd of the test's own, with guests that boot; and what it does when the daemon dies.
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { describeDriverContract } from '../../src/driver/contract-suite.js';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
 import { eventually, TestHost } from '../support/host.js';
-import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 
 const host = new TestHost();
 let daemon: PrivateLibvirtd;

@@ -62,7 +62,7 @@ export interface HostFacts {
   readonly pinning?: CpuPinning | undefined;
   /** Address VNC listens on, e.g. `127.0.0.1`. Default: no VNC and no graphics adapter. */
   readonly vncListen?: string | undefined;
-  /** Default `none` (O_DIRECT, native AIO), which tmpfs has only since Linux 6.6. */
+  /** Default `none` (O_DIRECT), which tmpfs has only since Linux 6.6. */
   readonly diskCache?: DiskCache | undefined;
   /** How often the guest's balloon reports, in seconds; 0 for never. Default 10, as Nova. */
   readonly memoryStatsPeriodSeconds?: number | undefined;

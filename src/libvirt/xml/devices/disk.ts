@@ -32,9 +32,11 @@ export function backingElement({ backing }: DiskPlace): XmlElement | undefined {
   ]);
 }
 
-/** The format is always written: without it libvirt would take what the guest may have written for one. */
+/**
+ * The format is always written: without it libvirt would take what the guest may have written for one.
+ * Never native AIO: its contexts come out of one number for the whole host (fs.aio-max-nr), which some thirty instances
+ * use up, so that the next fails to start; and it blocks where a sparse file has to grow.
+ */
 export function fileDriver(disk: DiskPlace, host: HostFacts): XmlAttributes {
-  const cache = host.diskCache ?? 'none';
-  const direct = cache === 'none' || cache === 'directsync';
-  return { name: 'qemu', type: disk.format, cache, io: direct ? 'native' : 'threads' };
+  return { name: 'qemu', type: disk.format, cache: host.diskCache ?? 'none', io: 'threads' };
 }

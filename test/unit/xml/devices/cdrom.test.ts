@@ -7,7 +7,7 @@ it('is read only and frees nothing', () => {
   const disk = { device: 'cdrom', path: '/i/disk.config', format: 'raw', bus: 'ide', target: 'hda' } as const;
   expect(lines(cdromElement(disk, guestOf(), hostOf()))).toEqual([
     "<disk type='file' device='cdrom'>",
-    "  <driver name='qemu' type='raw' cache='none' io='native'/>",
+    "  <driver name='qemu' type='raw' cache='none' io='threads'/>",
     "  <source file='/i/disk.config'/>",
     "  <target dev='hda' bus='ide'/>",
     '  <readonly/>',
