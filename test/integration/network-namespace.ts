@@ -21,11 +21,12 @@ const addTap = (name, bridge) => {
 };
 const codeOf = (promise) => promise.then(() => undefined, (error) => error);
 const tell = (value) => process.stdout.write(JSON.stringify(value));
-/** Another process in the same namespace. */
-const start = (script) =>
-  spawn(process.execPath, ['--input-type=module', '-e', process.env.TEST_PRELUDE + script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+/** Another process in the same namespace; \`through\` is a command that runs it. */
+const start = (script, through = []) => {
+  const node = [process.execPath, '--input-type=module', '-e', process.env.TEST_PRELUDE + script];
+  const [command, ...words] = [...through, ...node];
+  return spawn(command, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+};
 const answer = async (child) => {
   let text = '';
   child.stdout.on('data', (data) => (text += data));
@@ -46,8 +47,7 @@ export function missingForNamespaces(): string {
 export async function inNamespace<T>(script: string): Promise<T> {
   const node = [process.execPath, '--input-type=module', '-e', PRELUDE + script];
   const { stdout } = await run('unshare', ['--net', '--', ...node], {
-    // A script may give up its user: Node.js refuses setuid() where libuv may use io_uring (CVE-2024-22017).
-    env: { ...process.env, TEST_PRELUDE: PRELUDE, UV_USE_IO_URING: '0' },
+    env: { ...process.env, TEST_PRELUDE: PRELUDE },
     timeout: 60_000,
     killSignal: 'SIGKILL',
   });
