@@ -1,5 +1,8 @@
 // The addon under everything that an embedding program may do to it, each in a process of its own.
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type ChildResult, runChild, workerSource } from './child.js';
 
 function expectClean(result: ChildResult, output: string): void {
@@ -78,14 +81,14 @@ describe('close', () => {
 
 describe('process exit', () => {
   it('with calls running ends at once and cleanly', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'node-compute-exit-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
     const result = await runChild(`
-      const directory = mkdtempSync(join(tmpdir(), 'node-compute-exit-'));
-      const path = join(directory, 'lock');
+      const path = ${JSON.stringify(join(directory, 'lock'))};
       const held = await addon.lockFile(path, { shared: false, wait: true }, 0);
       const connection = await open();
       for (let i = 0; i < 300; i += 1) connection.list(0, 'urn:x', 0);
       addon.lockFile(path, { shared: false, wait: true }, 0); // never comes: it runs when the process ends
-      rmSync(directory, { recursive: true });
       process.stdout.write(String(held !== undefined), () => process.exit(0));
     `);
     expectClean(result, 'true');
