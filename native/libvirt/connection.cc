@@ -88,6 +88,16 @@ void Connection::keep_alive(const ConnectOptions& options) {
   if (error.code != VIR_ERR_NO_SUPPORT) throw error;
 }
 
+namespace {
+
+/** What VIR_DOMAIN_EVENT_CALLBACK does, by way of the one function type that compilers let any other become. */
+template <typename Callback>
+virConnectDomainEventGenericCallback generic(Callback* callback) {
+  return reinterpret_cast<virConnectDomainEventGenericCallback>(reinterpret_cast<void (*)()>(callback));
+}
+
+}  // namespace
+
 void Connection::register_events() {
   const auto add = [this](int event, virConnectDomainEventGenericCallback callback) {
     auto* const opaque = new std::shared_ptr<Relay>(relay_);  // NOLINT(cppcoreguidelines-owning-memory)
@@ -99,8 +109,8 @@ void Connection::register_events() {
     }
     callbacks_.push_back(id);
   };
-  add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(&Relay::lifecycle));
-  add(VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(&Relay::reboot));
+  add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(&Relay::lifecycle));
+  add(VIR_DOMAIN_EVENT_ID_REBOOT, generic(&Relay::reboot));
   // No free callback: a driver without a socket says yes and forgets it, and would never call it. The relay
   // lives as long as this object, which unregisters it, and libvirt never calls after that.
   if (virConnectRegisterCloseCallback(connection_, &Relay::closed, &relay_, nullptr) < 0) {

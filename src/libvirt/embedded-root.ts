@@ -6,6 +6,7 @@ import {
   readFileSync,
   readlinkSync,
   realpathSync,
+  rmSync,
   statfsSync,
   symlinkSync,
   writeFileSync,
@@ -48,6 +49,7 @@ export function prepareEmbeddedRoot(root: string, security: SecurityOptions): Em
     mkdirSync(directory, { recursive: true, mode: 0o711 });
   }
   placeRunDirectory(root);
+  forgetUnbornDomains(root);
   writeFileSync(join(root, 'etc/qemu.conf'), qemuConf(root, security, user), { mode: 0o600 });
   rootOfProcess = root;
   return {
@@ -106,6 +108,32 @@ function placeRunDirectory(root: string): void {
     // There already: a link of ours from before, or a directory that an older run made.
     const code = (error as NodeJS.ErrnoException).code;
     if (code !== 'EEXIST' && code !== 'EACCES') throw error;
+  }
+}
+
+/**
+ * A process killed in the first moments of a start leaves a status file of a domain that is starting and has no QEMU.
+ * libvirt reads it back as a running domain whose start never ends, and can neither end nor start it again.
+ * QEMU runs only once its process id is in the file, so without one there is nothing to lose; the definition stays.
+ */
+function forgetUnbornDomains(root: string): void {
+  if (rootHolder(root)) return;
+  const directory = join(root, 'run/qemu');
+  for (const name of filesOf(directory)) {
+    const file = join(directory, name);
+    // virFileRewrite writes beside the file first; a `.new` is of no use to anybody once its writer is gone.
+    const unborn = name.endsWith('.xml')
+      ? /<domstatus [^>]*\bpid='0'/.test(readFileSync(file, 'utf8'))
+      : name.endsWith('.xml.new');
+    if (unborn) rmSync(file, { force: true });
+  }
+}
+
+function filesOf(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
   }
 }
 

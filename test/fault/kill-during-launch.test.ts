@@ -1,9 +1,11 @@
 // kill -9 of the whole process in the middle of a launch: the next start finds what it left and cleans it up.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ComputeNodeOptions, NodeReport, Recovery } from '../../src/index.js';
-import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
+import { eventually, GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
 
 const INDEX = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
 
@@ -104,7 +106,9 @@ describe('a process that is killed in the middle of a launch', () => {
     ['network', 0],
     ['start', 0],
     ['start', 5],
+    ['start', 20],
     ['start', 25],
+    ['start', 30],
     ['start', 45],
   ] as const;
 
@@ -136,6 +140,28 @@ describe('a process that is killed in the middle of a launch', () => {
     expect(recoveries).toMatchObject([{ uuid, action: 'adopted' }]);
     expect(before).toMatchObject({ memoryMb: { used: 128 }, instances: 1, runningInstances: 1 });
     expect(qemuProcesses(uuid)).toEqual([]);
+    expect(host.remains()).toEqual([]);
+    expect(after).toMatchObject({ memoryMb: { used: 0 }, instances: 0 });
+  });
+
+  it('ends an instance that libvirt believes to be starting for ever, its QEMU not yet born', async () => {
+    const uuid = randomUUID();
+    await launchAndDie('none', 0, uuid);
+    for (const pid of qemuProcesses(uuid)) process.kill(pid, 'SIGKILL');
+    await eventually('QEMU to end', 10_000, () => qemuProcesses(uuid).length === 0);
+    // The status file as libvirt writes it some 20 ms into a start, before there is a process.
+    const directory = join(host.root, 'run/qemu');
+    const file = join(
+      directory,
+      readdirSync(directory).find((name) => name.endsWith('.xml')) ?? 'no status file',
+    );
+    const unborn = readFileSync(file, 'utf8').replace(
+      /<domstatus .*>/,
+      "<domstatus state='paused' reason='starting up' pid='0'><job type='none' async='start' flags='0x0'/>",
+    );
+    writeFileSync(file, unborn);
+    const { recoveries, after } = await startAgain(uuid);
+    expect(recoveries).toMatchObject([{ uuid, action: 'adopted' }]);
     expect(host.remains()).toEqual([]);
     expect(after).toMatchObject({ memoryMb: { used: 0 }, instances: 0 });
   });
