@@ -24,6 +24,8 @@ export function burst({ instances, concurrencies, peers, rounds, ...rest }) {
           libvirtd: 'stock',
           options: options(10),
         },
+        // Nova's max_concurrent_builds is 10.
+        'Nova, libvirtd, 10 at once': { peer: 'nova', libvirtd: 'stock', options: options(10) },
       }),
     },
     notes: ['A latency counts from the moment when all were asked for.'],

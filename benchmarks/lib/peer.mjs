@@ -17,6 +17,12 @@ const PEERS = {
     probe: ['/usr/bin/python3', '-c', 'import libvirt'],
     needs: 'python3-libvirt',
   },
+  nova: {
+    file: 'libvirt-nova.py',
+    interpreter: '/usr/bin/python3',
+    probe: ['/usr/bin/python3', '-c', 'import nova.virt.libvirt.driver'],
+    needs: 'python3-nova',
+  },
 };
 
 /** Why a peer can't run here; undefined where it can. */

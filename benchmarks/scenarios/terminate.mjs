@@ -10,6 +10,7 @@ export const scenario = {
   full: { rounds: 6, count: 10 },
   contenders: {
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: terminate },
+    'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: terminate },
     'node-compute': { peer: 'node-compute', options: terminate },
     'node-compute, libvirtd': { peer: 'node-compute', libvirtd: 'tuned', options: terminate },
   },

@@ -13,8 +13,15 @@ export const scenario = {
     'node-compute': { peer: 'node-compute', options: launch },
     'node-compute, libvirtd': { peer: 'node-compute', libvirtd: 'tuned', options: launch },
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: launch },
+    'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: launch },
   },
   goals: [
+    {
+      text: "times as long in Nova's own driver",
+      of: { contender: 'Nova, libvirtd' },
+      over: { contender: 'node-compute' },
+      atLeast: 10,
+    },
     {
       text: 'times bare QEMU with the same devices',
       of: { contender: 'node-compute' },
@@ -26,5 +33,6 @@ export const scenario = {
     'bare-qemu: the same devices, from exec to the answer to qmp_capabilities; its overlay is made beforehand.',
     'The libvirtd of node-compute has the capability filter set, as docs/performance.md recommends; that of Python is as Debian ships it.',
     'Python makes the overlay with qemu-img, as one would; node-compute does all that it does for an instance.',
+    "Nova: LibvirtDriver.spawn of Debian's python3-nova in process; no database, Placement, network or Glance.",
   ],
 };
