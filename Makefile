@@ -25,7 +25,7 @@ bench:
 	@scripts/setup.sh demo
 	@$(AS_ROOT) node benchmarks/run.mjs
 bench-all:
-	@scripts/setup.sh demo
+	@scripts/setup.sh peers
 	@$(AS_ROOT) node benchmarks/run.mjs --all
 
 ##  make unit | asan | tsan     the C++ unit tests: plain, under ASan and UBSan, under TSan

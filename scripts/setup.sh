@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes a Debian or Ubuntu machine ready: system packages, Node.js, npm packages, the addon, dist/, the guest image.
-# Usage: scripts/setup.sh tools|demo|test     Does only what is missing or out of date; the second run takes a second.
+# Usage: scripts/setup.sh tools|demo|peers|test     Does only what is missing or out of date; the second run takes a second.
 #   tools: what the checks of the sources need, nothing built    demo: what runs instances    test: all
+#   peers: as demo, and whom the benchmarks compare with, as far as they can be had
 set -eu
 export LC_ALL=C
 cd "$(dirname "$0")/.."
@@ -10,6 +11,7 @@ level=${1:-test}
 build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
 test_packages='binutils clang cmake doctest-dev git libxml2-utils strace'
+peer_packages='libjson-c-dev python3-libvirt python3-nova'
 fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel
   libvirt-daemon-driver-qemu libvirt-client qemu-system-x86 qemu-img iproute cmake doctest-devel clang compiler-rt
   libasan libubsan libtsan libxml2 strace git cpio dpkg mtools syslinux xz zstd'
@@ -55,7 +57,7 @@ apt_install() {
 install_packages() {
   wanted=$build_packages
   [ "$level" = tools ] || wanted="$wanted $run_packages $(tr '\n' ' ' <test/guest/packages.txt)"
-  [ "$level" = demo ] || wanted="$wanted $test_packages"
+  [ "$level" = demo ] || [ "$level" = peers ] || wanted="$wanted $test_packages"
   installed=$(dpkg-query -W -f='${db:Status-Abbrev}${binary:Package}\n' $wanted 2>/dev/null | sed -n 's/^ii *\([^:]*\).*/\1/p')
   missing=
   for package in $wanted; do
@@ -69,7 +71,22 @@ $package
     esac
   done
   [ -z "$missing" ] || apt_install $missing
-  [ "$level" = demo ] || install_fuzzer_runtime
+  case $level in tools | test) install_fuzzer_runtime ;; esac
+}
+
+# One by one, and none of them must be: a benchmark names whom it skips.
+install_peers() {
+  if on_debian; then
+    for package in $peer_packages; do
+      dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' ||
+        (apt_install "$package") || say "goes on without $package"
+    done
+  fi
+  [ benchmarks/node_modules/.package-lock.json -nt benchmarks/package.json ] || {
+    say 'npm install in benchmarks/'
+    npm install --prefix benchmarks --no-package-lock --no-audit --no-fund --loglevel=error ||
+      say 'goes on without the packages of benchmarks/package.json'
+  }
 }
 
 # clang only recommends its runtime libraries, and their package carries the version in its name.
@@ -207,8 +224,8 @@ build_guest() {
 }
 
 case $level in
-  tools | demo | test) ;;
-  *) fail "usage: scripts/setup.sh tools|demo|test" ;;
+  tools | demo | peers | test) ;;
+  *) fail "usage: scripts/setup.sh tools|demo|peers|test" ;;
 esac
 if on_debian; then install_packages; else check_other_distribution; fi
 install_node
@@ -218,3 +235,4 @@ install_npm_packages
 if on_debian; then prepare_qemu_user; fi
 build
 build_guest
+[ "$level" != peers ] || install_peers

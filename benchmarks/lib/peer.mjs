@@ -1,27 +1,51 @@
 // One trial: a peer's program in a process of its own, which prints one JSON line; ../README.md has the contract.
-import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const TIMEOUT_MS = 600_000;
 const peers = fileURLToPath(new URL('../peers/', import.meta.url));
+const built = fileURLToPath(new URL('../../build/peers/', import.meta.url));
 
-/** How each peer is run, and what must be there for it: a command that succeeds, and the words for where it does not. */
+const python = '/usr/bin/python3';
+
+/**
+ * How each peer is run: by an interpreter, or compiled with libraries that pkg-config knows; and what must be there for
+ * it: a command that succeeds, and the words for where it does not.
+ */
 const PEERS = {
   'node-compute': { file: 'node-compute.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
+  'libvirt-c': {
+    file: 'libvirt.c',
+    libraries: ['libvirt', 'json-c'],
+    probe: ['sh', '-c', 'command -v cc && pkg-config --exists libvirt json-c'],
+    needs: 'a C compiler, libvirt-dev and libjson-c-dev',
+  },
   'libvirt-python': {
     file: 'libvirt-python.py',
-    interpreter: '/usr/bin/python3',
-    probe: ['/usr/bin/python3', '-c', 'import libvirt'],
+    interpreter: python,
+    probe: [python, '-c', 'import libvirt'],
     needs: 'python3-libvirt',
   },
   nova: {
     file: 'libvirt-nova.py',
-    interpreter: '/usr/bin/python3',
-    probe: ['/usr/bin/python3', '-c', 'import nova.virt.libvirt.driver'],
+    interpreter: python,
+    probe: [python, '-c', 'import nova.virt.libvirt.driver'],
     needs: 'python3-nova',
+  },
+  unraid: {
+    file: 'unraid-libvirt.mjs',
+    interpreter: process.execPath,
+    probe: [process.execPath, '--input-type=module', '-e', "await import('@unraid/libvirt')"],
+    needs: '@unraid/libvirt: npm install in benchmarks/',
+  },
+  virsh: {
+    file: 'virsh.mjs',
+    interpreter: process.execPath,
+    probe: ['virsh', '--version'],
+    needs: 'libvirt-clients',
   },
 };
 
@@ -36,8 +60,8 @@ export function peerObstacle(peer) {
 
 /** Runs a peer with its options, and gives its answer. The process group is killed at the deadline. */
 export async function runPeer(peer, options) {
-  const { file, interpreter } = PEERS[peer];
-  const child = spawn(interpreter, [join(peers, file), JSON.stringify(options)], {
+  const [program, ...words] = commandOf(PEERS[peer]);
+  const child = spawn(program, [...words, JSON.stringify(options)], {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -50,6 +74,27 @@ export async function runPeer(peer, options) {
   clearTimeout(timer);
   if (code !== 0) throw new Error(`${peer} ended with status ${code}: ${stderr.slice(-2000)}`);
   return JSON.parse(stdout.trim().split('\n').at(-1));
+}
+
+function commandOf({ file, interpreter, libraries }) {
+  const source = join(peers, file);
+  if (interpreter) return [interpreter, source];
+  const program = join(built, file.replace(/\.c$/, ''));
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
+    mkdirSync(built, { recursive: true });
+    const flags = execFileSync('pkg-config', ['--cflags', '--libs', ...libraries], { encoding: 'utf8' });
+    execFileSync('cc', [
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      '-o',
+      program,
+      source,
+      ...flags.trim().split(/\s+/),
+      '-pthread',
+    ]);
+  }
+  return [program];
 }
 
 /** Starts to count; the function it gives tells what this process, and the children it waited for, used since. */

@@ -1,10 +1,12 @@
 // node-compute itself: ComputeNode on the embedded driver, or on a libvirtd where `uri` is given. Beyond the contract it
 // takes `security` (driver options) and `nic`.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ComputeNode } from '../../dist/index.js';
+import { measureCalls } from '../lib/client.mjs';
 import { meter } from '../lib/peer.mjs';
+import { exit, processOf } from '../lib/process.mjs';
 
 const options = JSON.parse(process.argv[2]);
 const {
@@ -39,7 +41,7 @@ const request = (uuid) => ({
 const began = new Set();
 
 try {
-  const answer = await { document: writeDocument, launch, terminate, reboot, idle }[work]();
+  const answer = await { document: writeDocument, launch, terminate, reboot, idle, call }[work]();
   console.log(JSON.stringify(answer));
 } finally {
   await Promise.all([...began].map((uuid) => node.terminate(uuid)));
@@ -143,6 +145,11 @@ async function idle() {
   return { samples: { idle: [rss] }, ...usage() };
 }
 
+async function call() {
+  const { uuid } = await start();
+  return await measureCalls(() => node.driver.getInfo(uuid), { count, warmup });
+}
+
 /** The document of a launch with blanks to fill in, and QEMU's command line for it. */
 async function writeDocument() {
   const { uuid, name } = await start();
@@ -159,29 +166,4 @@ async function writeDocument() {
     .replace(/ port='[1-9]\d*' autoport='no'/, " port='-1' autoport='yes'")
     .replace(/ port="[1-9]\d*" autoport="no"/, ' port="-1" autoport="yes"');
   return { samples: {}, document, commandLine: log };
-}
-
-/** QEMU carries the instance's uuid in its arguments. */
-function processOf(uuid) {
-  for (const pid of readdirSync('/proc')) {
-    if (!/^\d+$/.test(pid)) continue;
-    try {
-      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0-uuid\0${uuid}\0`)) return pid;
-    } catch {
-      // ended meanwhile
-    }
-  }
-  throw new Error(`no QEMU of ${uuid}`);
-}
-
-/** When a process has ended: seen within a millisecond or two, without keeping this one from its work. */
-async function exit(pid) {
-  for (;;) {
-    try {
-      if (readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].startsWith('Z')) return;
-    } catch {
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }

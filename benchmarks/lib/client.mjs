@@ -1,0 +1,148 @@
+// The work of a peer that is no more than a libvirt client: overlays by qemu-img, define, start, destroy, undefine.
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { meter } from './peer.mjs';
+import { exit, processOf } from './process.mjs';
+
+const execute = promisify(execFile);
+
+/**
+ * Does what the argument of this process asks for and prints the answer. `client` has the functions `define(document,
+ * uuid)`, which gives what the others take, `start`, `destroy`, `undefine`, `info`, and `close`.
+ */
+export async function runClient(client, options) {
+  const { work, directory, base, xml, count = 1, warmup = 0, concurrency = 1 } = options;
+  const living = new Set();
+  try {
+    const answer = await { launch, terminate, reboot, idle, call }[work]();
+    console.log(JSON.stringify(answer));
+  } finally {
+    await Promise.all([...living].map(end));
+    await client.close?.();
+  }
+
+  async function start() {
+    const uuid = randomUUID();
+    const one = { uuid, disk: join(directory, `${uuid}.qcow2`), log: join(directory, `${uuid}.log`) };
+    living.add(one);
+    await execute('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'raw', one.disk, '1G']);
+    const document = readFileSync(xml, 'utf8')
+      .replaceAll('@NAME@', `bench-${uuid}`)
+      .replaceAll('@UUID@', uuid)
+      .replaceAll('@DISK@', one.disk)
+      .replaceAll('@LOG@', one.log);
+    one.domain = await client.define(document, uuid);
+    await client.start(one.domain);
+    one.started = true;
+    return one;
+  }
+
+  async function end(one) {
+    if (one.started) await client.destroy(one.domain);
+    if (one.domain) await client.undefine(one.domain);
+    for (const path of [one.disk, one.log]) rmSync(path, { force: true });
+    living.delete(one);
+  }
+
+  async function launch() {
+    for (let i = 0; i < warmup; i += 1) await end(await start());
+    const samples = [];
+    const usage = meter();
+    const begin = performance.now();
+    if (concurrency > 1) {
+      let asked = 0;
+      const worker = async () => {
+        for (; asked < count; ) {
+          asked += 1;
+          await start();
+          samples.push(performance.now() - begin);
+        }
+      };
+      await Promise.all(Array.from({ length: concurrency }, worker));
+      return { samples: { launch: samples }, ...usage() };
+    }
+    let used;
+    for (let i = 0; i < count; i += 1) {
+      const one = await timed(samples, start);
+      used = usage();
+      await end(one);
+    }
+    const seconds = samples.reduce((sum, ms) => sum + ms, 0) / 1000;
+    return { samples: { launch: samples }, ...used, seconds };
+  }
+
+  async function terminate() {
+    const gone = [];
+    const ended = [];
+    let usage = meter();
+    for (let i = 0; i < warmup + count; i += 1) {
+      if (i === warmup) usage = meter();
+      const one = await start();
+      const begin = performance.now();
+      const watch = exit(processOf(one.uuid)).then(() => performance.now() - begin);
+      await end(one);
+      const ms = performance.now() - begin;
+      const goneMs = await watch;
+      if (i < warmup) continue;
+      ended.push(ms);
+      gone.push(goneMs);
+    }
+    return { samples: { gone, terminate: ended }, ...usage() };
+  }
+
+  async function reboot() {
+    const { domain } = await start();
+    const samples = [];
+    let usage = meter();
+    for (let i = 0; i < warmup + count; i += 1) {
+      if (i === warmup) usage = meter();
+      await timed(i < warmup ? [] : samples, async () => {
+        await client.destroy(domain);
+        await client.start(domain);
+      });
+    }
+    return { samples: { reboot: samples }, ...usage() };
+  }
+
+  async function idle() {
+    const usage = meter();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    return { samples: { idle: [process.memoryUsage.rss() / 1024 ** 2] }, ...usage() };
+  }
+
+  async function call() {
+    const { domain } = await start();
+    return await measureCalls(() => client.info(domain), { count, warmup });
+  }
+}
+
+/** Milliseconds that `operation` takes, added to `samples`; gives its result. */
+async function timed(samples, operation) {
+  const begin = performance.now();
+  const result = await operation();
+  samples.push(performance.now() - begin);
+  return result;
+}
+
+/** Calls at once in `together`: enough to keep every lane busy, few enough to queue. */
+const BATCH = 20;
+
+/** Microseconds per call: one after the other (`call`), and as a share of twenty asked for at once (`together`). */
+export async function measureCalls(operation, { count, warmup }) {
+  for (let i = 0; i < warmup; i += 1) await operation();
+  const one = [];
+  const together = [];
+  const usage = meter();
+  for (let i = 0; i < count; i += 1) await timed(one, operation);
+  for (let i = 0; i < count; i += BATCH) {
+    await timed(together, () => Promise.all(Array.from({ length: BATCH }, operation)));
+  }
+  const answer = usage();
+  return {
+    samples: { call: one.map((ms) => ms * 1000), together: together.map((ms) => (ms * 1000) / BATCH) },
+    ...answer,
+  };
+}
