@@ -43,6 +43,11 @@ export class BenchmarkHost {
     return daemon.uri;
   }
 
+  /** The test driver, which does nothing in no time: in the process, or in a libvirtd. */
+  async testDriver(kind) {
+    return kind ? (await this.libvirtd(kind)).replace(/^qemu(.*)system/, 'test$1default') : 'test:///default';
+  }
+
   /** CPU seconds and memory of a libvirtd, which its clients don't show. */
   usageOf(kind) {
     const pid = this.#libvirtds.get(kind)?.pid;

@@ -72,6 +72,7 @@ async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
     ...(libvirtd && { uri: await host.libvirtd(libvirtd) }),
+    ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };
 }

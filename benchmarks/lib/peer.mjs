@@ -16,6 +16,7 @@ const python = '/usr/bin/python3';
  */
 const PEERS = {
   'node-compute': { file: 'node-compute.mjs', interpreter: process.execPath },
+  addon: { file: 'addon.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
   'libvirt-c': {
     file: 'libvirt.c',

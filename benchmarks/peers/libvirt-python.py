@@ -159,6 +159,24 @@ class Work:
             resident = int(pages.read().split()[1]) * resource.getpagesize() / 2**20
         return {"idle": [resident]}, 1.0, 0.0
 
+    def call(self):
+        domain = self.connection.lookupByName("test")
+        for _ in range(WARMUP):
+            domain.info()
+        samples, together = [], []
+        cpu, begun = cpu_seconds(), milliseconds()
+        for _ in range(COUNT):
+            begin = milliseconds()
+            domain.info()
+            samples.append((milliseconds() - begin) * 1000)
+        # A thread has nothing to gain from many at once; the same number for the same column.
+        for _ in range(0, COUNT, 20):
+            begin = milliseconds()
+            for _ in range(20):
+                domain.info()
+            together.append((milliseconds() - begin) * 1000 / 20)
+        return {"call": samples, "together": together}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
 
 def wait_for_exit(pid):
     """When a process has ended, in milliseconds; one that only waits to be reaped has."""

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ComputeNode } from '../../dist/index.js';
-import { measureCalls } from '../lib/client.mjs';
 import { meter } from '../lib/peer.mjs';
 import { exit, processOf } from '../lib/process.mjs';
 
@@ -41,7 +40,7 @@ const request = (uuid) => ({
 const began = new Set();
 
 try {
-  const answer = await { document: writeDocument, launch, terminate, reboot, idle, call }[work]();
+  const answer = await { document: writeDocument, launch, terminate, reboot, idle }[work]();
   console.log(JSON.stringify(answer));
 } finally {
   await Promise.all([...began].map((uuid) => node.terminate(uuid)));
@@ -143,11 +142,6 @@ async function idle() {
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const rss = process.memoryUsage.rss() / 1024 ** 2;
   return { samples: { idle: [rss] }, ...usage() };
-}
-
-async function call() {
-  const { uuid } = await start();
-  return await measureCalls(() => node.driver.getInfo(uuid), { count, warmup });
 }
 
 /** The document of a launch with blanks to fill in, and QEMU's command line for it. */

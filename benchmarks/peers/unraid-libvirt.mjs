@@ -8,6 +8,7 @@ await hypervisor.connectOpen();
 await runClient(
   {
     define: (document) => hypervisor.domainDefineXML(document),
+    lookup: (name) => hypervisor.domainLookupByName(name),
     start: (domain) => hypervisor.domainCreate(domain),
     destroy: (domain) => hypervisor.domainDestroy(domain),
     undefine: (domain) => hypervisor.domainUndefine(domain),

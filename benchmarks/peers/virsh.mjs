@@ -24,6 +24,7 @@ await runClient(
     start: (uuid) => virsh('start', uuid),
     destroy: (uuid) => virsh('destroy', uuid),
     undefine: (uuid) => virsh('undefine', uuid),
+    lookup: (name) => name,
     info: (uuid) => virsh('dominfo', uuid),
   },
   options,

@@ -9,6 +9,8 @@ export const scenario = {
   full: { rounds: 4, count: 1 },
   contenders: {
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: idle },
+    'C, libvirtd': { peer: 'libvirt-c', libvirtd: 'stock', options: idle },
+    '@unraid/libvirt, libvirtd': { peer: 'unraid', libvirtd: 'stock', options: idle },
     'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: idle },
     'node-compute': { peer: 'node-compute', options: idle },
     'node-compute, libvirtd': { peer: 'node-compute', libvirtd: 'tuned', options: idle },

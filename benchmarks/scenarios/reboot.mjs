@@ -9,6 +9,7 @@ export const scenario = {
   full: { rounds: 6, count: 8 },
   contenders: {
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: reboot },
+    'C, libvirtd': { peer: 'libvirt-c', libvirtd: 'stock', options: reboot },
     'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: reboot },
     'node-compute': { peer: 'node-compute', options: reboot },
   },

@@ -10,6 +10,8 @@ export const scenario = {
   full: { rounds: 6, count: 10 },
   contenders: {
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: terminate },
+    'C, libvirtd': { peer: 'libvirt-c', libvirtd: 'stock', options: terminate },
+    '@unraid/libvirt, libvirtd': { peer: 'unraid', libvirtd: 'stock', options: terminate },
     'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: terminate },
     'node-compute': { peer: 'node-compute', options: terminate },
     'node-compute, libvirtd': { peer: 'node-compute', libvirtd: 'tuned', options: terminate },

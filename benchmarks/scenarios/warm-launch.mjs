@@ -12,6 +12,9 @@ export const scenario = {
     'bare-qemu': { peer: 'bare-qemu', options: launch },
     'node-compute': { peer: 'node-compute', options: launch },
     'node-compute, libvirtd': { peer: 'node-compute', libvirtd: 'tuned', options: launch },
+    'C, libvirtd': { peer: 'libvirt-c', libvirtd: 'stock', options: launch },
+    '@unraid/libvirt, libvirtd': { peer: 'unraid', libvirtd: 'stock', options: launch },
+    'virsh, libvirtd': { peer: 'virsh', libvirtd: 'stock', options: launch },
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: launch },
     'Nova, libvirtd': { peer: 'nova', libvirtd: 'stock', options: launch },
   },
@@ -31,8 +34,8 @@ export const scenario = {
   ],
   notes: [
     'bare-qemu: the same devices, from exec to the answer to qmp_capabilities; its overlay is made beforehand.',
-    'The libvirtd of node-compute has the capability filter set, as docs/performance.md recommends; that of Python is as Debian ships it.',
-    'Python makes the overlay with qemu-img, as one would; node-compute does all that it does for an instance.',
+    'The libvirtd of node-compute has the capability filter set, as docs/performance.md recommends; that of the others is as Debian ships it.',
+    'C, Python, @unraid/libvirt and virsh make the overlay with qemu-img, as one would; node-compute does all that it does for an instance.',
     "Nova: LibvirtDriver.spawn of Debian's python3-nova in process; no database, Placement, network or Glance.",
   ],
 };

@@ -73,10 +73,11 @@ DomainInfo Domain::info() {
   const Connection::Use use(*connection_);
   virDomainInfo info{};
   check(virDomainGetInfo(handle_.get(), &info), "virDomainGetInfo");
-  // The handle keeps the id of the moment it was made; only a running domain has one.
+  // Only a running domain has an id, and the handle has that of the moment it was made or last started. A second
+  // question doubles the call, so it is asked only where another handle started the domain.
   const bool running = info.state != VIR_DOMAIN_SHUTOFF && info.state != VIR_DOMAIN_CRASHED;
-  int id = -1;
-  if (running) {
+  int id = running ? static_cast<int>(virDomainGetID(handle_.get())) : -1;
+  if (running && id < 0) {
     const DomainHandle now(virDomainLookupByUUIDString(virDomainGetConnect(handle_.get()), uuid_.c_str()));
     if (now) id = static_cast<int>(virDomainGetID(now.get()));
   }

@@ -68,9 +68,11 @@ TEST_CASE("a domain is defined, started, paused, stopped and forgotten, and each
   CHECK(domain->uuid() == kUuid);
   CHECK(domain->name() == "one");
   CHECK(domain->info().id == -1);
+  const auto other = connection->lookup(kUuid);
   domain->start(0);
   CHECK(recorder->wait_for(VIR_DOMAIN_EVENT_STARTED));
   CHECK(domain->info().id > 0);
+  CHECK(other->info().id == domain->info().id);
   domain->suspend();
   CHECK(domain->info().state == VIR_DOMAIN_PAUSED);
   domain->resume();

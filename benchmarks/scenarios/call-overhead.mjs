@@ -1,0 +1,24 @@
+const call = { work: 'call', warmup: 200 };
+
+export const scenario = {
+  name: 'call-overhead',
+  question: 'What does a call to libvirt cost beyond the same call in C?',
+  unit: 'µs',
+  base: 'C, in process',
+  quick: { rounds: 3, count: 2000 },
+  full: { rounds: 6, count: 10_000 },
+  contenders: {
+    'C, in process': { peer: 'libvirt-c', options: call },
+    'node-compute, in process': { peer: 'addon', options: call },
+    '@unraid/libvirt, in process': { peer: 'unraid', options: call },
+    'Python, in process': { peer: 'libvirt-python', options: call },
+    'C, libvirtd': { peer: 'libvirt-c', libvirtd: 'stock', options: call },
+    'node-compute, libvirtd': { peer: 'addon', libvirtd: 'stock', options: call },
+    '@unraid/libvirt, libvirtd': { peer: 'unraid', libvirtd: 'stock', options: call },
+    'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: call },
+  },
+  notes: [
+    "virDomainGetInfo on libvirt's test driver, which does nothing: what is left is the way there and back.",
+    'call: one after the other. together: a share of twenty asked for at once; C and Python block, and ask one by one.',
+  ],
+};
