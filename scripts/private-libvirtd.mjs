@@ -33,11 +33,11 @@ export class PrivateLibvirtd {
   /**
    * Starts it below `directory` (short: sockets lie below it) and waits until it answers.
    * Needs root, and the packages libvirt-daemon and util-linux. `tuned: false` leaves libvirt's starts as slow as a
-   * distribution ships them.
+   * distribution ships them. `logFilters` sends what they let through to `debug.log` in the directory.
    */
-  static async start(directory, { tuned = true } = {}) {
+  static async start(directory, { tuned = true, logFilters } = {}) {
     const daemon = new PrivateLibvirtd(directory);
-    await daemon.#start(tuned);
+    await daemon.#start(tuned, logFilters);
     return daemon;
   }
 
@@ -48,9 +48,10 @@ export class PrivateLibvirtd {
     this.socket = join(directory, 's/libvirt-sock');
     this.uri = `qemu+unix:///system?socket=${this.socket}`;
     this.log = join(directory, 'daemon.log');
+    this.debugLog = join(directory, 'debug.log');
   }
 
-  async #start(tuned) {
+  async #start(tuned, logFilters) {
     mkdirSync(join(this.directory, 's'), { recursive: true, mode: 0o711 });
     chmodSync(this.directory, 0o711);
     const mounts = DIRECTORIES.map((target) => {
@@ -66,7 +67,9 @@ export class PrivateLibvirtd {
     );
     writeFileSync(
       join(this.directory, 'libvirtd.conf'),
-      `unix_sock_dir = "${this.directory}/s"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_rw_perms = "0700"\n`,
+      `unix_sock_dir = "${this.directory}/s"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\nunix_sock_rw_perms = "0700"\n${
+        logFilters ? `log_filters = "${logFilters}"\nlog_outputs = "1:file:${this.debugLog}"\n` : ''
+      }`,
     );
     const log = openSync(this.log, 'a');
     const flags = ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child'];

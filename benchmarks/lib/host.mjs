@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
+import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
 
 /** Data of the image, which is 64 MiB large: enough to be an image, little enough that a launch is not its copy. */
@@ -33,14 +34,22 @@ export class BenchmarkHost {
     return path;
   }
 
-  /** URI of a libvirtd: `stock` as the distribution sets it, `tuned` with the capability filter. */
+  /** URI of a libvirtd: `stock` as the distribution sets it, `tuned` with the capability filter, `logged` that with a log. */
   async libvirtd(kind) {
     let daemon = this.#libvirtds.get(kind);
     if (!daemon) {
-      daemon = await PrivateLibvirtd.start(join(this.directory, kind), { tuned: kind === 'tuned' });
+      daemon = await PrivateLibvirtd.start(join(this.directory, kind), {
+        tuned: kind !== 'stock',
+        ...(kind === 'logged' && { logFilters: LOG_FILTERS }),
+      });
       this.#libvirtds.set(kind, daemon);
     }
     return daemon.uri;
+  }
+
+  /** Where a libvirtd of kind `logged` writes its log. */
+  debugLogOf(kind) {
+    return this.#libvirtds.get(kind).debugLog;
   }
 
   /** The test driver, which does nothing in no time: in the process, or in a libvirtd. */

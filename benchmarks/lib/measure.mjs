@@ -1,7 +1,7 @@
 // A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
 import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
-import { median, ratio, summary } from './statistics.mjs';
+import { mean, median, ratio, summary } from './statistics.mjs';
 
 /** Share of the CPUs that others may use before a result is marked. */
 const BUSY = 0.15;
@@ -72,6 +72,7 @@ async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
     ...(libvirtd && { uri: await host.libvirtd(libvirtd) }),
+    ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };
@@ -97,17 +98,24 @@ function rowsOf({ name, trials, options }, contenders, scenario) {
       }),
       peakRssMib: median(trials.map(({ peakRssMib }) => peakRssMib)),
       threads: median(trials.map(({ threads }) => threads)),
-      ...(trials[0].steps && { steps: mediansOf(trials.map(({ steps }) => steps)) }),
+      ...(trials[0].steps && { steps: meansOf(trials.map(({ steps }) => steps)) }),
       ...(trials[0].values && { values: mediansOf(trials.map(({ values }) => values)) }),
       samples: samples.map((value) => Number(value.toFixed(4))),
     };
   });
 }
 
-/** Medians by key of records of numbers, or of arrays of numbers. */
+/** Means by key of records of arrays: unlike medians they add up to the whole. */
+function meansOf(records) {
+  return Object.fromEntries(
+    Object.keys(records[0]).map((key) => [key, mean(records.flatMap((record) => record[key] ?? []))]),
+  );
+}
+
+/** Medians by key of records of numbers. */
 function mediansOf(records) {
   return Object.fromEntries(
-    Object.keys(records[0]).map((key) => [key, median(records.flatMap((record) => record[key]))]),
+    Object.keys(records[0]).map((key) => [key, median(records.map((record) => record[key]))]),
   );
 }
 

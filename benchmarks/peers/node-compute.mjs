@@ -1,9 +1,10 @@
 // node-compute itself: ComputeNode on the embedded driver, or on a libvirtd where `uri` is given. Beyond the contract it
-// takes `security` (driver options) and `nic`.
-import { readFileSync } from 'node:fs';
+// takes `security` (driver options) and `nic`, and `debugLog`, the log of a libvirtd.
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ComputeNode } from '../../dist/index.js';
+import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
 import { meter } from '../lib/peer.mjs';
 import { exit, processOf } from '../lib/process.mjs';
 
@@ -22,6 +23,11 @@ const {
 } = options;
 
 const root = join(directory, 'r');
+const debugLog = options.debugLog ?? join(directory, 'debug.log');
+if (work === 'waterfall' && !uri) {
+  process.env.LIBVIRT_LOG_FILTERS = LOG_FILTERS;
+  process.env.LIBVIRT_LOG_OUTPUTS = `1:file:${debugLog}`;
+}
 const instancesPath = join(directory, 'i');
 const node = await ComputeNode.open({
   instancesPath,
@@ -40,7 +46,7 @@ const request = (uuid) => ({
 const began = new Set();
 
 try {
-  const answer = await { document: writeDocument, launch, terminate, reboot, idle }[work]();
+  const answer = await { document: writeDocument, launch, waterfall, terminate, reboot, idle }[work]();
   console.log(JSON.stringify(answer));
 } finally {
   await Promise.all([...began].map((uuid) => node.terminate(uuid)));
@@ -102,6 +108,27 @@ async function launch() {
       steps[step].push(milliseconds);
     }
   }
+}
+
+/** A launch whose step `start` is cut into the phases that libvirt's log shows. */
+async function waterfall() {
+  const before = existsSync(debugLog) ? statSync(debugLog).size : 0;
+  const answer = await launch();
+  const log = readFileSync(debugLog).subarray(before).toString();
+  const { start: starts, ...steps } = answer.steps;
+  const phases = startsOf(log).slice(-starts.length);
+  if (phases.length < starts.length) throw new Error(`libvirt's log shows ${phases.length} starts`);
+  for (const [index, phase] of phases.entries()) {
+    let rest = starts[index];
+    for (const [name, ms] of Object.entries(phase)) {
+      steps[name] ??= [];
+      steps[name].push(ms);
+      rest -= ms;
+    }
+    steps.rest ??= [];
+    steps.rest.push(rest);
+  }
+  return { ...answer, steps };
 }
 
 async function terminate() {

@@ -39,7 +39,7 @@ function section(result) {
     .slice(0, 1)
     .map(
       ({ contender, steps: all }) =>
-        `Steps of ${contender}, median ms: ${Object.entries(all)
+        `Steps of ${contender}, mean ms: ${Object.entries(all)
           .map(([step, ms]) => `${step} ${ms.toFixed(1)}`)
           .join(', ')}.\n\n`,
     );
