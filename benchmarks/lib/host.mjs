@@ -57,9 +57,13 @@ export class BenchmarkHost {
     return kind ? (await this.libvirtd(kind)).replace(/^qemu(.*)system/, 'test$1default') : 'test:///default';
   }
 
+  pidOf(kind) {
+    return this.#libvirtds.get(kind)?.pid;
+  }
+
   /** CPU seconds and memory of a libvirtd, which its clients don't show. */
   usageOf(kind) {
-    const pid = this.#libvirtds.get(kind)?.pid;
+    const pid = this.pidOf(kind);
     if (pid === undefined) return undefined;
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
     const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0);

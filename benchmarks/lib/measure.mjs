@@ -1,6 +1,7 @@
 // A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
 import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
+import { programsOf } from './programs.mjs';
 import { mean, median, ratio, summary } from './statistics.mjs';
 
 /** Share of the CPUs that others may use before a result is marked. */
@@ -21,6 +22,13 @@ export async function measure(scenario, host, { rounds, count, tell }) {
     contender.options = await optionsOf(contender, host, { warmup: 1, count });
     // Once for itself: libvirt learns what QEMU can do, and the image gets into the cache.
     await runPeer(contender.peer, { ...contender.options, count: 1, warmup: 0, concurrency: 1 });
+    if (scenario.programs) {
+      contender.programs = await programsOf(
+        contender.peer,
+        contender.options,
+        host.pidOf(contender.libvirtd),
+      );
+    }
   }
   for (let round = 0; round < rounds; round += 1) {
     for (const contender of contenders) {
@@ -78,7 +86,7 @@ async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
   };
 }
 
-function rowsOf({ name, trials, options }, contenders, scenario) {
+function rowsOf({ name, trials, options, programs }, contenders, scenario) {
   const base = contenders.find((other) => other.name === scenario.base);
   return Object.keys(trials[0].samples).map((measured) => {
     const medians = (all) => all.map(({ samples }) => median(samples[measured] ?? [Number.NaN]));
@@ -98,6 +106,10 @@ function rowsOf({ name, trials, options }, contenders, scenario) {
       }),
       peakRssMib: median(trials.map(({ peakRssMib }) => peakRssMib)),
       threads: median(trials.map(({ threads }) => threads)),
+      ...(programs && {
+        programs,
+        programsEach: Object.values(programs).reduce((sum, times) => sum + times, 0),
+      }),
       ...(trials[0].steps && { steps: meansOf(trials.map(({ steps }) => steps)) }),
       ...(trials[0].values && { values: mediansOf(trials.map(({ values }) => values)) }),
       samples: samples.map((value) => Number(value.toFixed(4))),

@@ -59,9 +59,12 @@ export function peerObstacle(peer) {
   return undefined;
 }
 
-/** Runs a peer with its options, and gives its answer. The process group is killed at the deadline. */
-export async function runPeer(peer, options) {
-  const [program, ...words] = commandOf(PEERS[peer]);
+/**
+ * Runs a peer with its options, under the words of `under` where they are given, and gives its answer. The process group
+ * is killed at the deadline.
+ */
+export async function runPeer(peer, options, under = []) {
+  const [program, ...words] = [...under, ...commandOf(PEERS[peer])];
   const child = spawn(program, [...words, JSON.stringify(options)], {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

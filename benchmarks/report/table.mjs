@@ -27,6 +27,7 @@ export function resultRows({ unit, digits, base, rows, skipped }) {
     ],
     ['peak RSS MiB', (row) => number(row.peakRssMib, 0)],
     ['threads', (row) => number(row.threads, 0)],
+    rows.some((row) => row.programs) && ['programs run each', (row) => programsRun(row)],
     delay && ['event loop delay p99 ms', (row) => number(row.values?.eventLoopDelayP99Ms)],
   ].filter(Boolean);
   return [
@@ -34,6 +35,13 @@ export function resultRows({ unit, digits, base, rows, skipped }) {
     ...rows.map((row) => columns.map(([, cell]) => cell(row))),
     ...skipped.map(({ name, why }) => columns.map((_, index) => [name, `skipped: ${why}`][index] ?? '')),
   ];
+}
+
+/** `6: 4 qemu-img, 2 ..`. */
+function programsRun({ programs, programsEach }) {
+  if (!programs) return '';
+  const parts = Object.entries(programs).sort(([, a], [, b]) => b - a);
+  return `${number(programsEach, 0)}: ${parts.map(([name, times]) => (times === 1 ? name : `${number(times, times % 1 && 1)} ${name}`)).join(', ')}`;
 }
 
 export function goalRows(results) {

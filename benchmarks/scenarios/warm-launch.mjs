@@ -6,6 +6,7 @@ export const scenario = {
     'How long does the launch of a cached image take, from claim to running, against QEMU alone and against libvirt?',
   unit: 'ms',
   base: 'bare-qemu',
+  programs: true,
   quick: { rounds: 4, count: 6 },
   full: { rounds: 8, count: 12 },
   contenders: {
@@ -31,8 +32,14 @@ export const scenario = {
       over: { contender: 'bare-qemu' },
       atMost: 1.6,
     },
+    {
+      text: 'programs run by a launch: QEMU',
+      of: { contender: 'node-compute', value: 'programsEach' },
+      atMost: 1,
+    },
   ],
   notes: [
+    'programs: execve(2) of the peer and of its libvirtd, QEMU among them; counted by strace apart from the times.',
     'bare-qemu: the same devices, from exec to the answer to qmp_capabilities; its overlay is made beforehand.',
     'The libvirtd of node-compute has the capability filter set, as docs/performance.md recommends; that of the others is as Debian ships it.',
     'C, Python, @unraid/libvirt and virsh make the overlay with qemu-img, as one would; node-compute does all that it does for an instance.',
