@@ -55,7 +55,9 @@ const chosen = scenarios.filter(({ name, slow }) =>
 );
 const host = new BenchmarkHost();
 let failed = 0;
-process.on('SIGINT', () => process.exit(130));
+for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
+  process.on(signal, () => process.exit(status));
+}
 process.on('exit', () => host.dispose());
 for (const [index, scenario] of chosen.entries()) {
   console.log(`${index + 1}/${chosen.length} ${scenario.name}: ${scenario.question}`);
@@ -64,6 +66,7 @@ for (const [index, scenario] of chosen.entries()) {
     const result = await measure(scenario, host, {
       rounds: Number(values.rounds ?? amount.rounds),
       count: Number(values.count ?? amount.count),
+      programs: values.all,
       tell: (line) => console.log(`  ${line}`),
     });
     writeFileSync(`${out}/${scenario.name}.json`, `${JSON.stringify(result, null, 1)}\n`);

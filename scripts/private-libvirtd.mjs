@@ -26,18 +26,20 @@ const CAPABILITY_FILTER = 'capability_filters = [ "cpu-unavailable-features" ]\n
 const SUPERVISOR = `
 mount --make-rprivate /
 while read -r target source; do mount --bind "$source" "$target"; done < "$1/mounts"
-while :; do libvirtd -f "$1/libvirtd.conf" -p "$1/libvirtd.pid" & wait $!; done
+directory=$1; shift
+while :; do "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!; done
 `;
 
 export class PrivateLibvirtd {
   /**
    * Starts it below `directory` (short: sockets lie below it) and waits until it answers.
    * Needs root, and the packages libvirt-daemon and util-linux. `tuned: false` leaves libvirt's starts as slow as a
-   * distribution ships them. `logFilters` sends what they let through to `debug.log` in the directory.
+   * distribution ships them. `logFilters` sends what they let through to `debug.log` in the directory;
+   * `under` are the words of a program that runs it.
    */
-  static async start(directory, { tuned = true, logFilters } = {}) {
+  static async start(directory, { tuned = true, logFilters, under = [] } = {}) {
     const daemon = new PrivateLibvirtd(directory);
-    await daemon.#start(tuned, logFilters);
+    await daemon.#start({ tuned, logFilters, under });
     return daemon;
   }
 
@@ -51,7 +53,7 @@ export class PrivateLibvirtd {
     this.debugLog = join(directory, 'debug.log');
   }
 
-  async #start(tuned, logFilters) {
+  async #start({ tuned, logFilters, under }) {
     mkdirSync(join(this.directory, 's'), { recursive: true, mode: 0o711 });
     chmodSync(this.directory, 0o711);
     const mounts = DIRECTORIES.map((target) => {
@@ -73,7 +75,7 @@ export class PrivateLibvirtd {
     );
     const log = openSync(this.log, 'a');
     const flags = ['--mount', '--pid', '--fork', '--mount-proc', '--kill-child'];
-    this.#process = spawn('unshare', [...flags, 'bash', '-c', SUPERVISOR, 'bash', this.directory], {
+    this.#process = spawn('unshare', [...flags, 'bash', '-c', SUPERVISOR, 'bash', this.directory, ...under], {
       detached: true,
       stdio: ['ignore', log, log],
     });

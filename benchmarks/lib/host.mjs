@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
+import { TRACE_LIBVIRTD } from './programs.mjs';
 
 /** Data of the image, which is 64 MiB large: enough to be an image, little enough that a launch is not its copy. */
 const DATA_BYTES = 8 * 1024 ** 2;
@@ -34,17 +35,26 @@ export class BenchmarkHost {
     return path;
   }
 
-  /** URI of a libvirtd: `stock` as the distribution sets it, `tuned` with the capability filter, `logged` that with a log. */
-  async libvirtd(kind) {
-    let daemon = this.#libvirtds.get(kind);
+  /**
+   * URI of a libvirtd: `stock` as the distribution sets it, `tuned` with the capability filter, `logged` that with a log;
+   * `traced` gives another of the kind, under strace.
+   */
+  async libvirtd(kind, { traced = false } = {}) {
+    const name = traced ? `${kind}-traced` : kind;
+    let daemon = this.#libvirtds.get(name);
     if (!daemon) {
-      daemon = await PrivateLibvirtd.start(join(this.directory, kind), {
+      daemon = await PrivateLibvirtd.start(join(this.directory, name), {
         tuned: kind !== 'stock',
         ...(kind === 'logged' && { logFilters: LOG_FILTERS }),
+        ...(traced && { under: [...TRACE_LIBVIRTD, this.traceOf(kind)] }),
       });
-      this.#libvirtds.set(kind, daemon);
+      this.#libvirtds.set(name, daemon);
     }
     return daemon.uri;
+  }
+
+  traceOf(kind) {
+    return join(this.directory, `${kind}.strace`);
   }
 
   /** Where a libvirtd of kind `logged` writes its log. */
@@ -57,13 +67,9 @@ export class BenchmarkHost {
     return kind ? (await this.libvirtd(kind)).replace(/^qemu(.*)system/, 'test$1default') : 'test:///default';
   }
 
-  pidOf(kind) {
-    return this.#libvirtds.get(kind)?.pid;
-  }
-
   /** CPU seconds and memory of a libvirtd, which its clients don't show. */
   usageOf(kind) {
-    const pid = this.pidOf(kind);
+    const pid = this.#libvirtds.get(kind)?.pid;
     if (pid === undefined) return undefined;
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
     const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0);

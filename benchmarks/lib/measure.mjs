@@ -1,14 +1,14 @@
 // A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
 import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
-import { programsOf } from './programs.mjs';
+import { canTrace, programsOf } from './programs.mjs';
 import { mean, median, ratio, summary } from './statistics.mjs';
 
 /** Share of the CPUs that others may use before a result is marked. */
 const BUSY = 0.15;
 
-/** Gives the result, or throws; `tell` gets a line for each trial. */
-export async function measure(scenario, host, { rounds, count, tell }) {
+/** Gives the result, or throws; `programs` counts what is executed, which takes minutes; `tell` gets a line for each trial. */
+export async function measure(scenario, host, { rounds, count, programs, tell }) {
   const busyBefore = await busyShare();
   const skipped = [];
   const contenders = [];
@@ -22,11 +22,16 @@ export async function measure(scenario, host, { rounds, count, tell }) {
     contender.options = await optionsOf(contender, host, { warmup: 1, count });
     // Once for itself: libvirt learns what QEMU can do, and the image gets into the cache.
     await runPeer(contender.peer, { ...contender.options, count: 1, warmup: 0, concurrency: 1 });
-    if (scenario.programs) {
+    if (programs && scenario.programs && canTrace()) {
+      tell(`${contender.name}: counts the programs it runs`);
       contender.programs = await programsOf(
         contender.peer,
-        contender.options,
-        host.pidOf(contender.libvirtd),
+        ...(contender.libvirtd
+          ? [
+              { ...contender.options, uri: await host.libvirtd(contender.libvirtd, { traced: true }) },
+              host.traceOf(contender.libvirtd),
+            ]
+          : [contender.options]),
       );
     }
   }

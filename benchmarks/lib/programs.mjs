@@ -1,21 +1,26 @@
 // Which programs an operation runs: execve(2) of a peer and of its libvirtd, as strace sees them.
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { runPeer } from './peer.mjs';
 
-const FLAGS = ['-f', '-z', '-qq', '-e', 'trace=execve', '-e', 'signal=none', '-o'];
+const EXECUTIONS = ['-qq', '-e', 'trace=execve', '-e', 'signal=none', '-o'];
+/** A peer and all below it; stops at execve(2) alone. */
+const TRACE_PEER = ['strace', '-f', '--seccomp-bpf', ...EXECUTIONS];
+/** Lets go of what a libvirtd executes: libvirt asks QEMU hundreds of questions, which take minutes under strace. */
+export const TRACE_LIBVIRTD = ['strace', '-f', '-b', 'execve', ...EXECUTIONS];
 const [FEW, MANY] = [1, 3];
+
+/** Whether strace is there. */
+export const canTrace = () => spawnSync('strace', ['-V']).status === 0;
 
 /**
  * Number of runs by name of program, for one operation: what more operations run more, so that neither the peer's own
- * start nor its warm-up counts. Undefined where strace is missing.
+ * start nor its warm-up counts. `libvirtdTrace` is what strace writes of the libvirtd that the options name.
  */
-export async function programsOf(peer, options, libvirtdPid) {
-  if (spawnSync('strace', ['-V']).status !== 0) return undefined;
-  const few = await executed(peer, { ...options, count: FEW }, libvirtdPid);
-  const many = await executed(peer, { ...options, count: MANY }, libvirtdPid);
+export async function programsOf(peer, options, libvirtdTrace) {
+  const few = await executed(peer, { ...options, count: FEW }, libvirtdTrace);
+  const many = await executed(peer, { ...options, count: MANY }, libvirtdTrace);
   return Object.fromEntries(
     [...many]
       .map(([name, times]) => [name, (times - (few.get(name) ?? 0)) / (MANY - FEW)])
@@ -23,39 +28,18 @@ export async function programsOf(peer, options, libvirtdPid) {
   );
 }
 
-async function executed(peer, options, libvirtdPid) {
-  const directory = mkdtempSync(join(tmpdir(), 'ncb-strace-'));
-  const [own, daemons] = ['own', 'libvirtd'].map((name) => join(directory, name));
-  const tracer = libvirtdPid && (await attach(libvirtdPid, daemons));
-  try {
-    await runPeer(peer, options, ['strace', ...FLAGS, own]);
-  } finally {
-    await tracer?.detach();
-  }
+async function executed(peer, options, libvirtdTrace) {
+  const own = join(options.directory, 'strace');
+  const before = libvirtdTrace ? readFileSync(libvirtdTrace).length : 0;
+  await runPeer(peer, options, [...TRACE_PEER, own]);
+  const traces = [
+    readFileSync(own),
+    ...(libvirtdTrace ? [readFileSync(libvirtdTrace).subarray(before)] : []),
+  ];
+  rmSync(own);
   const counts = new Map();
-  for (const file of tracer ? [own, daemons] : [own]) {
-    for (const [, path] of readFileSync(file, 'utf8').matchAll(/execve\("([^"]+)"/g)) {
-      counts.set(basename(path), (counts.get(basename(path)) ?? 0) + 1);
-    }
+  for (const [, path] of traces.join('\n').matchAll(/execve\("([^"]+)".*(?: = 0|<detached \.\.\.>)$/gm)) {
+    counts.set(basename(path), (counts.get(basename(path)) ?? 0) + 1);
   }
-  rmSync(directory, { recursive: true });
   return counts;
-}
-
-/** Resolves once the process is traced, which its status tells. */
-async function attach(pid, file) {
-  const tracer = spawn('strace', [...FLAGS, file, '-p', String(pid)], { stdio: 'ignore' });
-  const ended = new Promise((resolve) => tracer.on('close', resolve));
-  while (
-    tracer.exitCode === null &&
-    !/^TracerPid:\t[1-9]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  ) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  return {
-    async detach() {
-      tracer.kill('SIGINT');
-      await ended;
-    },
-  };
 }
