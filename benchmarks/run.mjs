@@ -1,10 +1,9 @@
 // Runs scenarios, their contenders in turn (A B A B) in fresh processes, and writes results/SCENARIO.json and the reports.
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BenchmarkHost } from './lib/host.mjs';
 import { measure } from './lib/measure.mjs';
-import { writeReports } from './report/index.mjs';
+import { RESULTS, writeDocument, writeReports } from './report/index.mjs';
 
 const USAGE = `usage: node benchmarks/run.mjs [SCENARIO..] [--all] [--rounds N] [--count N] [--out DIRECTORY]
 
@@ -12,7 +11,8 @@ const USAGE = `usage: node benchmarks/run.mjs [SCENARIO..] [--all] [--rounds N] 
   --all         every scenario, with more rounds
   --rounds N    turns of each contender
   --count N     counted operations of each turn
-  --out DIR     where the results go; by default results/, and the reports are made anew
+  --out DIR     where the results and the report go; by default results/, and docs/performance.md is written too
+  --json        the results as one JSON object on standard output, progress on standard error
   --list        the scenarios, and what they ask
 `;
 
@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
     count: { type: 'string' },
     out: { type: 'string' },
     list: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -38,8 +39,11 @@ const scenarios = await Promise.all(
     .sort()
     .map(async (file) => (await import(`./scenarios/${file}`)).scenario),
 );
+const say = values.json ? console.error : console.log;
+const answer = (fields) => values.json && process.stdout.write(`${JSON.stringify(fields)}\n`);
 if (values.list) {
-  for (const { name, question } of scenarios) console.log(`${name.padEnd(18)} ${question}`);
+  for (const { name, question } of scenarios) say(`${name.padEnd(18)} ${question}`);
+  answer({ scenarios: scenarios.map(({ name, question }) => ({ name, question })) });
   process.exit(0);
 }
 const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name));
@@ -48,39 +52,43 @@ if (unknown.length > 0 || process.getuid() !== 0) {
   process.exit(2);
 }
 
-const out = values.out ?? fileURLToPath(new URL('results/', import.meta.url));
+const out = values.out ?? RESULTS;
 mkdirSync(out, { recursive: true });
 const chosen = scenarios.filter(({ name, slow }) =>
   positionals.length > 0 ? positionals.includes(name) : values.all || !slow,
 );
 const host = new BenchmarkHost();
+const results = [];
 let failed = 0;
 for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
   process.on(signal, () => process.exit(status));
 }
 process.on('exit', () => host.dispose());
 for (const [index, scenario] of chosen.entries()) {
-  console.log(`${index + 1}/${chosen.length} ${scenario.name}: ${scenario.question}`);
+  say(`${index + 1}/${chosen.length} ${scenario.name}: ${scenario.question}`);
   const amount = scenario[values.all ? 'full' : 'quick'];
   try {
     const result = await measure(scenario, host, {
       rounds: Number(values.rounds ?? amount.rounds),
       count: Number(values.count ?? amount.count),
       programs: values.all,
-      tell: (line) => console.log(`  ${line}`),
+      tell: (line) => say(`  ${line}`),
     });
     writeFileSync(`${out}/${scenario.name}.json`, `${JSON.stringify(result, null, 1)}\n`);
+    results.push(result);
     for (const { text, got, met } of result.goals) {
-      console.log(
+      say(
         `  goal: ${text}: ${got === undefined ? 'not measured' : `${got.toFixed(2)}: ${met ? 'met' : 'NOT met'}`}`,
       );
     }
-    if (result.loaded) console.log('  the machine had other work: the result is marked');
+    if (result.loaded) say('  the machine had other work: the result is marked');
   } catch (error) {
     failed += 1;
     console.error(`  failed: ${error.message}`);
   }
 }
 host.dispose();
-if (values.out === undefined) writeReports();
+writeReports(out);
+if (values.out === undefined) writeDocument();
+answer({ directory: out, results });
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,7 +1,9 @@
 // Where a result was measured, and whether the machine was quiet enough for it to count.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 function firstLine(command, ...args) {
   try {
@@ -11,6 +13,16 @@ function firstLine(command, ...args) {
   } catch {
     return 'not installed';
   }
+}
+
+const repository = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Of a clone its commit; of an installed package, which may lie in a repository of someone else's, its version. */
+function commit() {
+  if (existsSync(join(repository, '.git'))) {
+    return firstLine('git', '-C', repository, 'describe', '--always', '--dirty');
+  }
+  return `version ${JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')).version}`;
 }
 
 export function describeMachine() {
@@ -23,7 +35,7 @@ export function describeMachine() {
     node: process.version,
     qemu: firstLine('qemu-system-x86_64', '--version'),
     libvirt: firstLine('virsh', '--version'),
-    commit: firstLine('git', 'describe', '--always', '--dirty'),
+    commit: commit(),
     date: new Date().toISOString(),
   };
 }

@@ -1,28 +1,40 @@
 // From results/*.json: the tables of docs/performance.md, an SVG chart for each scenario, and one page with all of it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chart } from './chart.mjs';
 import { page } from './page.mjs';
 import { goalRows, resultRows, setting } from './table.mjs';
 
-const results = new URL('../results/', import.meta.url);
-const document = new URL('../../docs/performance.md', import.meta.url);
+/** Where the committed results lie. */
+export const RESULTS = fileURLToPath(new URL('../results/', import.meta.url));
+const DOCUMENT = fileURLToPath(new URL('../../docs/performance.md', import.meta.url));
 const BEGIN = '<!-- results: written by benchmarks/report -->';
 const END = '<!-- end of results -->';
 
-export function writeReports() {
-  const all = readdirSync(results)
+function resultsIn(directory) {
+  return readdirSync(directory)
     .filter((file) => file.endsWith('.json'))
     .sort()
-    .map((file) => JSON.parse(readFileSync(new URL(file, results), 'utf8')));
-  for (const result of all) writeFileSync(new URL(`${result.scenario}.svg`, results), chart(result));
-  writeFileSync(new URL('report.html', results), page(all));
-  const text = readFileSync(document, 'utf8');
+    .map((file) => JSON.parse(readFileSync(join(directory, file), 'utf8')));
+}
+
+/** Charts and one page beside the results of a directory. */
+export function writeReports(directory) {
+  const all = resultsIn(directory);
+  for (const result of all) writeFileSync(join(directory, `${result.scenario}.svg`), chart(result));
+  writeFileSync(join(directory, 'report.html'), page(all));
+}
+
+/** The tables of docs/performance.md, from the committed results. */
+export function writeDocument() {
+  const all = resultsIn(RESULTS);
+  const text = readFileSync(DOCUMENT, 'utf8');
   const begin = text.indexOf(BEGIN);
   const end = text.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`${fileURLToPath(document)} has lost its markers`);
+  if (begin < 0 || end < begin) throw new Error(`${DOCUMENT} has lost its markers`);
   const sections = [goals(all), ...all.map(section)].join('\n');
-  writeFileSync(document, `${text.slice(0, begin)}${BEGIN}\n\n${sections}\n${text.slice(end)}`);
+  writeFileSync(DOCUMENT, `${text.slice(0, begin)}${BEGIN}\n\n${sections}\n${text.slice(end)}`);
 }
 
 const table = ([head, ...rows]) =>
@@ -55,4 +67,7 @@ ${setting(result)}
 `;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeReports();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeReports(RESULTS);
+  writeDocument();
+}

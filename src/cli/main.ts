@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { ComputeError } from '../driver/errors.js';
 import { packageVersion } from '../version.js';
+import { benchCommand } from './commands/bench.js';
 import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
 import { domainXmlCommand } from './commands/domain-xml.js';
@@ -28,6 +29,7 @@ const commands = [
   rebootCommand(),
   terminateCommand(),
   domainXmlCommand(),
+  benchCommand(),
 ];
 
 const program = new Command('node-compute')

@@ -35,9 +35,17 @@ describe('the packed tarball', () => {
     expect(missing([...build, ...listed.core_sources, ...listed.addon_sources])).toEqual([]);
   });
 
+  it('brings the benchmarks, for node-compute bench', () => {
+    expect(
+      missing(['benchmarks/run.mjs', 'benchmarks/scenarios/warm-launch.mjs', 'scripts/private-libvirtd.mjs']),
+    ).toEqual([]);
+  });
+
   it('brings no tests, no TypeScript sources and nothing of the build', () => {
     const unwanted = packed.files.filter((file) =>
-      /^(?:test|src|build|benchmarks|docs|cmake|node_modules)\/|^native\/test\/|\.test\.|^\./.test(file),
+      /^(?:test|src|build|benchmarks\/results|benchmarks\/node_modules|docs|cmake|node_modules)\/|^native\/test\/|\.test\.|^\./.test(
+        file,
+      ),
     );
     expect(unwanted).toEqual([]);
   });
