@@ -28,8 +28,12 @@ export function startsOf(text) {
     const time = /^\d{4}-\d\d-\d\d (\d\d):(\d\d):(\d\d\.\d+)/.exec(line);
     if (!time) continue;
     const ms = ((Number(time[1]) * 60 + Number(time[2])) * 60 + Number(time[3])) * 1000;
-    if (START.test(line)) starts.push((marks = [ms]));
-    else if (marks?.length < PHASES.length && PHASES[marks.length][1].test(line)) marks.push(ms);
+    if (START.test(line)) {
+      marks = [ms];
+      starts.push(marks);
+    } else if (marks?.length < PHASES.length && PHASES[marks.length][1].test(line)) {
+      marks.push(ms);
+    }
   }
   return starts
     .filter((marks) => marks.length === PHASES.length)
