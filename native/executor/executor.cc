@@ -48,6 +48,7 @@ class Executor::LaneQueue {
   LaneQueue& operator=(const LaneQueue&) = delete;
 
   void submit(std::unique_ptr<Job> job) {
+    bool wake = false;
     {
       const std::lock_guard lock(mutex_);
       if (queue_.size() >= limits_.queue) {
@@ -57,8 +58,9 @@ class Executor::LaneQueue {
       // Before the push: where no thread can be made and none exists, the caller must learn of it.
       if (idle_ <= queue_.size() && threads_.size() < limits_.threads) grow();
       queue_.push_back(std::move(job));
+      wake = claim_wake();
     }
-    wake_.notify_one();
+    if (wake) wake_.notify_one();
   }
 
   void sweep_cancelled() {
@@ -80,6 +82,13 @@ class Executor::LaneQueue {
   }
 
  private:
+  /// Whether the caller is to wake a thread, with mutex_ held. One at a time: a thread that takes a job wakes the next
+  /// if more wait. Short jobs are then all done by one thread that is awake, and the submitter, the JavaScript thread,
+  /// pays for one wake-up and not for each.
+  bool claim_wake() {
+    return !queue_.empty() && sleeping_ > 0 && !std::exchange(waking_, true);
+  }
+
   /// Called with mutex_ held.
   void grow() {
     const SignalsBlocked blocked;
@@ -96,12 +105,19 @@ class Executor::LaneQueue {
     pthread_setname_np(pthread_self(), (std::string("compute-") + lane_name(lane_)).c_str());
     std::unique_lock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      while (!stopping_ && queue_.empty()) {
+        ++sleeping_;
+        wake_.wait(lock);
+        --sleeping_;
+        waking_ = false;
+      }
       if (queue_.empty()) return;
       std::unique_ptr<Job> job = std::move(queue_.front());
       queue_.pop_front();
       --idle_;
+      const bool wake = claim_wake();
       lock.unlock();
+      if (wake) wake_.notify_one();
       if (job->cancellation() && job->cancellation()->cancelled()) {
         job->drop();
       } else {
@@ -122,6 +138,8 @@ class Executor::LaneQueue {
   std::deque<std::unique_ptr<Job>> queue_;
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
+  std::size_t sleeping_ = 0;  // of the idle: those that wait for wake_
+  bool waking_ = false;       // one of them was woken and has not come yet
   std::uint64_t completed_ = 0;
   bool stopping_ = false;
 };

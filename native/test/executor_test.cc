@@ -118,6 +118,30 @@ TEST_CASE("a lane never runs more jobs at once than it has threads, and uses the
   CHECK(most == 3);
 }
 
+TEST_CASE("threads that sleep all come when as many blocking jobs arrive at once") {
+  constexpr std::size_t kThreads = 4;
+  std::mutex mutex;
+  std::condition_variable changed;
+  Executor executor(limits(kThreads, 100));
+  for (int round = 0; round < 500; ++round) {
+    // Each job waits for all others, so one wake-up lost on the way from thread to thread would end this test.
+    std::size_t arrived = 0;
+    std::size_t left = kThreads;
+    for (std::size_t i = 0; i < kThreads; ++i) {
+      executor.submit(Lane::wait, job([&] {
+                        std::unique_lock lock(mutex);
+                        ++arrived;
+                        changed.notify_all();
+                        changed.wait(lock, [&] { return arrived == kThreads; });
+                        --left;
+                        changed.notify_all();
+                      }));
+    }
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return left == 0; });
+  }
+}
+
 TEST_CASE("a cancelled job that waits is dropped at once, a running one is told") {
   Executor executor(limits(1, 8));
   Latch hang;
