@@ -1,7 +1,7 @@
 {
   "variables": {
     "napi_version": "9",
-    "pkg_modules": ["libvirt", "libqcow", "libnl-route-3.0", "nettle"],
+    "pkg_modules": ["libvirt", "libqcow", "libnl-route-3.0", "nettle", "libdeflate", "libzstd"],
     "core_sources": [
       "native/executor/executor.cc",
       "native/libvirt/error.cc",
@@ -17,7 +17,9 @@
       "native/storage/files.cc",
       "native/storage/lock_waiter.cc",
       "native/storage/remove_tree.cc",
+      "native/image/convert.cc",
       "native/image/copy.cc",
+      "native/image/decompressor.cc",
       "native/image/image_io.cc",
       "native/image/digest.cc",
       "native/image/file_sink.cc",
@@ -27,6 +29,7 @@
       "native/image/overlay.cc",
       "native/image/publish.cc",
       "native/image/qcow2_header.cc",
+      "native/image/qcow2_map.cc",
       "native/image/qcow2_validator.cc",
       "native/image/source_file.cc"
     ],

@@ -19,7 +19,8 @@ const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
 const LAYERS = {
   version: [],
   driver: ['version'],
-  native: ['driver', 'version'],
+  'native-error': ['driver', 'version'],
+  native: ['native-error', 'driver', 'version'],
   image: seam,
   network: seam,
   resources: seam,

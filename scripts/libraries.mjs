@@ -11,6 +11,8 @@ const packages = {
   libqcow: { debian: 'libqcow-dev', fedora: 'libqcow-devel' },
   'libnl-route-3.0': { debian: 'libnl-route-3-dev', fedora: 'libnl3-devel' },
   nettle: { debian: 'nettle-dev', fedora: 'nettle-devel' },
+  libdeflate: { debian: 'libdeflate-dev', fedora: 'libdeflate-devel' },
+  libzstd: { debian: 'libzstd-dev', fedora: 'libzstd-devel' },
 };
 
 function pkgConfig(...args) {

@@ -8,11 +8,11 @@ export LC_ALL=C
 cd "$(dirname "$0")/.."
 level=${1:-test}
 
-build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev'
+build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
 test_packages='binutils clang cmake doctest-dev git libxml2-utils strace'
 peer_packages='libjson-c-dev python3-libvirt python3-nova'
-fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel
+fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel
   libvirt-daemon-driver-qemu libvirt-client qemu-system-x86 qemu-img iproute cmake doctest-devel clang compiler-rt
   libasan libubsan libtsan libxml2 strace git cpio dpkg mtools syslinux xz zstd'
 
@@ -136,7 +136,7 @@ check_other_distribution() {
   for tool in g++ make pkg-config python3 virsh qemu-system-x86_64 qemu-img ip cmake clang xmllint strace git; do
     command -v "$tool" >/dev/null || missing="$missing $tool"
   done
-  for module in libvirt libqcow libnl-route-3.0 nettle; do
+  for module in libvirt libqcow libnl-route-3.0 nettle libdeflate libzstd; do
     pkg-config --exists "$module" 2>/dev/null || missing="$missing $module(headers)"
   done
   [ -z "$missing" ] || fail "not a Debian or Ubuntu machine, so install by hand what is missing:$missing

@@ -1,7 +1,8 @@
 // The one place that loads the addon: its typed seam, its loader, and what to install where it cannot be loaded.
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { ComputeError, type ErrorCode, LibvirtError, type LibvirtErrorFields } from './driver/errors.js';
+import { ComputeError } from './driver/errors.js';
+import { fromNative } from './native-error.js';
 
 /**
  * Every asynchronous native call ends with a `callId`: 0, or an id under which {@link NativeAddon.cancel} reaches it.
@@ -159,6 +160,8 @@ export interface NativeAddon {
   readonly libvirtVersion: () => number;
   readonly libqcowVersion: () => string;
   cancel(callId: CallId): void;
+  /** How far a running call is, in the unit that its function names; 0 where it tells nothing. */
+  progress(callId: CallId): number;
   executorStatistics(): NativeLaneStatistics[];
   openConnection(uri: string, options: NativeConnectOptions, callId: CallId): Promise<NativeConnection>;
 
@@ -205,6 +208,16 @@ export interface NativeAddon {
   sealFile(path: string, bytes: number, mode: number, callId: CallId): Promise<void>;
   /** Makes a hard link; false where `target` is a name of the same file already. Never follows a symbolic link. */
   linkFile(source: string, target: string, callId: CallId): Promise<boolean>;
+  /**
+   * Inspects a qcow2 image and writes what its guest sees as a sparse raw file: O_EXCL, 0600, in parallel, fsync at the
+   * end with `sync`. `threads` 0 chooses. The call's progress is in bytes of the disk.
+   */
+  convertToRaw(
+    source: string,
+    target: string,
+    options: { readonly maxVirtualBytes: number; readonly threads: number; readonly sync: boolean },
+    callId: CallId,
+  ): Promise<{ readonly bytes: number; readonly writtenBytes: number }>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
@@ -279,6 +292,8 @@ const LIBRARY_PACKAGES: readonly (readonly [RegExp, string, string])[] = [
   [/libqcow/, 'libqcow1', 'libqcow'],
   [/libnl/, 'libnl-route-3-200', 'libnl3'],
   [/libnettle/, 'libnettle8', 'nettle'],
+  [/libdeflate/, 'libdeflate0', 'libdeflate'],
+  [/libzstd/, 'libzstd1', 'libzstd'],
 ];
 
 let addon: NativeAddon | undefined;
@@ -334,7 +349,11 @@ export interface NativeCallOptions {
    * running one is waited for before the rejection. The deadline still rejects at once.
    */
   readonly waitOnAbort?: boolean | undefined;
+  /** Told a few times a second how far the call is, in the unit that the function names. */
+  readonly onProgress?: ((done: number) => void) | undefined;
 }
+
+const PROGRESS_INTERVAL_MS = 200;
 
 let lastCallId = 0;
 
@@ -346,10 +365,10 @@ export async function callNative<T>(
   call: (addon: NativeAddon, callId: CallId) => Promise<T>,
   options: NativeCallOptions,
 ): Promise<T> {
-  const { signal, timeoutMs } = options;
+  const { signal, timeoutMs, onProgress } = options;
   if (signal?.aborted) throw aborted(options);
   const addon = native();
-  if (signal === undefined && timeoutMs === undefined) {
+  if (signal === undefined && timeoutMs === undefined && onProgress === undefined) {
     try {
       return await call(addon, 0);
     } catch (error) {
@@ -360,8 +379,11 @@ export async function callNative<T>(
   const callId = lastCallId;
   return await new Promise<T>((resolve, reject) => {
     let timer: NodeJS.Timeout | undefined;
+    const progress =
+      onProgress && setInterval(() => onProgress(addon.progress(callId)), PROGRESS_INTERVAL_MS);
     const settle = (): void => {
       clearTimeout(timer);
+      clearInterval(progress);
       signal?.removeEventListener('abort', onAbort);
     };
     const onAbort = (): void => {
@@ -402,73 +424,4 @@ function aborted(options: NativeCallOptions): ComputeError {
     ...options,
     cause: options.signal?.reason,
   });
-}
-
-interface NativeError extends Error, Partial<LibvirtErrorFields> {
-  readonly code?: string;
-  readonly errno?: number;
-  readonly path?: string;
-  readonly rule?: string;
-}
-
-/** virErrorNumber to our codes; what is not here is HYPERVISOR. */
-const LIBVIRT_CODES: Readonly<Record<number, { readonly code: ErrorCode; readonly retryable?: boolean }>> = {
-  3: { code: 'UNSUPPORTED' }, // VIR_ERR_NO_SUPPORT
-  5: { code: 'CONNECTION_FAILED', retryable: true }, // VIR_ERR_NO_CONNECT
-  28: { code: 'INSTANCE_EXISTS' }, // VIR_ERR_DOM_EXIST
-  42: { code: 'INSTANCE_NOT_FOUND' }, // VIR_ERR_NO_DOMAIN
-  55: { code: 'INVALID_STATE' }, // VIR_ERR_OPERATION_INVALID
-  68: { code: 'TIMEOUT', retryable: true }, // VIR_ERR_OPERATION_TIMEOUT
-  78: { code: 'ABORTED' }, // VIR_ERR_OPERATION_ABORTED
-  84: { code: 'UNSUPPORTED' }, // VIR_ERR_OPERATION_UNSUPPORTED
-};
-
-/** VIR_FROM_RPC: the socket to libvirtd; VIR_FROM_REMOTE: the remote driver. */
-const RPC_DOMAINS: ReadonlySet<number> = new Set([7, 13]);
-
-/** Turns what the addon rejected with into a ComputeError; one that is already is returned as it is. */
-export function fromNative(error: unknown, options: NativeCallOptions): ComputeError {
-  if (ComputeError.is(error)) return error;
-  const e = error as NativeError;
-  const subject = options.instanceUuid ? ` of instance ${options.instanceUuid}` : '';
-  const message = `${options.operation}${subject} failed: ${e.message}`;
-  const context = { operation: options.operation, instanceUuid: options.instanceUuid, cause: error };
-  switch (e.code) {
-    case 'LIBVIRT': {
-      const fields: LibvirtErrorFields = {
-        libvirtCode: e.libvirtCode ?? 0,
-        libvirtDomain: e.libvirtDomain ?? 0,
-        level: e.level ?? 0,
-        str1: e.str1 ?? null,
-        str2: e.str2 ?? null,
-        str3: e.str3 ?? null,
-        int1: e.int1 ?? 0,
-        int2: e.int2 ?? 0,
-      };
-      const lost = RPC_DOMAINS.has(fields.libvirtDomain) && fields.libvirtCode !== 42;
-      const known = LIBVIRT_CODES[fields.libvirtCode];
-      if (lost) return new LibvirtError('CONNECTION_LOST', message, fields, { ...context, retryable: true });
-      return new LibvirtError(known?.code ?? 'HYPERVISOR', message, fields, {
-        ...context,
-        retryable: known?.retryable,
-      });
-    }
-    case 'SYSTEM':
-      return new ComputeError(e.errno === 28 || e.errno === 122 ? 'NO_SPACE' : 'SYSTEM', message, {
-        ...context,
-        details: { errno: e.errno, ...(e.path !== undefined && { path: e.path }) },
-      });
-    case 'IMAGE_INVALID':
-      return new ComputeError('IMAGE_UNACCEPTABLE', message, { ...context, details: { rule: e.rule } });
-    case 'CANCELLED':
-      return new ComputeError('ABORTED', `${options.operation}${subject} was aborted`, context);
-    case 'CLOSED':
-      return new ComputeError('CLOSED', message, context);
-    case 'QUEUE_FULL':
-      return new ComputeError('QUEUE_FULL', message, { ...context, retryable: true });
-    case 'INVALID_ARGUMENT':
-      return new ComputeError('INVALID_ARGUMENT', message, context);
-    default:
-      return new ComputeError('INTERNAL', message, context);
-  }
 }

@@ -20,6 +20,11 @@ Napi::Value cancel(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value progress(const Napi::CallbackInfo& info) {
+  const std::uint32_t id = info[0].IsNumber() ? info[0].As<Napi::Number>().Uint32Value() : 0;
+  return Napi::Number::New(info.Env(), static_cast<double>(Environment::of(info.Env()).progress(id)));
+}
+
 Napi::Value executor_statistics(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Array result = Napi::Array::New(env);
@@ -45,6 +50,7 @@ Napi::Value libvirt_version(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   Environment::create(env);
   exports.Set("cancel", Napi::Function::New<&cancel>(env, "cancel"));
+  exports.Set("progress", Napi::Function::New<&progress>(env, "progress"));
   exports.Set("executorStatistics", Napi::Function::New<&executor_statistics>(env, "executorStatistics"));
   exports.Set("libvirtVersion", Napi::Function::New<&libvirt_version>(env, "libvirtVersion"));
   DomainObject::define(env);

@@ -73,7 +73,7 @@ class AsyncJob final : public Job {
 
   void run() noexcept override {
     try {
-      if constexpr (std::is_void_v<std::invoke_result_t<Work&, const Cancellation&>>) {
+      if constexpr (std::is_void_v<std::invoke_result_t<Work&, Cancellation&>>) {
         work_(*cancellation());
         completion_->succeed(Nothing{});
       } else {
@@ -96,12 +96,12 @@ class AsyncJob final : public Job {
   Work work_;
 };
 
-/// Runs `work(const Cancellation&)` on `lane` and resolves with `convert(Napi::Env, Result)`. `work` must own
+/// Runs `work(Cancellation&)` on `lane` and resolves with `convert(Napi::Env, Result)`. `work` must own
 /// (shared_ptr, copies) all it touches; it may throw anything that errors.cc knows. Everything that reads the
 /// arguments happens before this call, on the JavaScript thread.
 template <class Work, class Convert>
 Napi::Value Async(Napi::Env env, Lane lane, std::uint32_t id, Work work, Convert convert) {
-  using Returned = std::invoke_result_t<Work&, const Cancellation&>;
+  using Returned = std::invoke_result_t<Work&, Cancellation&>;
   using Result = std::conditional_t<std::is_void_v<Returned>, Nothing, Returned>;
   using Settled = AsyncCompletion<Result, Convert>;
 

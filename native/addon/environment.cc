@@ -72,6 +72,11 @@ void Environment::cancel(std::uint32_t call_id) {
   Executor::process().sweep_cancelled();
 }
 
+std::uint64_t Environment::progress(std::uint32_t call_id) const {
+  const auto call = calls_.find(call_id);
+  return call == calls_.end() ? 0 : call->second->done();
+}
+
 std::uint32_t Environment::add_listener(Napi::Function listener) {
   listeners_[++last_listener_] = Napi::Persistent(listener);
   return last_listener_;

@@ -39,6 +39,8 @@ class Environment {
   void end_operation();
   void forget(std::uint32_t call_id);
   void cancel(std::uint32_t call_id);
+  /// How far the call's work says it is, in its own unit; 0 where there is no such call.
+  std::uint64_t progress(std::uint32_t call_id) const;
 
   /// Keeps a listener for events; the number names it from other threads, which may not touch the reference.
   std::uint32_t add_listener(Napi::Function listener);

@@ -7,6 +7,7 @@
 #include "addon/arguments.h"
 #include "addon/async.h"
 #include "addon/disposal.h"
+#include "image/convert.h"
 #include "image/copy.h"
 #include "image/digest.h"
 #include "image/file_sink.h"
@@ -93,6 +94,24 @@ Napi::Value copy(const Napi::CallbackInfo& info) {
           return copy_file(source, target, options, cancel);
         },
         [](Napi::Env env, const CopyResult& copied) { return copy_result_to_js(env, copied); });
+  });
+}
+
+Napi::Value convert(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    const Napi::Object given = to_object(info[2], "options");
+    const ConvertOptions options{to_size(given.Get("maxVirtualBytes"), "maxVirtualBytes"),
+                                 to_flags(given.Get("threads"), "threads"), to_bool(given.Get("sync"), "sync")};
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 3),
+        [source = to_text(info[0], "source"), target = to_text(info[1], "target"),
+         options](Cancellation& cancel) { return convert_to_raw(source, target, options, cancel); },
+        [](Napi::Env env, const ConvertResult& converted) -> Napi::Value {
+          const Napi::Object object = Napi::Object::New(env);
+          object.Set("bytes", static_cast<double>(converted.bytes));
+          object.Set("writtenBytes", static_cast<double>(converted.written_bytes));
+          return object;
+        });
   });
 }
 
@@ -212,6 +231,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
   exports.Set("createOverlay", Napi::Function::New<&overlay>(env, "createOverlay"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
+  exports.Set("convertToRaw", Napi::Function::New<&convert>(env, "convertToRaw"));
   exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));
   exports.Set("digestFile", Napi::Function::New<&digest>(env, "digestFile"));
   exports.Set("sealFile", Napi::Function::New<&seal>(env, "sealFile"));

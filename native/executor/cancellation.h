@@ -1,7 +1,8 @@
-// A flag that the caller raises and long-running work looks at between two chunks.
+// What a caller and long-running work tell each other between two chunks: to stop, and how far it is.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 namespace node_compute {
 
@@ -10,8 +11,13 @@ class Cancellation {
   void cancel() noexcept { cancelled_.store(true, std::memory_order_release); }
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
 
+  /// For progress only; the unit is the work's own.
+  void advance(std::uint64_t amount) noexcept { done_.fetch_add(amount, std::memory_order_relaxed); }
+  std::uint64_t done() const noexcept { return done_.load(std::memory_order_relaxed); }
+
  private:
   std::atomic<bool> cancelled_{false};
+  std::atomic<std::uint64_t> done_{0};
 };
 
 }  // namespace node_compute

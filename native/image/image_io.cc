@@ -68,8 +68,13 @@ void write_at(int descriptor, const void* data, std::size_t bytes, std::uint64_t
   }
 }
 
-void write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, std::uint64_t offset,
-                  const std::string& path) {
+std::uint64_t write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, std::uint64_t offset,
+                           const std::string& path) {
+  std::uint64_t written = 0;
+  const auto write = [&](std::size_t from, std::size_t to) {
+    if (to > from) write_at(descriptor, data + from, to - from, offset + from, path);
+    written += to - from;
+  };
   // Blocks are counted in the file, not in the buffer: otherwise a hole would never be a whole block of the
   // disk.
   std::size_t run = 0;
@@ -78,12 +83,13 @@ void write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, s
     const std::size_t to_boundary = kHoleBlock - static_cast<std::size_t>((offset + position) % kHoleBlock);
     const std::size_t length = std::min(bytes - position, to_boundary);
     if (is_zero(data + position, length)) {
-      if (position > run) write_at(descriptor, data + run, position - run, offset + run, path);
+      write(run, position);
       run = position + length;
     }
     position += length;
   }
-  if (position > run) write_at(descriptor, data + run, position - run, offset + run, path);
+  write(run, position);
+  return written;
 }
 
 void truncate_to(int descriptor, std::uint64_t bytes, const std::string& path) {

@@ -7,10 +7,22 @@
 #include <cstdlib>
 
 #include "executor/cancellation.h"
+#include "image/convert.h"
 #include "image/image_error.h"
 #include "image/inspect.h"
 
 using namespace node_compute;
+
+namespace {
+
+void convert(const SourceFile& source) {
+  const FileDescriptor target(memfd_create("raw", MFD_CLOEXEC));
+  if (!target) std::abort();
+  Cancellation never;
+  convert_file(source, target.get(), "raw", {std::uint64_t{1} << 50, 1, false}, never);
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   FileDescriptor file(memfd_create("image", MFD_CLOEXEC));
@@ -26,6 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     try {
       const ImageVerdict verdict = inspect_file(source, format, std::uint64_t{1} << 50, never);
       if (verdict.virtual_size == 0 || verdict.virtual_size > std::uint64_t{1} << 50) std::abort();
+      if (verdict.qcow2 && verdict.virtual_size <= std::uint64_t{1} << 24) convert(source);
     } catch (const ImageError&) {
       continue;
     }

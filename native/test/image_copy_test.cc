@@ -1,9 +1,7 @@
 // Copies, download targets, digests and publication: exact bytes, holes kept, caps held, nothing left on
 // failure.
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <random>
 #include <string>
 
@@ -55,34 +53,6 @@ std::uint64_t allocated(const std::string& path) {
   REQUIRE(::stat(path.c_str(), &status) == 0);
   return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
-
-template <class Work>
-std::string image_rule(Work work) {
-  try {
-    work();
-    return "";
-  } catch (const ImageError& error) {
-    return error.rule;
-  }
-}
-
-/// The size that a file of this process may reach; more is EFBIG instead of a signal.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, signal_);
-  }
-
- private:
-  rlimit before_{};
-  void (*signal_)(int);
-};
 
 }  // namespace
 

@@ -4,8 +4,10 @@
 
 #include <doctest/doctest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -144,6 +146,35 @@ struct Qcow2Image {
     std::memcpy(bytes.data() + at + 8, content.data(), content.size());
   }
   std::string rule(std::uint64_t max = kAnySize) const { return rule_of(bytes, "qcow2", max); }
+};
+
+/// The rule by which the work refuses an image; "" where it does not.
+template <class Work>
+std::string image_rule(Work work) {
+  try {
+    work();
+    return "";
+  } catch (const ImageError& error) {
+    return error.rule;
+  }
+}
+
+/// The size that a file of this process may reach; more is EFBIG instead of a signal.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*signal_)(int);
 };
 
 }  // namespace node_compute::test

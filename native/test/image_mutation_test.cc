@@ -5,6 +5,7 @@
 #include <random>
 
 #include "executor/failure.h"
+#include "image/convert.h"
 #include "image/format.h"
 #include "image_fixture.h"
 
@@ -83,6 +84,14 @@ bool in_bounds(const Qcow2Image& image, const Qcow2Header& header) {
   return true;
 }
 
+/// Reads all that the guest would; a damaged stream throws ImageError.
+void convert(const Qcow2Image& image) {
+  const FileDescriptor target(memfd_create("raw", MFD_CLOEXEC));
+  REQUIRE(target);
+  Cancellation never;
+  convert_file(in_memory(image.bytes), target.get(), "raw", {kAnySize, 1, false}, never);
+}
+
 }  // namespace
 
 TEST_CASE("mutated images are refused or stay inside their file") {
@@ -102,6 +111,7 @@ TEST_CASE("mutated images are refused or stay inside their file") {
       ++accepted;
       REQUIRE(verdict.qcow2);
       CHECK(in_bounds(image, *verdict.qcow2));
+      if (verdict.virtual_size <= std::uint64_t{1} << 26) convert(image);
     } catch (const ImageError& error) {
       ++refused;
       CHECK_FALSE(error.rule.empty());

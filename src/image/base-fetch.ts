@@ -6,7 +6,6 @@ import { assertDiskFits, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, fetchSource } from './image-source.js';
-import { checkImage, convertToRaw } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
@@ -29,7 +28,6 @@ export interface FetchContext {
   readonly logger: ImageLogger;
   readonly maxVirtualBytes: number;
   readonly reservedBytes: number;
-  readonly qemuImg: string;
   readonly http: HttpSourceOptions;
 }
 
@@ -192,35 +190,14 @@ class BaseFetch {
   async #convert(source: string, verdict: NativeImageVerdict): Promise<string> {
     this.#assertFits(rawSize(verdict));
     await this.#assertRoom(verdict.dataBytes);
-    const { signal } = this.#flight;
-    const job = {
-      program: this.#context.qemuImg,
-      source,
-      format: 'qcow2' as const,
-      virtualSizeBytes: verdict.virtualSizeBytes,
-      signal,
-    };
-    // The counts of an image that was not closed are stale by design; QEMU would call that corrupt.
-    if (!verdict.dirty) await checkImage(job);
     const target = this.#context.paths.temporary(this.#key, 'convert');
     const totalBytes = verdict.virtualSizeBytes;
-    this.#flight.report({ activity: 'converting', doneBytes: 0, totalBytes });
-    try {
-      await convertToRaw({
-        ...job,
-        target,
-        onFraction: (fraction) =>
-          this.#flight.report({
-            activity: 'converting',
-            doneBytes: Math.floor(totalBytes * fraction),
-            totalBytes,
-          }),
-      });
-    } catch (error) {
-      if (ComputeError.is(error) && error.code === 'IMAGE_CONVERSION_FAILED')
-        await this.#assertRoom(FULL_DISK_BYTES);
-      throw error;
-    }
+    const report = (doneBytes: number): void =>
+      this.#flight.report({ activity: 'converting', doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
+    report(0);
+    const options = { maxVirtualBytes: this.#context.maxVirtualBytes, threads: 0, sync: false };
+    await this.#native('conversion', (addon, id) => addon.convertToRaw(source, target, options, id), report);
+    report(totalBytes);
     await removeTemporary(source);
     return target;
   }
@@ -253,16 +230,16 @@ class BaseFetch {
   async #native<T>(
     what: string,
     call: (addon: Parameters<Parameters<typeof callNative<T>>[0]>[0], id: number) => Promise<T>,
+    onProgress?: (done: number) => void,
   ): Promise<T> {
     return await callNative(call, {
       operation: `${what} of image ${this.#image.id}`,
       signal: this.#flight.signal,
+      waitOnAbort: true,
+      ...(onProgress && { onProgress }),
     });
   }
 }
-
-/** Less than this left after a failed conversion: the disk was full. */
-const FULL_DISK_BYTES = 2 ** 20;
 
 /** QEMU rounds a qcow2 disk down to whole sectors. */
 function rawSize(verdict: NativeImageVerdict): number {

@@ -62,7 +62,6 @@ export class ImageCache {
       logger: options.logger ?? silent,
       maxVirtualBytes: options.maxVirtualBytes ?? 16 * 1024 * GIB,
       reservedBytes: options.reservedBytes ?? GIB / 4,
-      qemuImg: options.qemuImg ?? 'qemu-img',
       http: options.http ?? {},
     };
   }
@@ -107,7 +106,7 @@ export class ImageCache {
   /**
    * The base of that image: fetched, verified, inspected and converted where it is not there yet. A hit costs one
    * lookup. Rejects with `FLAVOR_DISK_TOO_SMALL`, `IMAGE_NOT_FOUND`, `IMAGE_UNACCEPTABLE` (`details.rule`),
-   * `IMAGE_CHECKSUM_MISMATCH`, `IMAGE_DOWNLOAD_FAILED`, `IMAGE_CONVERSION_FAILED`, `NO_SPACE`, `ABORTED`, `TIMEOUT`,
+   * `IMAGE_CHECKSUM_MISMATCH`, `IMAGE_DOWNLOAD_FAILED`, `NO_SPACE`, `ABORTED`, `TIMEOUT`,
    * `SYSTEM`; nothing but a complete base ever stands under its final name.
    */
   async ensureBase(image: ImageMeta, options: EnsureBaseOptions): Promise<BaseImage> {

@@ -25,8 +25,6 @@ export interface ImageCacheOptions {
   readonly maxVirtualBytes?: number;
   /** Kept free on the file system of `instancesPath`. Default 256 MiB. */
   readonly reservedBytes?: number;
-  /** Name or absolute path of qemu-img. Default `qemu-img`. */
-  readonly qemuImg?: string;
   readonly http?: HttpSourceOptions;
 }
 

@@ -57,8 +57,12 @@ describe('scripts/libraries.mjs', () => {
       PKG_CONFIG_PATH: '',
     });
     expect(status).toBe(1);
-    expect(stderr).toMatch(/apt-get install .*libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev/);
-    expect(stderr).toMatch(/dnf install .*libvirt-devel libqcow-devel libnl3-devel nettle-devel/);
+    expect(stderr).toMatch(
+      /apt-get install .*libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev/,
+    );
+    expect(stderr).toMatch(
+      /dnf install .*libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel/,
+    );
   });
 
   it('names pkg-config where that is missing', () => {
