@@ -7,6 +7,7 @@ import { benchCommand } from './commands/bench.js';
 import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
 import { domainXmlCommand } from './commands/domain-xml.js';
+import { imageCommand } from './commands/image.js';
 import { launchCommand } from './commands/launch.js';
 import { listCommand } from './commands/list.js';
 import { rebootCommand, startCommand, stopCommand, terminateCommand } from './commands/power.js';
@@ -29,6 +30,7 @@ const commands = [
   rebootCommand(),
   terminateCommand(),
   domainXmlCommand(),
+  imageCommand(),
   benchCommand(),
 ];
 
@@ -40,13 +42,11 @@ const program = new Command('node-compute')
   .showHelpAfterError('(node-compute help COMMAND tells more)');
 
 const json = process.argv.includes('--json');
-for (const command of commands) {
+for (const command of commands) program.addCommand(command);
+for (const command of [program, ...commands, ...commands.flatMap((one) => one.commands)]) {
   command.exitOverride();
   if (json) command.configureOutput({ writeErr: () => {} });
-  program.addCommand(command);
 }
-program.exitOverride();
-if (json) program.configureOutput({ writeErr: () => {} });
 
 try {
   await program.parseAsync();

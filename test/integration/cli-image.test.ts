@@ -1,0 +1,81 @@
+// node-compute image, as a script calls it.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { digest, diskBytes, MIB, scratch, writeQcow2, writeRaw } from './image-fixtures.js';
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+function image(...words: string[]): { readonly status: number | null; readonly value: unknown } {
+  const { status, stdout } = spawnSync(process.execPath, [main, 'image', ...words, '--json'], {
+    encoding: 'utf8',
+  });
+  return { status, value: JSON.parse(stdout) };
+}
+
+describe('image', () => {
+  it('inspect tells what it is, or by which rule it is refused', () => {
+    const path = writeQcow2(scratch(), diskBytes(), ['-c']);
+    expect(image('inspect', path, '--format', 'qcow2')).toMatchObject({
+      status: 0,
+      value: { ok: true, image: { format: 'qcow2', virtualSizeBytes: 8 * MIB, compression: 'zlib' } },
+    });
+    expect(image('inspect', path, '--format', 'qcow2', '--max-size', '4M')).toMatchObject({
+      status: 1,
+      value: { ok: false, error: { code: 'IMAGE_UNACCEPTABLE', details: { rule: 'too-large' } } },
+    });
+    expect(image('inspect', path, '--format', 'raw').status).toBe(1);
+    expect(image('inspect', path, '--format', 'word').status).toBe(2);
+    expect(image('inspect', path, '--format', 'raw', '--max-size', '1X').status).toBe(2);
+  });
+
+  it('convert writes the disk, of qcow2 and of raw, and never over a file', () => {
+    const directory = scratch();
+    const qcow2 = writeQcow2(directory, diskBytes());
+    const raw = writeRaw(directory, diskBytes());
+    for (const [from, source] of Object.entries({ qcow2, raw })) {
+      const target = join(directory, `from-${from}`);
+      expect(image('convert', source, target, '--from', from)).toMatchObject({
+        status: 0,
+        value: { ok: true, path: target, bytes: 8 * MIB },
+      });
+      expect(readFileSync(target).equals(diskBytes())).toBe(true);
+      expect(image('convert', source, target, '--from', from).status).toBe(1);
+    }
+    const other = join(directory, 'other');
+    expect(image('convert', qcow2, other, '--from', 'raw')).toMatchObject({
+      status: 1,
+      value: { error: { details: { rule: 'format-mismatch' } } },
+    });
+    expect(existsSync(other)).toBe(false);
+  });
+
+  it('create makes an overlay that QEMU takes for its own', () => {
+    const directory = scratch();
+    const base = writeRaw(directory, diskBytes());
+    const target = join(directory, 'overlay');
+    expect(image('create', target, '--backing', base, '--backing-format', 'raw', '--size', '1G').status).toBe(
+      0,
+    );
+    execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', target]);
+    const info = execFileSync('qemu-img', ['info', '--output=json', '-f', 'qcow2', target], {
+      encoding: 'utf8',
+    });
+    expect(JSON.parse(info)).toMatchObject({
+      'virtual-size': 2 ** 30,
+      'full-backing-filename': base,
+      'backing-filename-format': 'raw',
+    });
+  });
+
+  it('digest hashes a file', () => {
+    const path = writeRaw(scratch(), diskBytes());
+    expect(image('digest', path, '--algorithm', 'sha512').value).toEqual({
+      ok: true,
+      algorithm: 'sha512',
+      value: digest(diskBytes(), 'sha512'),
+    });
+  });
+});
