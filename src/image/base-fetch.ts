@@ -6,7 +6,6 @@ import { assertDiskFits, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, fetchSource } from './image-source.js';
-import { checkImage, convertToRaw } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
@@ -190,6 +189,8 @@ class BaseFetch {
   }
 
   async #convert(source: string, verdict: NativeImageVerdict): Promise<string> {
+    // Loaded here: Node's part for child processes takes 0.8 MB, and few images need converting.
+    const { checkImage, convertToRaw } = await import('./qemu-img.js');
     this.#assertFits(rawSize(verdict));
     await this.#assertRoom(verdict.dataBytes);
     const { signal } = this.#flight;

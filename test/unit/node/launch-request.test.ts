@@ -125,7 +125,7 @@ describe('a launch request', () => {
     [{ checksum: { algorithm: 'sha256', value: 'ab' } }, 'image.checksum'],
     [{ checksum: { algorithm: 'md5', value: 'g'.repeat(32) } }, 'image.checksum'],
     [{ sizeBytes: -1 }, 'image.sizeBytes'],
-  [{ extra: true }, 'image.extra'],
+    [{ extra: true }, 'image.extra'],
   ])('is refused for its image: %j', (change, path) => {
     expect(paths({ ...request(), image: { ...request().image, ...change } })).toEqual([path]);
   });
