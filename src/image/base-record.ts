@@ -1,7 +1,8 @@
 // What is known of a base beside its bytes: `_base/<sha1>.json`, written before the base gets its name.
-import { z } from 'zod';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import type { ImageChecksum, ImageMeta } from '../driver/model.js';
+import { integer } from '../driver/schema.js';
 import { callNative } from '../native.js';
 import { describeSource } from './image-source.js';
 
@@ -24,15 +25,15 @@ export interface BaseRecord {
   readonly createdAt: string;
 }
 
-const recordSchema: z.ZodType<BaseRecord> = z.object({
-  imageId: z.string(),
-  source: z.string(),
-  diskFormat: z.string(),
-  checksum: z.object({ algorithm: z.enum(['md5', 'sha256', 'sha512']), value: z.string() }).nullable(),
-  sourceSizeBytes: z.int().nonnegative().nullable(),
-  virtualSizeBytes: z.int().positive(),
-  inspectorVersion: z.int(),
-  createdAt: z.string(),
+const recordSchema: v.GenericSchema<unknown, BaseRecord> = v.object({
+  imageId: v.string(),
+  source: v.string(),
+  diskFormat: v.string(),
+  checksum: v.nullable(v.object({ algorithm: v.picklist(['md5', 'sha256', 'sha512']), value: v.string() })),
+  sourceSizeBytes: v.nullable(integer(0)),
+  virtualSizeBytes: integer(1),
+  inspectorVersion: v.pipe(v.number(), v.safeInteger()),
+  createdAt: v.string(),
 });
 
 export function makeRecord(
@@ -55,7 +56,7 @@ export async function readRecord(path: string): Promise<BaseRecord | undefined> 
   if (!(await callNative((addon, id) => addon.statFile(path, id), options))) return undefined;
   const bytes = await callNative((addon, id) => addon.readFile(path, RECORD_BYTES, id), options);
   try {
-    return recordSchema.parse(JSON.parse(bytes.toString('utf8')));
+    return v.parse(recordSchema, JSON.parse(bytes.toString('utf8')));
   } catch {
     return undefined;
   }

@@ -1,6 +1,4 @@
 // What the host has and what of it is used: the driver's part of the node report.
-import { XMLParser } from 'fast-xml-parser';
-import { z } from 'zod';
 import type { AvailableResource } from '../driver/model.js';
 import { callNative, type NativeDomainRecord } from '../native.js';
 import type { Domains } from './domains.js';
@@ -22,14 +20,6 @@ export interface HostFactsOfLibvirt {
 
 const GIB = 1024 ** 3;
 
-const capabilitiesSchema = z.object({
-  capabilities: z.object({
-    host: z.object({
-      cpu: z.object({ arch: z.string(), model: z.string().optional() }),
-    }),
-  }),
-});
-
 export async function readHostFacts(
   hypervisor: Hypervisor,
   context: CallContext,
@@ -40,16 +30,24 @@ export async function readHostFacts(
     hypervisor.call(context, (connection, id) => connection.nodeInfo(id)),
     hypervisor.call(context, (connection, id) => connection.capabilities(id)),
   ]);
-  const parsed = capabilitiesSchema.safeParse(new XMLParser({ parseTagValue: false }).parse(xml));
-  const cpu = parsed.data?.capabilities.host.cpu;
+  const cpu = hostCpu(xml);
   return {
     hypervisorVersion: versions.hypervisor,
     hypervisorHostname: hostname,
-    architecture: cpu?.arch ?? node.model,
-    cpuModel: cpu?.model ?? node.model,
+    architecture: cpu.arch ?? node.model,
+    cpuModel: cpu.model ?? node.model,
     vcpus: node.cpus,
     cpuTopology: { sockets: node.sockets, cores: node.cores, threads: node.threads },
     numaCells: node.numaNodes,
+  };
+}
+
+/** Two words of libvirt's own document: a parser of XML would take 8 MB of memory for them. */
+export function hostCpu(capabilities: string): { readonly arch?: string; readonly model?: string } {
+  const cpu = /<host>.*?<cpu>(.*?)<\/cpu>/s.exec(capabilities)?.[1] ?? '';
+  return {
+    ...cpu.match(/<arch>(?<arch>[^<]+)<\/arch>/)?.groups,
+    ...cpu.match(/<model>(?<model>[^<]+)<\/model>/)?.groups,
   };
 }
 

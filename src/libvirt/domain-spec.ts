@@ -1,123 +1,142 @@
 // The JSON specification of a domain: what `node-compute domain-xml` reads. docs/domain-xml.md describes it.
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import { isIP } from 'node:net';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { instanceName } from '../driver/model.js';
+import { check, closedObject, dictionary, integer, type Problem } from '../driver/schema.js';
 import { ARCHITECTURES, CPU_MODES, DISK_CACHES, type DomainHost } from './xml/host.js';
 
 const VIFS_MAX = 64;
 const TERMS_MAX = 256;
 const INSTANCES_PATH = '/var/lib/node-compute/instances';
 
-const name = z.string().min(1).max(255);
-const uuid = z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'must be a UUID in lower case');
-const path = z
-  .string()
-  .max(4095)
-  .regex(/^\/[^\0\n]*$/, 'must be an absolute path');
-const interfaceName = z
-  .string()
-  .regex(
+const name = v.pipe(v.string(), v.minLength(1), v.maxLength(255));
+const uuid = v.pipe(
+  v.string(),
+  v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'must be a UUID in lower case'),
+);
+const path = v.pipe(v.string(), v.maxLength(4095), v.regex(/^\/[^\0\n]*$/, 'must be an absolute path'));
+const interfaceName = v.pipe(
+  v.string(),
+  v.regex(
     /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/,
     'must be 1 to 15 of A-Z a-z 0-9 _ . - and not begin with . or -',
-  );
-const mac = z
-  .string()
-  .regex(/^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$/, 'must be six pairs of hexadecimal digits with colons')
-  .transform((text) => text.toLowerCase())
-  .refine((text) => (Number.parseInt(text.slice(0, 2), 16) & 1) === 0, 'must be a unicast address')
-  .refine((text) => text !== '00:00:00:00:00:00', 'must not be all zero');
-const count = (min: number, max: number): z.ZodNumber => z.int().min(min).max(max);
-const scalar = z
-  .union([z.string().max(4096), z.boolean(), z.number()], 'must be a string, a number or a boolean')
-  .transform(String);
-const terms = z
-  .record(z.string().min(1).max(255), scalar)
-  .refine(
-    (entries) => Object.keys(entries).length <= TERMS_MAX,
-    `must not have more than ${TERMS_MAX} entries`,
-  );
+  ),
+);
+const mac = v.pipe(
+  v.string(),
+  v.regex(/^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$/, 'must be six pairs of hexadecimal digits with colons'),
+  v.toLowerCase(),
+  v.check((text) => (Number.parseInt(text.slice(0, 2), 16) & 1) === 0, 'must be a unicast address'),
+  v.check((text) => text !== '00:00:00:00:00:00', 'must not be all zero'),
+);
+const scalar = v.pipe(
+  v.union(
+    [v.pipe(v.string(), v.maxLength(4096)), v.boolean(), v.pipe(v.number(), v.finite())],
+    'must be a string, a number or a boolean',
+  ),
+  v.transform(String),
+);
+const terms = v.pipe(
+  dictionary(name, scalar),
+  v.maxEntries(TERMS_MAX, `must not have more than ${TERMS_MAX} entries`),
+);
+/** Without a zone: libvirt and QEMU take none. */
+const ipAddress = v.pipe(
+  v.string(),
+  v.check((text) => isIP(text) !== 0 && !text.includes('%'), 'must be an IP address'),
+);
+const time = v.pipe(v.string(), v.check(isUtcTime, 'must be a time in UTC such as 2026-01-31T12:00:00Z'));
 
-const flavorSchema = z.strictObject({
-  name: name.optional(),
-  vcpus: count(1, 4096),
-  memoryMb: count(1, 16 * 1024 * 1024),
-  rootGb: count(0, 1024 * 1024).optional(),
-  ephemeralGb: count(0, 1024 * 1024).optional(),
-  swapMb: count(0, 1024 * 1024 * 1024).optional(),
-  extraSpecs: terms.optional(),
+/** What Date makes of a day or an hour that does not exist is another one. */
+function isUtcTime(text: string): boolean {
+  const date = new Date(text);
+  return (
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(text) &&
+    !Number.isNaN(date.getTime()) &&
+    date.toISOString().startsWith(text.slice(0, 19))
+  );
+}
+
+const flavorSchema = closedObject({
+  name: v.optional(name),
+  vcpus: integer(1, 4096),
+  memoryMb: integer(1, 16 * 1024 * 1024),
+  rootGb: v.optional(integer(0, 1024 * 1024)),
+  ephemeralGb: v.optional(integer(0, 1024 * 1024)),
+  swapMb: v.optional(integer(0, 1024 * 1024 * 1024)),
+  extraSpecs: v.optional(terms),
 });
 
-const imageSchema = z.strictObject({
+const imageSchema = closedObject({
   id: name,
-  name: name.optional(),
-  diskFormat: z.enum(['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso', 'ploop', 'ami', 'ari', 'aki']),
-  properties: terms.optional(),
+  name: v.optional(name),
+  diskFormat: v.picklist(['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso', 'ploop', 'ami', 'ari', 'aki']),
+  properties: v.optional(terms),
 });
 
-const vifSchema = z.strictObject({
-  id: uuid.optional(),
-  mac: mac.optional(),
-  bridge: interfaceName.optional(),
-  tap: interfaceName.optional(),
-  mtu: count(68, 65535).optional(),
+const vifSchema = closedObject({
+  id: v.optional(uuid),
+  mac: v.optional(mac),
+  bridge: v.optional(interfaceName),
+  tap: v.optional(interfaceName),
+  mtu: v.optional(integer(68, 65535)),
 });
 
-const cpus = z.array(count(0, 65535)).max(4096);
+const cpus = v.pipe(v.array(integer(0, 65535)), v.maxLength(4096));
 
-const hostSchema = z.strictObject({
-  virtType: z.enum(['kvm', 'qemu']).optional(),
-  architecture: z.enum(ARCHITECTURES).optional(),
-  emulator: path.optional(),
-  machine: z
-    .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a machine type of QEMU')
-    .optional(),
-  cpuMode: z.enum(CPU_MODES).optional(),
-  cpuModel: z
-    .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a CPU model of libvirt')
-    .optional(),
-  cpuTune: z.boolean().optional(),
-  swtpm: z.boolean().optional(),
-  secureBoot: z.boolean().optional(),
-  pinning: z
-    .strictObject({
+const hostSchema = closedObject({
+  virtType: v.optional(v.picklist(['kvm', 'qemu'])),
+  architecture: v.optional(v.picklist(ARCHITECTURES)),
+  emulator: v.optional(path),
+  machine: v.optional(
+    v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a machine type of QEMU')),
+  ),
+  cpuMode: v.optional(v.picklist(CPU_MODES)),
+  cpuModel: v.optional(
+    v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a CPU model of libvirt')),
+  ),
+  cpuTune: v.optional(v.boolean()),
+  swtpm: v.optional(v.boolean()),
+  secureBoot: v.optional(v.boolean()),
+  pinning: v.optional(
+    closedObject({
       dedicated: cpus,
-      shared: cpus.optional(),
-      emulator: cpus.optional(),
-      nodes: z.array(count(0, 1023)).max(128).optional(),
-    })
-    .optional(),
-  vncListen: z.union([z.ipv4(), z.ipv6()], 'must be an IP address').optional(),
-  diskCache: z.enum(DISK_CACHES).optional(),
-  memoryStatsPeriodSeconds: count(0, 3600).optional(),
-  rngDevice: path.optional(),
-  smbios: z.strictObject({ manufacturer: name, product: name }).optional(),
-  packageVersion: name.optional(),
-  instancesPath: path.optional(),
-  diskPath: path.optional(),
-  diskFormat: z.enum(['qcow2', 'raw']).optional(),
-  backingPath: path.optional(),
-  consoleLogPath: path.optional(),
-  configDrivePath: path.optional(),
-  ephemeralPath: path.optional(),
-  swapPath: path.optional(),
-  nvramPath: path.optional(),
+      shared: v.optional(cpus),
+      emulator: v.optional(cpus),
+      nodes: v.optional(v.pipe(v.array(integer(0, 1023)), v.maxLength(128))),
+    }),
+  ),
+  vncListen: v.optional(ipAddress),
+  diskCache: v.optional(v.picklist(DISK_CACHES)),
+  memoryStatsPeriodSeconds: v.optional(integer(0, 3600)),
+  rngDevice: v.optional(path),
+  smbios: v.optional(closedObject({ manufacturer: name, product: name })),
+  packageVersion: v.optional(name),
+  instancesPath: v.optional(path),
+  diskPath: v.optional(path),
+  diskFormat: v.optional(v.picklist(['qcow2', 'raw'])),
+  backingPath: v.optional(path),
+  consoleLogPath: v.optional(path),
+  configDrivePath: v.optional(path),
+  ephemeralPath: v.optional(path),
+  swapPath: v.optional(path),
+  nvramPath: v.optional(path),
 });
 
-const specSchema = z.strictObject({
+const specSchema = closedObject({
   name,
-  uuid: uuid.optional(),
-  id: count(0, 0xffffffff).optional(),
+  uuid: v.optional(uuid),
+  id: v.optional(integer(0, 0xffffffff)),
   flavor: flavorSchema,
   image: imageSchema,
-  vifs: z.array(vifSchema).max(VIFS_MAX).optional(),
-  createdAt: z.iso.datetime().optional(),
-  projectId: name.optional(),
-  userId: name.optional(),
-  host: hostSchema.optional(),
+  vifs: v.optional(v.pipe(v.array(vifSchema), v.maxLength(VIFS_MAX))),
+  createdAt: v.optional(time),
+  projectId: v.optional(name),
+  userId: v.optional(name),
+  host: v.optional(hostSchema),
 });
 
 export interface DomainSpec {
@@ -130,9 +149,9 @@ export interface DomainSpec {
  * results. Throws `INVALID_ARGUMENT` with every problem and its path in `details.problems`.
  */
 export function parseDomainSpec(json: unknown): DomainSpec {
-  const parsed = specSchema.safeParse(json);
-  if (!parsed.success) throw invalidSpec(parsed.error.issues.flatMap(problems));
-  const spec = parsed.data;
+  const checked = check(specSchema, json);
+  if (checked.problems) throw invalidSpec(checked.problems);
+  const spec = checked.value;
   const instanceUuid = spec.uuid ?? derivedUuid(`instance ${spec.name}`);
   const vifs = (spec.vifs ?? []).map((vif, index) => completeVif(vif, instanceUuid, index));
   const repeated = repetitions(vifs);
@@ -153,26 +172,8 @@ export function parseDomainSpec(json: unknown): DomainSpec {
   return { instance, host: completeHost(spec.host ?? {}, instanceUuid) };
 }
 
-interface Problem {
-  readonly path: string;
-  readonly message: string;
-}
-
-function problems(issue: z.core.$ZodIssue): Problem[] {
-  const at = issue.path.reduce<string>(
-    (text, key) =>
-      typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`,
-    '',
-  );
-  if (issue.code !== 'unrecognized_keys') return [{ path: at || '(top)', message: issue.message }];
-  return issue.keys.slice(0, 20).map((key) => ({
-    path: `${at === '' ? '' : `${at}.`}${key.slice(0, 255)}`,
-    message: 'is not known here',
-  }));
-}
-
 function invalidSpec(found: readonly Problem[]): ComputeError {
-  const shown = found.slice(0, 50);
+  const shown = found.slice(0, 50).map(({ path, message }) => ({ path: written(path), message }));
   const text = shown.map((problem) => `${problem.path}: ${problem.message}`).join('; ');
   return new ComputeError('INVALID_ARGUMENT', `the domain specification is not valid: ${text}`, {
     operation: 'parseDomainSpec',
@@ -180,7 +181,13 @@ function invalidSpec(found: readonly Problem[]): ComputeError {
   });
 }
 
-function completeFlavor(flavor: z.output<typeof flavorSchema>): Flavor {
+/** As JavaScript writes it: `vifs[0].mac`. */
+function written(path: Problem['path']): string {
+  const text = path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${key}`)).join('');
+  return text.replace(/^\./, '') || '(top)';
+}
+
+function completeFlavor(flavor: v.InferOutput<typeof flavorSchema>): Flavor {
   return {
     name: flavor.name ?? `${flavor.vcpus}-vcpu-${flavor.memoryMb}-mb`,
     vcpus: flavor.vcpus,
@@ -193,7 +200,7 @@ function completeFlavor(flavor: z.output<typeof flavorSchema>): Flavor {
 }
 
 // The document does not say where the image's bytes come from, and the XML does not need it.
-function completeImage(image: z.output<typeof imageSchema>): ImageMeta {
+function completeImage(image: v.InferOutput<typeof imageSchema>): ImageMeta {
   return {
     id: image.id,
     ...(image.name !== undefined && { name: image.name }),
@@ -203,7 +210,7 @@ function completeImage(image: z.output<typeof imageSchema>): ImageMeta {
   };
 }
 
-function completeVif(vif: z.output<typeof vifSchema>, instanceUuid: string, index: number): Vif {
+function completeVif(vif: v.InferOutput<typeof vifSchema>, instanceUuid: string, index: number): Vif {
   const id = vif.id ?? derivedUuid(`port ${instanceUuid} ${index}`);
   const digest = createHash('sha1').update(`mac ${id}`).digest('hex');
   return {
@@ -219,13 +226,13 @@ function repetitions(vifs: readonly Vif[]): Problem[] {
   return (['id', 'mac', 'tap'] as const).flatMap((key) =>
     vifs.flatMap((vif, index) =>
       vifs.findIndex((other) => other[key] === vif[key]) < index
-        ? [{ path: `vifs[${index}].${key}`, message: `${vif[key]} is taken by another of these interfaces` }]
+        ? [{ path: ['vifs', index, key], message: `${vif[key]} is taken by another of these interfaces` }]
         : [],
     ),
   );
 }
 
-function completeHost(host: z.output<typeof hostSchema>, instanceUuid: string): DomainHost {
+function completeHost(host: v.InferOutput<typeof hostSchema>, instanceUuid: string): DomainHost {
   const { instancesPath, ...rest } = host;
   const directory = `${instancesPath ?? INSTANCES_PATH}/${instanceUuid}`;
   return {

@@ -1,6 +1,7 @@
 // The files of one instance that this driver owns: `<instances_path>/<uuid>/` disk, disk.info, console.log, libvirt.xml.
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as v from 'valibot';
+import { integer } from '../driver/schema.js';
 import { callNative } from '../native.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
@@ -11,9 +12,9 @@ export interface DiskInfo {
   readonly virtualSizeBytes: number;
 }
 
-const diskInfoSchema = z.object({
-  format: z.enum(['qcow2', 'raw']),
-  virtualSizeBytes: z.number().int().nonnegative(),
+const diskInfoSchema = v.object({
+  format: v.picklist(['qcow2', 'raw']),
+  virtualSizeBytes: integer(0),
 });
 
 /** Nova's default of `[libvirt] console log` reads: the last 100 KiB. */
@@ -77,7 +78,7 @@ export class InstanceFiles {
       (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
       context,
     );
-    return diskInfoSchema.parse(JSON.parse(text.toString('utf8')));
+    return v.parse(diskInfoSchema, JSON.parse(text.toString('utf8')));
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {

@@ -1,7 +1,8 @@
 // Options of the LibvirtDriver: how to reach libvirt, and what every domain is given.
 import { isAbsolute } from 'node:path';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
+import { check, closedObject, dictionary, integer } from '../driver/schema.js';
 import type { ImageCacheOptions, ImageLogger } from '../image/types.js';
 import { CPU_MODES, type CpuMode, DISK_CACHES, type DiskCache } from './xml/host.js';
 
@@ -48,48 +49,50 @@ export const DEFAULT_ROOT = '/var/lib/node-compute/libvirt';
 /** QEMU's sockets lie below the root, and the kernel takes 107 bytes for a socket's path. */
 export const MAX_ROOT_BYTES = 60;
 
-const absolutePath = z
-  .string()
-  .refine((path) => isAbsolute(path) && !path.includes('\0'), 'must be an absolute path');
+const absolutePath = v.pipe(
+  v.string(),
+  v.check((path) => isAbsolute(path) && !path.includes('\0'), 'must be an absolute path'),
+);
+const name = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 
-const schema = z.strictObject({
+const schema = closedObject({
   instancesPath: absolutePath,
-  uri: z.string().min(1).max(1024).optional(),
-  root: absolutePath
-    .refine((path) => Buffer.byteLength(path) <= MAX_ROOT_BYTES, `must not exceed ${MAX_ROOT_BYTES} bytes`)
-    // The root becomes part of a URI.
-    .refine((path) => /^[A-Za-z0-9/._-]+$/.test(path), 'must hold only letters, digits and / . _ -')
-    .optional(),
-  virtType: z.enum(['auto', 'kvm', 'qemu']).optional(),
-  emulator: absolutePath.optional(),
-  machine: z.string().min(1).max(64).optional(),
-  cpuMode: z.enum(CPU_MODES as [CpuMode, ...CpuMode[]]).optional(),
-  cpuModel: z.string().min(1).max(64).optional(),
-  vncListen: z.string().max(64).optional(),
-  diskCache: z.enum(DISK_CACHES as [DiskCache, ...DiskCache[]]).optional(),
-  security: z
-    .strictObject({
-      user: z
-        .string()
-        .regex(/^[a-z_][a-z0-9_-]*$/)
-        .optional(),
-      seccomp: z.boolean().optional(),
-      mountNamespace: z.boolean().optional(),
-      cgroups: z.boolean().optional(),
-    })
-    .optional(),
-  startTimeoutMs: z.number().int().positive().optional(),
-  images: z.record(z.string(), z.unknown()).optional(),
-  logger: z.custom<ImageLogger>((value) => typeof value === 'object' && value !== null).optional(),
+  uri: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024))),
+  root: v.optional(
+    v.pipe(
+      absolutePath,
+      v.check((path) => Buffer.byteLength(path) <= MAX_ROOT_BYTES, `must not exceed ${MAX_ROOT_BYTES} bytes`),
+      // The root becomes part of a URI.
+      v.regex(/^[A-Za-z0-9/._-]+$/, 'must hold only letters, digits and / . _ -'),
+    ),
+  ),
+  virtType: v.optional(v.picklist(['auto', 'kvm', 'qemu'])),
+  emulator: v.optional(absolutePath),
+  machine: v.optional(name),
+  cpuMode: v.optional(v.picklist(CPU_MODES)),
+  cpuModel: v.optional(name),
+  vncListen: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  diskCache: v.optional(v.picklist(DISK_CACHES)),
+  security: v.optional(
+    closedObject({
+      user: v.optional(v.pipe(v.string(), v.regex(/^[a-z_][a-z0-9_-]*$/, 'must be the name of a user'))),
+      seccomp: v.optional(v.boolean()),
+      mountNamespace: v.optional(v.boolean()),
+      cgroups: v.optional(v.boolean()),
+    }),
+  ),
+  startTimeoutMs: v.optional(integer(1)),
+  images: v.optional(dictionary(v.string(), v.unknown())),
+  logger: v.optional(
+    v.custom<ImageLogger>((value) => typeof value === 'object' && value !== null, 'must be a logger'),
+  ),
 });
 
 /** Throws `INVALID_ARGUMENT` that lists each problem with its path. */
 export function parseLibvirtOptions(options: unknown): LibvirtDriverOptions {
-  const result = schema.safeParse(options);
-  if (result.success) return result.data as LibvirtDriverOptions;
-  const problems = result.error.issues.map(
-    (issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`,
-  );
+  const checked = check(schema, options);
+  if (!checked.problems) return checked.value as LibvirtDriverOptions;
+  const problems = checked.problems.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
   throw new ComputeError('INVALID_ARGUMENT', `options of the libvirt driver: ${problems.join('; ')}`, {
     operation: 'loadDriver',
     details: { problems },

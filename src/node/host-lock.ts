@@ -1,18 +1,18 @@
 // One node at a time on an instances path: a lock that the kernel lifts when its process dies.
 import { basename, join } from 'node:path';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import { callNative, type NativeFileLock } from '../native.js';
 import type { NodeFiles } from './node-files.js';
 
-const holderSchema = z.object({
-  pid: z.int(),
+const holderSchema = v.object({
+  pid: v.pipe(v.number(), v.safeInteger()),
   /** ISO 8601. */
-  since: z.string().max(64),
-  command: z.string().max(512),
+  since: v.pipe(v.string(), v.maxLength(64)),
+  command: v.pipe(v.string(), v.maxLength(512)),
 });
 
-type Holder = z.infer<typeof holderSchema>;
+type Holder = v.InferOutput<typeof holderSchema>;
 
 export class HostLock {
   readonly #lock: NativeFileLock;
@@ -53,7 +53,7 @@ function thisProcess(): Holder {
 
 async function readHolder(files: NodeFiles, path: string): Promise<Holder | undefined> {
   try {
-    return holderSchema.parse(JSON.parse((await files.read(path)) ?? ''));
+    return v.parse(holderSchema, JSON.parse((await files.read(path)) ?? ''));
   } catch {
     // The holder has not written it yet: the refusal then names nobody.
     return undefined;

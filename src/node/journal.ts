@@ -1,9 +1,10 @@
 // The journal of one instance: a line before each effect, so that a later process knows what this one was doing.
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as v from 'valibot';
 import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, Instance } from '../driver/model.js';
+import { integer } from '../driver/schema.js';
 import { flavorSchema, instanceSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
 
@@ -28,14 +29,16 @@ export type JournalLine =
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
-const lineSchema: z.ZodType<JournalLine> = z.discriminatedUnion('event', [
-  z.object({ event: z.literal('launch'), instance: instanceSchema, diskGb: z.int().min(0) }),
-  z.object({ event: z.literal('step'), step: z.enum(['image', 'definition', 'network', 'start']) }),
-  z.object({ event: z.literal('launched') }),
-  z.object({ event: z.literal('task'), task: z.enum(['start', 'reboot']) }),
-  z.object({ event: z.literal('done') }),
-  z.object({ event: z.literal('resized'), flavor: flavorSchema, diskGb: z.int().min(0) }),
-  z.object({ event: z.literal('terminate') }),
+const diskGb = integer(0);
+
+const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
+  v.object({ event: v.literal('launch'), instance: instanceSchema, diskGb }),
+  v.object({ event: v.literal('step'), step: v.picklist(['image', 'definition', 'network', 'start']) }),
+  v.object({ event: v.literal('launched') }),
+  v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot']) }),
+  v.object({ event: v.literal('done') }),
+  v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
+  v.object({ event: v.literal('terminate') }),
 ]);
 
 export type JournalPhase = 'launching' | 'launched' | 'terminating';
@@ -143,7 +146,7 @@ export function parseJournal(text: string): JournalState {
 
 function parseLine(text: string): JournalLine | undefined {
   try {
-    return lineSchema.parse(JSON.parse(text));
+    return v.parse(lineSchema, JSON.parse(text));
   } catch {
     return undefined;
   }

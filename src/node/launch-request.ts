@@ -1,8 +1,9 @@
 // A launch request as it comes from outside, checked whole and once, with what it left open filled in.
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
+import { check, closedObject, type Problem } from '../driver/schema.js';
 import { DEFAULT_BRIDGE, generateMac, tapName } from '../network/names.js';
 import {
   bridgeText,
@@ -19,21 +20,21 @@ import {
 /** An instance that has no number yet. */
 export type InstanceDraft = Omit<Instance, 'id' | 'name'>;
 
-const networkSchema = z.strictObject({
-  portId: portIdText.optional(),
-  mac: macText.optional(),
-  bridge: bridgeText.default(DEFAULT_BRIDGE),
-  mtu: mtuNumber.optional(),
+const networkSchema = closedObject({
+  portId: v.optional(portIdText),
+  mac: v.optional(macText),
+  bridge: v.optional(bridgeText, DEFAULT_BRIDGE),
+  mtu: v.optional(mtuNumber),
 });
 
-const requestSchema = z.strictObject({
-  uuid: uuidText.optional(),
+const requestSchema = closedObject({
+  uuid: v.optional(uuidText),
   name: nameText,
   flavor: flavorSchema,
   image: imageSchema,
-  networks: z.array(networkSchema).max(32).default([]),
-  projectId: cleanText(255).exactOptional(),
-  userId: cleanText(255).exactOptional(),
+  networks: v.optional(v.pipe(v.array(networkSchema), v.maxLength(32)), []),
+  projectId: v.exactOptional(cleanText(255)),
+  userId: v.exactOptional(cleanText(255)),
 });
 
 /** Nothing that is allowed is deeper. */
@@ -44,13 +45,9 @@ const MAX_DEPTH = 6;
  * Throws `INVALID_ARGUMENT` with every problem in `details.problems`; values are not repeated there.
  */
 export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = []): InstanceDraft {
-  const parsed = requestSchema.safeParse(withoutUndefined(request, 0));
-  if (!parsed.success) {
-    throw invalid(
-      parsed.error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), message })),
-    );
-  }
-  const { uuid = randomUUID(), name, flavor, image, networks, projectId, userId } = parsed.data;
+  const checked = check(requestSchema, withoutUndefined(request, 0));
+  if (checked.problems) throw invalid(checked.problems);
+  const { uuid = randomUUID(), name, flavor, image, networks, projectId, userId } = checked.value;
   return {
     uuid,
     displayName: name,
@@ -65,11 +62,9 @@ export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = [])
 
 /** A flavor given alone, as resize takes it. Throws `INVALID_ARGUMENT`. */
 export function parseFlavor(flavor: unknown): Flavor {
-  const parsed = flavorSchema.safeParse(withoutUndefined(flavor, 0));
-  if (parsed.success) return parsed.data;
-  throw invalid(
-    parsed.error.issues.map(({ path, message }) => ({ path: `flavor.${path.join('.')}`, message })),
-  );
+  const checked = check(flavorSchema, withoutUndefined(flavor, 0));
+  if (!checked.problems) return checked.value;
+  throw invalid(checked.problems.map(({ path, message }) => ({ path: ['flavor', ...path], message })));
 }
 
 /** Throws `FLAVOR_DISK_TOO_SMALL` or `FLAVOR_MEMORY_TOO_SMALL` where the image asks for more than the flavor has. */
@@ -100,15 +95,15 @@ export function diskClaimGb({ flavor, image }: Pick<Instance, 'flavor' | 'image'
   return root + flavor.ephemeralGb + Math.ceil(flavor.swapMb / 1024);
 }
 
-function makeVifs(networks: z.infer<typeof requestSchema>['networks'], taken: readonly Vif[]): Vif[] {
+function makeVifs(networks: v.InferOutput<typeof requestSchema>['networks'], taken: readonly Vif[]): Vif[] {
   const macs = new Set(taken.map(({ mac }) => mac));
   const taps = new Set(taken.map(({ tap }) => tap));
   return networks.map(({ portId = randomUUID(), mac = generateMac(macs), bridge, mtu }, index) => {
     const vif: Vif = { id: portId, mac, bridge, tap: tapName(portId), ...(mtu !== undefined && { mtu }) };
     if (taps.has(vif.tap))
-      throw invalid([{ path: `networks.${index}.portId`, message: 'the port is in use' }]);
+      throw invalid([{ path: ['networks', index, 'portId'], message: 'the port is in use' }]);
     if (macs.has(vif.mac))
-      throw invalid([{ path: `networks.${index}.mac`, message: 'the address is in use' }]);
+      throw invalid([{ path: ['networks', index, 'mac'], message: 'the address is in use' }]);
     taps.add(vif.tap);
     macs.add(vif.mac);
     return vif;
@@ -119,7 +114,7 @@ function makeVifs(networks: z.infer<typeof requestSchema>['networks'], taken: re
 function withoutUndefined(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (depth > MAX_DEPTH)
-    throw invalid([{ path: '', message: `is nested more than ${MAX_DEPTH} levels deep` }]);
+    throw invalid([{ path: [], message: `is nested more than ${MAX_DEPTH} levels deep` }]);
   if (Array.isArray(value)) return value.map((item) => withoutUndefined(item, depth + 1));
   return Object.fromEntries(
     Object.entries(value)
@@ -128,13 +123,8 @@ function withoutUndefined(value: unknown, depth: number): unknown {
   );
 }
 
-interface Problem {
-  readonly path: string;
-  readonly message: string;
-}
-
 function invalid(problems: readonly Problem[]): ComputeError {
-  const shown = problems.slice(0, 16);
+  const shown = problems.slice(0, 16).map(({ path, message }) => ({ path: path.join('.'), message }));
   const list = shown.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
   return new ComputeError('INVALID_ARGUMENT', `the launch request is not valid: ${list}`.slice(0, 2000), {
     operation: 'launch',

@@ -1,7 +1,8 @@
 // The options of a node, checked once and with their defaults.
 import { isAbsolute, normalize } from 'node:path';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
+import { check, closedObject, dictionary, integer } from '../driver/schema.js';
 import { defaultLogger } from './default-log.js';
 import type { ComputeNodeOptions, Logger } from './types.js';
 
@@ -11,37 +12,40 @@ export const DEFAULT_INSTANCES_PATH = '/var/lib/node-compute/instances';
 export type NodeOptions = Required<Omit<ComputeNodeOptions, 'allocationRatios' | 'reserved'>> &
   Pick<ComputeNodeOptions, 'allocationRatios' | 'reserved'>;
 
-const amount = z.number().min(0).optional();
+const amount = v.optional(v.pipe(v.number(), v.finite(), v.minValue(0)));
 
 /** Ratios and reservations are checked in full by the tracker that uses them. */
-const optionsSchema = z.strictObject({
-  driver: z.string().max(255).default(DEFAULT_DRIVER),
-  driverOptions: z.record(z.string(), z.unknown()).default({}),
-  instancesPath: z
-    .string()
-    .max(3000)
-    .refine((path) => isAbsolute(path) && !path.includes('\0'), 'is not an absolute path')
-    .transform((path) => normalize(path))
-    .default(DEFAULT_INSTANCES_PATH),
-  allocationRatios: z.strictObject({ cpu: amount, memory: amount, disk: amount }).optional(),
-  reserved: z.strictObject({ memoryMb: amount, vcpus: amount, diskGb: amount }).optional(),
-  maxConcurrentLaunches: z.int().min(1).max(10_000).default(10),
-  logger: z.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error').optional(),
+const optionsSchema = closedObject({
+  driver: v.optional(v.pipe(v.string(), v.maxLength(255)), DEFAULT_DRIVER),
+  driverOptions: v.optional(dictionary(v.string(), v.unknown()), {}),
+  instancesPath: v.optional(
+    v.pipe(
+      v.string(),
+      v.maxLength(3000),
+      v.check((path) => isAbsolute(path) && !path.includes('\0'), 'is not an absolute path'),
+      v.transform((path) => normalize(path)),
+    ),
+    DEFAULT_INSTANCES_PATH,
+  ),
+  allocationRatios: v.optional(closedObject({ cpu: amount, memory: amount, disk: amount })),
+  reserved: v.optional(closedObject({ memoryMb: amount, vcpus: amount, diskGb: amount })),
+  maxConcurrentLaunches: v.optional(integer(1, 10_000), 10),
+  logger: v.optional(v.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error')),
 });
 
 /** Throws `INVALID_ARGUMENT`. */
 export function parseNodeOptions(options: unknown): NodeOptions {
-  const parsed = optionsSchema.safeParse(options);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(
-      ({ path, message }) => `${path.map(String).join('.')}: ${message}`,
+  const checked = check(optionsSchema, options);
+  if (checked.problems) {
+    const problems = checked.problems.map(
+      ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
     );
     throw new ComputeError('INVALID_ARGUMENT', `options of the node: ${problems.join('; ')}`, {
       operation: 'open',
       details: { problems },
     });
   }
-  const { logger, allocationRatios, reserved, ...rest } = parsed.data;
+  const { logger, allocationRatios, reserved, ...rest } = checked.value;
   return {
     ...rest,
     ...(allocationRatios && { allocationRatios: present(allocationRatios) }),

@@ -125,7 +125,7 @@ describe('a launch request', () => {
     [{ checksum: { algorithm: 'sha256', value: 'ab' } }, 'image.checksum'],
     [{ checksum: { algorithm: 'md5', value: 'g'.repeat(32) } }, 'image.checksum'],
     [{ sizeBytes: -1 }, 'image.sizeBytes'],
-    [{ extra: true }, 'image'],
+    [{ extra: true }, 'image.extra'],
   ])('is refused for its image: %j', (change, path) => {
     expect(paths({ ...request(), image: { ...request().image, ...change } })).toEqual([path]);
   });
@@ -137,7 +137,7 @@ describe('a launch request', () => {
     [{ mac: 'fa:16:3e:00:00' }, 'networks.0.mac'],
     [{ mtu: 1 }, 'networks.0.mtu'],
     [{ portId: 'tap' }, 'networks.0.portId'],
-    [{ tap: 'eth0' }, 'networks.0'],
+    [{ tap: 'eth0' }, 'networks.0.tap'],
   ])('is refused for its network: %j', (network, path) => {
     expect(paths({ ...request(), networks: [network] })).toEqual([path]);
   });
