@@ -19,7 +19,7 @@ const aDictionary = v.custom<object>((value) => {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }, 'must be an object with names and values');
 
-/** Valibot leaves some keys out, for fear of the prototype and without a word. */
+/** Keys that valibot would leave out of the value without a word, for fear of the prototype. */
 function refused(...keys: readonly string[]): v.CheckAction<object, string> {
   const message = `must not have the keys ${keys.join(', ')}`;
   return v.check((value) => !keys.some((key) => Object.hasOwn(value, key)), message);
