@@ -95,6 +95,7 @@ function rowsOf({ name, trials, options, programs }, contenders, scenario) {
   const base = contenders.find((other) => other.name === scenario.base);
   return Object.keys(trials[0].samples).map((measured) => {
     const medians = (all) => all.map(({ samples }) => median(samples[measured] ?? [Number.NaN]));
+    const throughputs = (all) => all.map((trial) => trial.samples[measured].length / trial.seconds);
     const samples = trials.flatMap((trial) => trial.samples[measured]);
     const perOperation = (key) =>
       median(trials.map((trial) => (trial[key] * 1000) / (trial.samples[measured].length || 1)));
@@ -103,8 +104,11 @@ function rowsOf({ name, trials, options, programs }, contenders, scenario) {
       measure: measured,
       concurrency: options.concurrency,
       ...summary(samples),
-      ...(base?.trials[0].samples[measured] && { ratio: ratio(medians(trials), medians(base.trials)) }),
-      perSecond: median(trials.map((trial) => trial.samples[measured].length / trial.seconds)),
+      perSecond: median(throughputs(trials)),
+      ...(base?.trials[0].samples[measured] && {
+        ratio: ratio(medians(trials), medians(base.trials)),
+        perSecondRatio: ratio(throughputs(trials), throughputs(base.trials)),
+      }),
       cpuMsPerOperation: perOperation('cpuSeconds'),
       ...(trials[0].libvirtdCpuSeconds !== undefined && {
         libvirtdCpuMsPerOperation: perOperation('libvirtdCpuSeconds'),
@@ -137,10 +141,10 @@ function mediansOf(records) {
 }
 
 /**
- * A goal names a figure of one row, `of` over that of another, `over`, or alone; and `atMost` or `atLeast` what it is
- * to be. `got` is undefined where a contender was skipped.
+ * A goal names a figure of one row, `of`, alone, or `over` or `minus` that of another; and `atMost` or `atLeast` what it
+ * is to be. `got` is undefined where a contender was skipped.
  */
-function judged({ text, of, over, atMost, atLeast }, rows) {
+function judged({ text, of, over, minus, atMost, atLeast }, rows) {
   const figure = ({ contender, measure: measured, value = 'median', concurrency }) => {
     const row = rows.find(
       (one) =>
@@ -150,8 +154,7 @@ function judged({ text, of, over, atMost, atLeast }, rows) {
     );
     return row?.[value] ?? row?.values?.[value];
   };
-  const [top, bottom] = [figure(of), over ? figure(over) : 1];
-  if (top === undefined || bottom === undefined) return { text, atMost, atLeast };
-  const got = top / bottom;
+  const got = (figure(of) - (minus ? figure(minus) : 0)) / (over ? figure(over) : 1);
+  if (Number.isNaN(got)) return { text, atMost, atLeast };
   return { text, atMost, atLeast, got, met: atMost === undefined ? got >= atLeast : got <= atMost };
 }
