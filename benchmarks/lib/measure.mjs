@@ -37,11 +37,10 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   }
   for (let round = 0; round < rounds; round += 1) {
     for (const contender of contenders) {
-      const daemon = contender.libvirtd && host.usageOf(contender.libvirtd);
+      const { libvirtd } = contender;
+      const before = libvirtd && host.cpuSecondsOf(libvirtd);
       const trial = await runPeer(contender.peer, contender.options);
-      if (daemon) {
-        trial.libvirtdCpuSeconds = host.usageOf(contender.libvirtd).cpuSeconds - daemon.cpuSeconds;
-      }
+      if (libvirtd) trial.libvirtdCpuSeconds = host.cpuSecondsOf(libvirtd) - before;
       contender.trials.push(trial);
       const figures = Object.entries(trial.samples).map(
         ([measured, values]) =>
@@ -73,18 +72,18 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   };
 }
 
-async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
+async function optionsOf({ peer, libvirtd, name, image, options = {} }, host, common) {
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',
     ...common,
     concurrency: 1,
     directory: host.directoryOf(name),
-    image: host.image,
+    image: image === 'large' ? host.largeImage : host.image,
     base: host.base,
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
-    ...(libvirtd && { uri: await host.libvirtd(libvirtd) }),
+    ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
