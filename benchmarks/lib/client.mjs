@@ -9,13 +9,14 @@ import { exit, processOf } from './process.mjs';
 
 const execute = promisify(execFile);
 
-/** libvirt's test driver, test:///default, always has it. */
-const TEST_DOMAIN = 'test';
+/** One of the domains that libvirt's test driver has. */
+export const TEST_DOMAIN = 'test';
 export const TEST_DOMAIN_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
 /**
  * Does what the argument of this process asks for and prints the answer. `client` has the functions `define(document,
- * uuid)` and `lookup(name)`, which give what the others take, `start`, `destroy`, `undefine`, `info`, and `close`.
+ * uuid)` and `lookup(name)`, which give what the others take, `start`, `destroy`, `undefine`, `info`; `states()`, which
+ * gives those of all domains, and `close()`, where it has these.
  */
 export async function runClient(client, options) {
   const { work, directory, base, xml, count = 1, warmup = 0, concurrency = 1 } = options;
@@ -119,7 +120,7 @@ export async function runClient(client, options) {
 
   async function call() {
     const domain = await client.lookup(TEST_DOMAIN);
-    return await measureCalls(() => client.info(domain), { count, warmup });
+    return await measureCalls({ info: () => client.info(domain), states: client.states }, { count, warmup });
   }
 }
 
@@ -134,19 +135,33 @@ async function timed(samples, operation) {
 /** Calls at once in `together`: enough to keep every lane busy, few enough to queue. */
 const BATCH = 20;
 
-/** Microseconds per call: one after the other (`call`), and as a share of twenty asked for at once (`together`). */
-export async function measureCalls(operation, { count, warmup }) {
-  for (let i = 0; i < warmup; i += 1) await operation();
+/** Calls for each time that all domains are asked for. */
+const CALLS_PER_BULK = 200;
+
+/**
+ * Microseconds per call of `info`: one after the other (`call`), and as a share of twenty asked for at once (`together`);
+ * and per domain of all that `states` gives, where it is there (`bulk`).
+ */
+export async function measureCalls({ info, states }, { count, warmup }) {
+  for (let i = 0; i < warmup; i += 1) await info();
+  const domains = (await states?.())?.length;
   const one = [];
   const together = [];
+  const bulk = [];
   const usage = meter();
-  for (let i = 0; i < count; i += 1) await timed(one, operation);
+  for (let i = 0; i < count; i += 1) await timed(one, info);
   for (let i = 0; i < count; i += BATCH) {
-    await timed(together, () => Promise.all(Array.from({ length: BATCH }, operation)));
+    await timed(together, () => Promise.all(Array.from({ length: BATCH }, info)));
   }
+  for (let i = 0; states && i < count; i += CALLS_PER_BULK) await timed(bulk, states);
   const answer = usage();
+  const microseconds = (samples, calls) => samples.map((ms) => (ms * 1000) / calls);
   return {
-    samples: { call: one.map((ms) => ms * 1000), together: together.map((ms) => (ms * 1000) / BATCH) },
+    samples: {
+      call: microseconds(one, 1),
+      together: microseconds(together, BATCH),
+      ...(states && { bulk: microseconds(bulk, domains) }),
+    },
     ...answer,
   };
 }

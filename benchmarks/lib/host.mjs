@@ -1,16 +1,33 @@
 // What the contenders of a run share: a directory, an image, a bridge, domain documents, and libvirtds of our own.
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
+import { TEST_DOMAIN, TEST_DOMAIN_UUID } from './client.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
 import { TRACE_LIBVIRTD } from './programs.mjs';
 
+const MIB = 1024 ** 2;
 /** Data of the image, which is 64 MiB large: enough to be an image, little enough that a launch is not its copy. */
-const DATA_BYTES = 8 * 1024 ** 2;
+const DATA_BYTES = 8 * MIB;
+/** Data of the large image, of 1 GiB: what launches of images that are not cached take their time for. */
+const LARGE_DATA_BYTES = 256 * MIB;
+/** Domains of the test driver: as many as no host has, so that the cost of each shows. */
+const TEST_DOMAINS = 1000;
+const VIR_DOMAIN_SHUTOFF = 5;
 
 export class BenchmarkHost {
   #libvirtds = new Map();
@@ -26,6 +43,22 @@ export class BenchmarkHost {
     writeFileSync(this.base, randomBytes(DATA_BYTES), { mode: 0o644 });
     execFileSync('truncate', ['--size=64M', this.base]);
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-c', this.base, this.image]);
+  }
+
+  /** A large image, compressed. Made when it is first asked for. */
+  get largeImage() {
+    const path = join(this.directory, 'large.qcow2');
+    if (!existsSync(path)) {
+      const raw = join(this.directory, 'large.raw');
+      // Text of random digits: halved by compression.
+      for (let bytes = 0; bytes < LARGE_DATA_BYTES; bytes += DATA_BYTES) {
+        appendFileSync(raw, randomBytes(DATA_BYTES / 2).toString('hex'));
+      }
+      execFileSync('truncate', ['--size=1G', raw]);
+      execFileSync('qemu-img', ['convert', '-m', '8', '-f', 'raw', '-O', 'qcow2', '-c', raw, path]);
+      rmSync(raw);
+    }
+    return path;
   }
 
   /** A directory of a contender, kept over the rounds. */
@@ -62,19 +95,26 @@ export class BenchmarkHost {
     return this.#libvirtds.get(kind).debugLog;
   }
 
-  /** The test driver, which does nothing in no time: in the process, or in a libvirtd. */
+  /** The test driver, which does nothing in no time, with its domains: in the process, or in a libvirtd. */
   async testDriver(kind) {
-    return kind ? (await this.libvirtd(kind)).replace(/^qemu(.*)system/, 'test$1default') : 'test:///default';
+    const node = join(this.directory, 'test-node.xml');
+    if (!existsSync(node)) writeFileSync(node, testNode(TEST_DOMAINS));
+    return kind
+      ? (await this.libvirtd(kind)).replace(/^qemu(.*)\/system/, `test$1${node}`)
+      : `test://${node}`;
   }
 
-  /** CPU seconds and memory of a libvirtd, which its clients don't show. */
-  usageOf(kind) {
-    const pid = this.#libvirtds.get(kind)?.pid;
-    if (pid === undefined) return undefined;
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
-    const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0);
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    return { cpuSeconds: ticks / 100, rssMib: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024 };
+  /** Process of a libvirtd, which its clients don't know. */
+  pidOf(kind) {
+    return this.#libvirtds.get(kind)?.pid;
+  }
+
+  /** CPU seconds of a libvirtd, which its clients don't show. */
+  cpuSecondsOf(kind) {
+    const fields = readFileSync(`/proc/${this.pidOf(kind)}/stat`, 'utf8')
+      .split(') ')[1]
+      .split(' ');
+    return [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0) / 100;
   }
 
   /** Path of the domain document that node-compute writes, with blanks to fill in, and QEMU's command line for it. */
@@ -97,4 +137,15 @@ export class BenchmarkHost {
     for (const daemon of this.#libvirtds.values()) daemon.stop();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
+}
+
+/** The test driver's file of a host with so many domains, none of which runs; each is marked as node-compute's own are. */
+function testNode(domains) {
+  const domain = (name, uuid) => `<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0">
+    <name>${name}</name><uuid>${uuid}</uuid><memory unit="MiB">128</memory><os><type>hvm</type></os>
+    <metadata><node-compute:instance xmlns:node-compute="${DOMAIN_NAMESPACE}"/></metadata>
+    <test:runstate>${VIR_DOMAIN_SHUTOFF}</test:runstate>
+  </domain>`;
+  const others = Array.from({ length: domains - 1 }, (_, at) => domain(`test-${at}`, randomUUID()));
+  return `<node>${domain(TEST_DOMAIN, TEST_DOMAIN_UUID)}${others.join('')}</node>`;
 }

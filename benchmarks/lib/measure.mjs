@@ -37,11 +37,10 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   }
   for (let round = 0; round < rounds; round += 1) {
     for (const contender of contenders) {
-      const daemon = contender.libvirtd && host.usageOf(contender.libvirtd);
+      const { libvirtd } = contender;
+      const before = libvirtd && host.cpuSecondsOf(libvirtd);
       const trial = await runPeer(contender.peer, contender.options);
-      if (daemon) {
-        trial.libvirtdCpuSeconds = host.usageOf(contender.libvirtd).cpuSeconds - daemon.cpuSeconds;
-      }
+      if (libvirtd) trial.libvirtdCpuSeconds = host.cpuSecondsOf(libvirtd) - before;
       contender.trials.push(trial);
       const figures = Object.entries(trial.samples).map(
         ([measured, values]) =>
@@ -73,18 +72,18 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   };
 }
 
-async function optionsOf({ peer, libvirtd, name, options = {} }, host, common) {
+async function optionsOf({ peer, libvirtd, name, image, options = {} }, host, common) {
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',
     ...common,
     concurrency: 1,
     directory: host.directoryOf(name),
-    image: host.image,
+    image: image === 'large' ? host.largeImage : host.image,
     base: host.base,
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
-    ...(libvirtd && { uri: await host.libvirtd(libvirtd) }),
+    ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
@@ -95,6 +94,7 @@ function rowsOf({ name, trials, options, programs }, contenders, scenario) {
   const base = contenders.find((other) => other.name === scenario.base);
   return Object.keys(trials[0].samples).map((measured) => {
     const medians = (all) => all.map(({ samples }) => median(samples[measured] ?? [Number.NaN]));
+    const throughputs = (all) => all.map((trial) => trial.samples[measured].length / trial.seconds);
     const samples = trials.flatMap((trial) => trial.samples[measured]);
     const perOperation = (key) =>
       median(trials.map((trial) => (trial[key] * 1000) / (trial.samples[measured].length || 1)));
@@ -103,8 +103,11 @@ function rowsOf({ name, trials, options, programs }, contenders, scenario) {
       measure: measured,
       concurrency: options.concurrency,
       ...summary(samples),
-      ...(base?.trials[0].samples[measured] && { ratio: ratio(medians(trials), medians(base.trials)) }),
-      perSecond: median(trials.map((trial) => trial.samples[measured].length / trial.seconds)),
+      perSecond: median(throughputs(trials)),
+      ...(base?.trials[0].samples[measured] && {
+        ratio: ratio(medians(trials), medians(base.trials)),
+        perSecondRatio: ratio(throughputs(trials), throughputs(base.trials)),
+      }),
       cpuMsPerOperation: perOperation('cpuSeconds'),
       ...(trials[0].libvirtdCpuSeconds !== undefined && {
         libvirtdCpuMsPerOperation: perOperation('libvirtdCpuSeconds'),
@@ -137,10 +140,10 @@ function mediansOf(records) {
 }
 
 /**
- * A goal names a figure of one row, `of` over that of another, `over`, or alone; and `atMost` or `atLeast` what it is
- * to be. `got` is undefined where a contender was skipped.
+ * A goal names a figure of one row, `of`, alone, or `over` or `minus` that of another; and `atMost` or `atLeast` what it
+ * is to be. `got` is undefined where a contender was skipped.
  */
-function judged({ text, of, over, atMost, atLeast }, rows) {
+function judged({ text, of, over, minus, atMost, atLeast }, rows) {
   const figure = ({ contender, measure: measured, value = 'median', concurrency }) => {
     const row = rows.find(
       (one) =>
@@ -150,8 +153,7 @@ function judged({ text, of, over, atMost, atLeast }, rows) {
     );
     return row?.[value] ?? row?.values?.[value];
   };
-  const [top, bottom] = [figure(of), over ? figure(over) : 1];
-  if (top === undefined || bottom === undefined) return { text, atMost, atLeast };
-  const got = top / bottom;
+  const got = (figure(of) - (minus ? figure(minus) : 0)) / (over ? figure(over) : 1);
+  if (Number.isNaN(got)) return { text, atMost, atLeast };
   return { text, atMost, atLeast, got, met: atMost === undefined ? got >= atLeast : got <= atMost };
 }

@@ -18,6 +18,7 @@ const PEERS = {
   'node-compute': { file: 'node-compute.mjs', interpreter: process.execPath },
   addon: { file: 'addon.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
+  'qemu-img': { file: 'qemu-img.mjs', interpreter: process.execPath },
   'libvirt-c': {
     file: 'libvirt.c',
     libraries: ['libvirt', 'json-c'],

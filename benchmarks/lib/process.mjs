@@ -1,4 +1,4 @@
-// QEMU processes, seen from outside.
+// Processes, seen from outside.
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** QEMU carries the instance's uuid in its arguments. */
@@ -12,6 +12,16 @@ export function processOf(uuid) {
     }
   }
   throw new Error(`no QEMU of ${uuid}`);
+}
+
+/** Memory of a process that is resident, in MiB. */
+export const residentMib = (pid) => mib(`/proc/${pid}/status`, /^VmRSS:\s+(\d+)/m);
+
+/** The same, of which a page that several processes share counts its share only. */
+export const proportionalMib = (pid) => mib(`/proc/${pid}/smaps_rollup`, /^Pss:\s+(\d+)/m);
+
+function mib(file, field) {
+  return Number(field.exec(readFileSync(file, 'utf8'))[1]) / 1024;
 }
 
 /** When a process has ended: seen within a millisecond or two, without keeping this one from its work. */

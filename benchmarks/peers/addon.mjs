@@ -1,23 +1,51 @@
-// node-compute's addon alone, below the driver: what the crossing of threads costs a call; see ../README.md.
+// node-compute's addon alone, below the driver: what a crossing of threads and the work behind it cost; see ../README.md.
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
 import { callNative } from '../../dist/native.js';
 import { measureCalls, TEST_DOMAIN_UUID } from '../lib/client.mjs';
+import { repeat } from '../lib/repeat.mjs';
 
-const { uri, count, warmup } = JSON.parse(process.argv[2]);
-const options = { operation: 'call' };
+const { work, directory, uri, image, base, ...amount } = JSON.parse(process.argv[2]);
+const GIB = 1024 ** 3;
+const native = (operation) => callNative(operation, { operation: work });
 
-const connection = await callNative(
-  (addon, id) =>
-    addon.openConnection(
-      uri,
-      { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' },
-      id,
-    ),
-  options,
-);
-const domain = await callNative((_addon, id) => connection.lookup(TEST_DOMAIN_UUID, id), options);
-const answer = await measureCalls(() => callNative((_addon, id) => domain.info(id), options), {
-  count,
-  warmup,
-});
-await connection.close(0);
-console.log(JSON.stringify(answer));
+console.log(JSON.stringify(await { call, overlay, inspect }[work]()));
+
+async function call() {
+  const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
+  const connection = await native((addon, id) => addon.openConnection(uri, options, id));
+  const domain = await native((_addon, id) => connection.lookup(TEST_DOMAIN_UUID, id));
+  const answer = await measureCalls(
+    {
+      info: () => native((_addon, id) => domain.info(id)),
+      states: () => native((_addon, id) => connection.list(0, DOMAIN_NAMESPACE, id)),
+    },
+    amount,
+  );
+  await connection.close(0);
+  return answer;
+}
+
+async function overlay() {
+  const disk = join(directory, 'disk.qcow2');
+  const options = {
+    backingFile: base,
+    backingFormat: 'raw',
+    virtualSizeBytes: GIB,
+    clusterSizeBytes: 65536,
+  };
+  const undo = () => rmSync(disk, { force: true });
+  try {
+    return await repeat('overlay', () => native((addon, id) => addon.createOverlay(disk, options, id)), {
+      ...amount,
+      undo,
+    });
+  } finally {
+    undo();
+  }
+}
+
+function inspect() {
+  return repeat('inspect', () => native((addon, id) => addon.inspectImage(image, 'qcow2', GIB, id)), amount);
+}

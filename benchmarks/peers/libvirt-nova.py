@@ -44,9 +44,14 @@ def milliseconds():
     return time.perf_counter() * 1000
 
 
-def status(field):
-    with open("/proc/self/status", encoding="ascii") as lines:
+def status(field, pid="self", file="status"):
+    with open(f"/proc/{pid}/{file}", encoding="ascii") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+
+def agent_mib():
+    """Resident memory of this process, its privileged daemon and its libvirtd."""
+    return sum(status("VmRSS", pid) for pid in ("self", *daemons(), OPTIONS["libvirtd"])) / 1024
 
 
 def cpu_seconds():
@@ -73,6 +78,14 @@ def process_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
         fields = stat.read().rsplit(") ", 1)[1].split(" ")
     return sum(int(fields[at]) for at in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
+
+
+def qemu_of(uuid):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", encoding="utf-8") as arguments:
+            if f"\0-uuid\0{uuid}\0" in arguments.read():
+                return pid
+    raise RuntimeError("no QEMU of " + uuid)
 
 
 def configure():
@@ -138,6 +151,17 @@ class Work:
         self.driver = libvirt_driver.LibvirtDriver(NoEvents())
         self.driver.init_host("bench")
         self.instances = []
+        self.steps = {"image": []}
+        mock.patch.object(self.driver, "_create_image", self.timed(self.driver._create_image)).start()
+
+    def timed(self, create_image):
+        def create(*arguments, **options):
+            begin = milliseconds()
+            result = create_image(*arguments, **options)
+            self.steps["image"].append(milliseconds() - begin)
+            return result
+
+        return create
 
     def instance(self):
         flavor = objects.Flavor(
@@ -193,11 +217,14 @@ class Work:
     def end_all(self):
         for one in list(self.instances):
             self.end(one)
+        if OPTIONS.get("cold"):
+            shutil.rmtree(os.path.join(DIRECTORY, "instances", "_base"), ignore_errors=True)
 
     def launch(self):
         for _ in range(WARMUP):
             self.spawn()
             self.end_all()
+        self.steps = {"image": []}
         cpu, wall, samples = cpu_seconds(), 0.0, []
         if CONCURRENCY > 1:
             # As ComputeManager does: green threads, so many builds at once.
@@ -244,11 +271,21 @@ class Work:
         pids = ["self", *daemons()]
         return {"idle": [sum(map(proportional_mib, pids))]}, 1.0, 0.0
 
+    def memory(self):
+        for _ in range(WARMUP):
+            self.spawn()
+            self.end_all()
+        before = agent_mib()
+        for _ in range(COUNT):
+            self.spawn()
+        grown = agent_mib() - before
+        qemu = [proportional_mib(qemu_of(one.uuid)) for one in self.instances]
+        return {"agent": [grown / COUNT], "qemu": qemu}, 1.0, 0.0
+
 
 def proportional_mib(pid):
-    """The daemon shares most of its pages with its parent: each counts once."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    """Of pages that processes share, such as the daemon's with its parent, the share of this one."""
+    return status("Pss", pid, "smaps_rollup") / 1024
 
 
 def main():
@@ -261,6 +298,7 @@ def main():
             "cpuSeconds": cpu,
             "peakRssMib": status("VmHWM") / 1024,
             "threads": status("Threads"),
+            "steps": work.steps,
         }
     finally:
         work.end_all()

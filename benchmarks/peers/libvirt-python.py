@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import queue
 import resource
 import subprocess
 import sys
@@ -28,9 +29,18 @@ def cpu_seconds():
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
-def status(field):
-    with open("/proc/self/status", encoding="ascii") as lines:
+def status(field, pid="self", file="status"):
+    with open(f"/proc/{pid}/{file}", encoding="ascii") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+
+def agent_mib():
+    """Resident memory of this process and of its libvirtd."""
+    return sum(status("VmRSS", pid) for pid in ("self", OPTIONS["libvirtd"])) / 1024
+
+
+def qemu_img(*words):
+    subprocess.run(["qemu-img", *words], check=True)
 
 
 class Instance:
@@ -41,13 +51,16 @@ class Instance:
         self.uuid = str(uuids.uuid4())
         self.disk = os.path.join(DIRECTORY, self.uuid + ".qcow2")
         self.log = os.path.join(DIRECTORY, self.uuid + ".log")
+        self.base = os.path.join(DIRECTORY, self.uuid + ".raw") if OPTIONS.get("cold") else None
         self.domain = None
+        self.image_ms = None
 
     def start(self):
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "-b", OPTIONS["base"], "-F", "raw", self.disk, "1G"],
-            check=True,
-        )
+        begin = milliseconds()
+        if self.base:
+            qemu_img("convert", "-f", "qcow2", "-O", "raw", OPTIONS["image"], self.base)
+        qemu_img("create", "-q", "-f", "qcow2", "-b", self.base or OPTIONS["base"], "-F", "raw", self.disk, "1G")
+        self.image_ms = milliseconds() - begin
         with open(OPTIONS["xml"], encoding="utf-8") as template:
             document = template.read()
         for blank, value in {
@@ -66,8 +79,8 @@ class Instance:
                 self.domain.destroy()
             self.domain.undefine()
             self.domain = None
-        for path in (self.disk, self.log):
-            if os.path.exists(path):
+        for path in (self.disk, self.log, self.base):
+            if path and os.path.exists(path):
                 os.unlink(path)
 
     def process(self):
@@ -86,6 +99,7 @@ class Work:
     def __init__(self, connection):
         self.connection = connection
         self.instances = []
+        self.steps = {}
 
     def instance(self):
         one = Instance(self.connection)
@@ -115,6 +129,7 @@ class Work:
             for _ in range(COUNT):
                 samples.append(self.timed_start())
                 wall += samples[-1]
+                self.steps.setdefault("image", []).append(self.instances[-1].image_ms)
                 self.end_all()
         return {"launch": samples}, wall / 1000, cpu_seconds() - cpu
 
@@ -159,11 +174,54 @@ class Work:
             resident = int(pages.read().split()[1]) * resource.getpagesize() / 2**20
         return {"idle": [resident]}, 1.0, 0.0
 
+    def memory(self):
+        for _ in range(WARMUP):
+            self.timed_start()
+            self.end_all()
+        before = agent_mib()
+        for _ in range(COUNT):
+            self.timed_start()
+        grown = agent_mib() - before
+        qemu = [status("Pss", one.process(), "smaps_rollup") / 1024 for one in self.instances]
+        return {"agent": [grown / COUNT], "qemu": qemu}, 1.0, 0.0
+
+    def events(self):
+        """From the call to the callback, in the thread of the event loop."""
+        one = self.instance()
+        one.start()
+        arrived = queue.SimpleQueue()
+        handle = self.connection.domainEventRegisterAny(
+            one.domain,
+            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+            lambda _connection, _domain, event, _detail, _opaque: arrived.put((event, milliseconds())),
+            None,
+        )
+        samples = {"suspend": [], "resume": []}
+        cpu = begun = None
+        for turn in range(WARMUP + COUNT):
+            if turn == WARMUP:
+                cpu, begun = cpu_seconds(), milliseconds()
+            for measure, action, wanted in (
+                ("suspend", one.domain.suspend, libvirt.VIR_DOMAIN_EVENT_SUSPENDED),
+                ("resume", one.domain.resume, libvirt.VIR_DOMAIN_EVENT_RESUMED),
+            ):
+                begin = milliseconds()
+                action()
+                event = None
+                while event != wanted:
+                    event, when = arrived.get(timeout=10)
+                if turn >= WARMUP:
+                    samples[measure].append(when - begin)
+        answer = samples, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+        self.connection.domainEventDeregisterAny(handle)
+        return answer
+
     def call(self):
         domain = self.connection.lookupByName("test")
         for _ in range(WARMUP):
             domain.info()
-        samples, together = [], []
+        domains = len(self.states())
+        samples, together, bulk = [], [], []
         cpu, begun = cpu_seconds(), milliseconds()
         for _ in range(COUNT):
             begin = milliseconds()
@@ -175,7 +233,20 @@ class Work:
             for _ in range(20):
                 domain.info()
             together.append((milliseconds() - begin) * 1000 / 20)
-        return {"call": samples, "together": together}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+        for _ in range(0, COUNT, 200):
+            begin = milliseconds()
+            self.states()
+            bulk.append((milliseconds() - begin) * 1000 / domains)
+        samples = {"call": samples, "together": together, "bulk": bulk}
+        return samples, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
+    def states(self):
+        return [domain.state() for domain in self.connection.listAllDomains()]
+
+
+def run_event_loop():
+    while True:
+        libvirt.virEventRunDefaultImpl()
 
 
 def wait_for_exit(pid):
@@ -191,6 +262,9 @@ def wait_for_exit(pid):
 
 
 def main():
+    if OPTIONS["work"] == "events":
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=run_event_loop, daemon=True).start()
     work = Work(libvirt.open(OPTIONS["uri"]))
     try:
         samples, seconds, cpu = getattr(work, OPTIONS["work"])()
@@ -200,6 +274,7 @@ def main():
             "cpuSeconds": cpu,
             "peakRssMib": status("VmHWM") / 1024,
             "threads": status("Threads"),
+            "steps": work.steps,
         }
     finally:
         work.end_all()

@@ -22,7 +22,7 @@
 
 extern char **environ;
 
-enum { MAX_INSTANCES = 256, BATCH = 20, NAME = 64, PATH = 512 };
+enum { MAX_INSTANCES = 256, BATCH = 20, CALLS_PER_BULK = 200, NAME = 64, PATH = 512 };
 
 struct instance {
   char uuid[VIR_UUID_STRING_BUFLEN];
@@ -308,6 +308,20 @@ static double idle(void) {
   return 1;
 }
 
+/* The state of every domain; gives how many there are. */
+static int states(void) {
+  virDomainPtr *domains = NULL;
+  const int found = virConnectListAllDomains(connection, &domains, 0);
+  if (found < 0) fail("virConnectListAllDomains");
+  for (int i = 0; i < found; ++i) {
+    int state;
+    if (virDomainGetState(domains[i], &state, NULL, 0) < 0) fail("virDomainGetState");
+    virDomainFree(domains[i]);
+  }
+  free(domains);
+  return found;
+}
+
 static double call(void) {
   virDomainInfo info;
   const virDomainPtr domain = virDomainLookupByName(connection, "test");
@@ -325,8 +339,66 @@ static double call(void) {
     for (int k = 0; k < BATCH; ++k) virDomainGetInfo(domain, &info);
     sample("together", (milliseconds() - begin) * 1e3 / BATCH);
   }
+  for (int i = 0; i < count; i += CALLS_PER_BULK) {
+    const double begin = milliseconds();
+    const int domains = states();
+    sample("bulk", (milliseconds() - begin) * 1e3 / domains);
+  }
   virDomainFree(domain);
   return (milliseconds() - begun) / 1e3;
+}
+
+/* The last event of the instance, and when it came. */
+static struct {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int event;
+  double at;
+} arrived = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, -1, 0};
+
+static int note_event(virConnectPtr from, virDomainPtr domain, int event, int detail, void *unused) {
+  (void)from, (void)domain, (void)detail, (void)unused;
+  pthread_mutex_lock(&arrived.mutex);
+  arrived.event = event;
+  arrived.at = milliseconds();
+  pthread_cond_signal(&arrived.changed);
+  pthread_mutex_unlock(&arrived.mutex);
+  return 0;
+}
+
+static void *run_event_loop(void *unused) {
+  while (virEventRunDefaultImpl() == 0) continue;
+  return unused;
+}
+
+/* From the call to the callback, which the thread of the event loop runs. */
+static double latency(int (*action)(virDomainPtr), virDomainPtr domain, int wanted) {
+  const double begin = milliseconds();
+  if (action(domain) < 0) fail("suspend or resume");
+  pthread_mutex_lock(&arrived.mutex);
+  while (arrived.event != wanted) pthread_cond_wait(&arrived.changed, &arrived.mutex);
+  const double took = arrived.at - begin;
+  pthread_mutex_unlock(&arrived.mutex);
+  return took;
+}
+
+static double events(void) {
+  const virDomainPtr domain = start()->domain;
+  const int callback = virConnectDomainEventRegisterAny(connection, domain, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                                        VIR_DOMAIN_EVENT_CALLBACK(note_event), NULL, NULL);
+  if (callback < 0) fail("virConnectDomainEventRegisterAny");
+  double begun = milliseconds();
+  for (int i = 0; i < warmup + count; ++i) {
+    if (i == warmup) begun = milliseconds();
+    const double suspended = latency(virDomainSuspend, domain, VIR_DOMAIN_EVENT_SUSPENDED);
+    const double resumed = latency(virDomainResume, domain, VIR_DOMAIN_EVENT_RESUMED);
+    if (i < warmup) continue;
+    sample("suspend", suspended);
+    sample("resume", resumed);
+  }
+  const double seconds = (milliseconds() - begun) / 1e3;
+  virConnectDomainEventDeregisterAny(connection, callback);
+  return seconds;
 }
 
 static const char *text_option(json_object *options, const char *name) {
@@ -348,7 +420,7 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     double (*run)(void);
-  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"idle", idle}, {"call", call}};
+  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"idle", idle}, {"call", call}, {"events", events}};
   json_object *options = argc == 2 ? json_tokener_parse(argv[1]) : NULL;
   const char *work = options ? text_option(options, "work") : NULL;
   double (*run)(void) = NULL;
@@ -356,7 +428,7 @@ int main(int argc, char **argv) {
     if (strcmp(works[i].name, work) == 0) run = works[i].run;
   }
   if (!run) {
-    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, idle or call\n");
+    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, idle, call or events\n");
     return 1;
   }
   directory = text_option(options, "directory");
@@ -371,6 +443,11 @@ int main(int argc, char **argv) {
   }
   samples = json_object_new_object();
   virSetErrorFunc(NULL, quiet);
+  if (run == events) {
+    pthread_t loop;
+    virEventRegisterDefaultImpl();
+    pthread_create(&loop, NULL, run_event_loop, NULL);
+  }
   connection = virConnectOpen(text_option(options, "uri"));
   if (!connection) fail("virConnectOpen");
 

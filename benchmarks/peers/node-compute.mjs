@@ -1,19 +1,22 @@
 // node-compute itself: ComputeNode on the embedded driver, or on a libvirtd where `uri` is given. Beyond the contract it
 // takes `security` (driver options) and `nic`, and `debugLog`, the log of a libvirtd.
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { ComputeNode } from '../../dist/index.js';
 import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
 import { meter } from '../lib/peer.mjs';
-import { exit, processOf } from '../lib/process.mjs';
+import { exit, processOf, proportionalMib, residentMib } from '../lib/process.mjs';
 
 const options = JSON.parse(process.argv[2]);
 const {
   work,
   directory,
   uri,
+  libvirtd,
   image,
+  cold,
   count = 1,
   warmup = 0,
   concurrency = 1,
@@ -40,16 +43,25 @@ const request = (uuid) => ({
   name: 'bench',
   ...(uuid && { uuid }),
   flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
-  image: { id: 'bench', diskFormat: 'qcow2', source: { type: 'file', path: image } },
+  image: { id: cold ? randomUUID() : 'bench', diskFormat: 'qcow2', source: { type: 'file', path: image } },
   networks: nic ? [{ bridge }] : [],
 });
 const began = new Set();
 
 try {
-  const answer = await { document: writeDocument, launch, waterfall, terminate, reboot, idle }[work]();
+  const answer = await {
+    document: writeDocument,
+    launch,
+    waterfall,
+    terminate,
+    reboot,
+    idle,
+    memory,
+    events,
+  }[work]();
   console.log(JSON.stringify(answer));
 } finally {
-  await Promise.all([...began].map((uuid) => node.terminate(uuid)));
+  await Promise.all([...began].map(end));
   await node.close();
 }
 
@@ -64,6 +76,9 @@ async function start() {
 async function end(uuid) {
   await node.terminate(uuid);
   began.delete(uuid);
+  if (!cold) return;
+  const bases = join(instancesPath, '_base');
+  for (const name of readdirSync(bases)) if (name !== '.tmp') rmSync(join(bases, name), { force: true });
 }
 
 /** Many under way at once. Instances of a burst are ended when all run; one at a time, each after its launch. */
@@ -169,6 +184,42 @@ async function idle() {
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const rss = process.memoryUsage.rss() / 1024 ** 2;
   return { samples: { idle: [rss] }, ...usage() };
+}
+
+async function memory() {
+  for (let i = 0; i < warmup; i += 1) await end((await start()).uuid);
+  const usage = meter();
+  const agent = () => residentMib('self') + (libvirtd ? residentMib(libvirtd) : 0);
+  const before = agent();
+  for (let i = 0; i < count; i += 1) await start();
+  const after = agent();
+  const qemu = [...began].map((uuid) => proportionalMib(processOf(uuid)));
+  return { samples: { agent: [(after - before) / count], qemu }, values: { before, after }, ...usage() };
+}
+
+/** From the call to the arrival with a reader of the node's events. */
+async function events() {
+  const { uuid } = await start();
+  const stream = node.events();
+  const arrival = async (event) => {
+    for (;;) if ((await stream.next()).value.event === event) return performance.now();
+  };
+  const latency = async (event, action) => {
+    const begin = performance.now();
+    const [arrived] = await Promise.all([arrival(event), action()]);
+    return arrived - begin;
+  };
+  const samples = { suspend: [], resume: [] };
+  let usage = meter();
+  for (let i = 0; i < warmup + count; i += 1) {
+    if (i === warmup) usage = meter();
+    const suspend = await latency('suspended', () => node.pause(uuid));
+    const resume = await latency('resumed', () => node.unpause(uuid));
+    if (i < warmup) continue;
+    samples.suspend.push(suspend);
+    samples.resume.push(resume);
+  }
+  return { samples, ...usage() };
 }
 
 /** The document of a launch with blanks to fill in, and QEMU's command line for it. */

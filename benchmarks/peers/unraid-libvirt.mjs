@@ -13,6 +13,11 @@ await runClient(
     destroy: (domain) => hypervisor.domainDestroy(domain),
     undefine: (domain) => hypervisor.domainUndefine(domain),
     info: (domain) => hypervisor.domainGetInfo(domain),
+    // It has no call for the state alone.
+    async states() {
+      const domains = await hypervisor.connectListAllDomains();
+      return await Promise.all(domains.map((domain) => hypervisor.domainGetInfo(domain)));
+    },
     close: () => hypervisor.connectClose(),
   },
   options,

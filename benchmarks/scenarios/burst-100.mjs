@@ -3,6 +3,7 @@ import { burst } from '../lib/burst.mjs';
 export const scenario = burst({
   instances: 100,
   concurrencies: [2, 4, 8],
+  floors: [4],
   peers: false,
   rounds: { quick: 1, full: 3 },
   slow: true,

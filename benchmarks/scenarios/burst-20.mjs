@@ -3,6 +3,7 @@ import { burst } from '../lib/burst.mjs';
 export const scenario = burst({
   instances: 20,
   concurrencies: [1, 2, 4, 8, 16],
+  floors: [2, 4],
   peers: true,
   rounds: { quick: 2, full: 5 },
   goals: [

@@ -1,0 +1,44 @@
+// qemu-img with its best flags, the floor of what is done to an image by a program of its own. Beyond the contract it
+// takes `subcommand`, for `inspect`: info, which reads the header, or check, which reads the tables too.
+import { execFile } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { repeat } from '../lib/repeat.mjs';
+
+const { work, directory, image, base, subcommand, ...amount } = JSON.parse(process.argv[2]);
+const execute = promisify(execFile);
+const qemuImg = (...words) => execute('qemu-img', words);
+const raw = join(directory, 'base.raw');
+const disk = join(directory, 'disk.qcow2');
+const removeFiles = () => {
+  for (const path of [raw, disk]) rmSync(path, { force: true });
+};
+
+try {
+  console.log(JSON.stringify(await { launch, overlay, inspect }[work]()));
+} finally {
+  removeFiles();
+}
+
+function createOverlay(on) {
+  return qemuImg('create', '-q', '-f', 'qcow2', '-b', on, '-F', 'raw', disk, '1G');
+}
+
+/** The part of a cold launch that is the image's. */
+async function launch() {
+  const prepare = async () => {
+    await qemuImg('convert', '-m', '16', '-W', '-f', 'qcow2', '-O', 'raw', image, raw);
+    await createOverlay(raw);
+  };
+  const answer = await repeat('launch', prepare, { ...amount, undo: removeFiles });
+  return { ...answer, steps: { image: answer.samples.launch } };
+}
+
+function overlay() {
+  return repeat('overlay', () => createOverlay(base), { ...amount, undo: removeFiles });
+}
+
+function inspect() {
+  return repeat('inspect', () => qemuImg(subcommand, '-f', 'qcow2', '--output=json', image), amount);
+}
