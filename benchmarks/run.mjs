@@ -5,6 +5,10 @@ import { BenchmarkHost } from './lib/host.mjs';
 import { measure } from './lib/measure.mjs';
 import { RESULTS, writeDocument, writeReports } from './report/index.mjs';
 
+/** Indented, but a row of numbers in one line. */
+const readable = (result) =>
+  `${JSON.stringify(result, null, 1).replace(/\[\s+([-\d.,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replace(/\s+/g, ' ')}]`)}\n`;
+
 const USAGE = `usage: node benchmarks/run.mjs [SCENARIO..] [--all] [--rounds N] [--count N] [--out DIRECTORY]
 
   SCENARIO      names below scenarios/; the quick ones by default
@@ -74,7 +78,7 @@ for (const [index, scenario] of chosen.entries()) {
       programs: values.all,
       tell: (line) => say(`  ${line}`),
     });
-    writeFileSync(`${out}/${scenario.name}.json`, `${JSON.stringify(result, null, 1)}\n`);
+    writeFileSync(`${out}/${scenario.name}.json`, readable(result));
     results.push(result);
     for (const { text, got, met } of result.goals) {
       say(

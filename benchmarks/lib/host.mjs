@@ -29,6 +29,14 @@ const LARGE_DATA_BYTES = 256 * MIB;
 const TEST_DOMAINS = 1000;
 const VIR_DOMAIN_SHUTOFF = 5;
 
+/** cli; hlt; and again, should anything wake it. */
+function haltingBootSector() {
+  const sector = Buffer.alloc(512);
+  sector.set([0xfa, 0xf4, 0xeb, 0xfd]);
+  sector.writeUInt16BE(0x55aa, 510);
+  return sector;
+}
+
 export class BenchmarkHost {
   #libvirtds = new Map();
 
@@ -38,9 +46,9 @@ export class BenchmarkHost {
     this.bridge = `brb${process.pid % 1e5}`;
     this.image = join(this.directory, 'image.qcow2');
     this.base = join(this.directory, 'base.raw');
-    // No guest system on it: what is measured ends before a guest does anything, and a guest that boots takes the CPU
-    // from the next launch.
-    writeFileSync(this.base, randomBytes(DATA_BYTES), { mode: 0o644 });
+    // No guest system on it, but a boot sector that halts the CPU: a guest that boots, or firmware that looks for a disk
+    // to boot from for ever, takes the CPU from the next launch.
+    writeFileSync(this.base, Buffer.concat([haltingBootSector(), randomBytes(DATA_BYTES)]), { mode: 0o644 });
     execFileSync('truncate', ['--size=64M', this.base]);
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-c', this.base, this.image]);
   }

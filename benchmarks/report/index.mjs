@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chart } from './chart.mjs';
+import { charts } from './chart.mjs';
 import { page } from './page.mjs';
 import { goalRows, resultRows, setting } from './table.mjs';
 
@@ -22,7 +22,7 @@ function resultsIn(directory) {
 /** Charts and one page beside the results of a directory. */
 export function writeReports(directory) {
   const all = resultsIn(directory);
-  for (const result of all) writeFileSync(join(directory, `${result.scenario}.svg`), chart(result));
+  for (const { name, svg } of all.flatMap(charts)) writeFileSync(join(directory, `${name}.svg`), svg);
   writeFileSync(join(directory, 'report.html'), page(all));
 }
 
@@ -55,13 +55,16 @@ function section(result) {
           .map(([step, ms]) => `${step} ${ms.toFixed(1)}`)
           .join(', ')}.\n\n`,
     );
+  const pictures = charts(result)
+    .map(({ name }) => `![${name}](../benchmarks/results/${name}.svg)`)
+    .join('\n\n');
   return `## ${result.scenario}
 
 ${result.question}
 
 ${table(resultRows(result))}
 
-${notes ? `${notes}\n\n` : ''}${steps.join('')}![${result.scenario}](../benchmarks/results/${result.scenario}.svg)
+${notes ? `${notes}\n\n` : ''}${steps.join('')}${pictures}
 
 ${setting(result)}
 `;

@@ -1,5 +1,5 @@
 // All results as one HTML page that needs nothing beside it.
-import { chart } from './chart.mjs';
+import { charts } from './chart.mjs';
 import { goalRows, resultRows, setting } from './table.mjs';
 
 const words = (text) =>
@@ -17,7 +17,9 @@ export function page(results) {
   const sections = results.map(
     (result) => `<h2>${words(result.scenario)}</h2>
 <p>${words(result.question)}</p>
-${chart(result)}
+${charts(result)
+  .map(({ svg }) => svg)
+  .join('\n')}
 ${table(resultRows(result))}
 <ul>${result.notes.map((note) => `<li>${words(note)}</li>`).join('')}</ul>
 <p class="setting">${words(setting(result))}</p>`,

@@ -11,15 +11,17 @@ export function resultRows({ unit, digits, base, rows, skipped }) {
     ['contender', (row) => row.contender],
     measures && ['measure', (row) => row.measure],
     burst && ['a second', (row) => number(row.perSecond)],
+    burst && base && [`of ${base}'s`, ({ perSecondRatio }) => number(perSecondRatio?.median, 2)],
     [`median ${unit}`, (row) => number(row.median, digits)],
     ['p95', (row) => number(row.p95, digits)],
     ['p99', (row) => number(row.p99, digits)],
     ['n', (row) => String(row.n)],
-    base && [
-      `ratio to ${base} (spread over rounds)`,
-      ({ ratio }) =>
-        ratio ? `${number(ratio.median, 2)} (${number(ratio.min, 2)}-${number(ratio.max, 2)})` : '',
-    ],
+    base &&
+      !burst && [
+        `ratio to ${base} (spread over rounds)`,
+        ({ ratio }) =>
+          ratio ? `${number(ratio.median, 2)} (${number(ratio.min, 2)}-${number(ratio.max, 2)})` : '',
+      ],
     ['CPU ms each', (row) => number(row.cpuMsPerOperation, 0)],
     rows.some((row) => row.libvirtdCpuMsPerOperation !== undefined) && [
       "libvirtd's CPU ms each",

@@ -17,8 +17,23 @@ export const scenario = {
     '@unraid/libvirt, libvirtd': { peer: 'unraid', libvirtd: 'stock', options: call },
     'Python, libvirtd': { peer: 'libvirt-python', libvirtd: 'stock', options: call },
   },
+  goals: [
+    {
+      text: 'µs that a call takes beyond C, in process',
+      of: { contender: 'node-compute, in process', measure: 'call' },
+      minus: { contender: 'C, in process', measure: 'call' },
+      atMost: 10,
+    },
+    {
+      text: 'µs a domain beyond C, a thousand in one call, in process',
+      of: { contender: 'node-compute, in process', measure: 'bulk' },
+      minus: { contender: 'C, in process', measure: 'bulk' },
+      atMost: 1,
+    },
+  ],
   notes: [
     "virDomainGetInfo on libvirt's test driver, which does nothing: what is left is the way there and back.",
     'call: one after the other. together: a share of twenty asked for at once; C and Python block, and ask one by one.',
+    'bulk: the states of a thousand domains, a share of one; node-compute also looks which of them are its own.',
   ],
 };
