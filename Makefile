@@ -28,6 +28,12 @@ bench-all:
 	@scripts/setup.sh peers
 	@$(AS_ROOT) node benchmarks/run.mjs --all
 
+##  make bench-check [BASE=ref|dir]   this build against another, side by side; fails where it is slower beyond the noise
+.PHONY: bench-check
+bench-check:
+	@scripts/setup.sh demo
+	@$(AS_ROOT) node benchmarks/check.mjs $(if $(BASE),--base $(BASE))
+
 ##  make unit | asan | tsan     the C++ unit tests: plain, under ASan and UBSan, under TSan
 .PHONY: unit asan tsan
 unit:

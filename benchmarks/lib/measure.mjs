@@ -72,7 +72,8 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   };
 }
 
-async function optionsOf({ peer, libvirtd, name, image, options = {} }, host, common) {
+/** The argument of a contender's peer: what is common to all, what the host has for it, and what the scenario says. */
+export async function optionsOf({ peer, libvirtd, name, image, options = {} }, host, common) {
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',

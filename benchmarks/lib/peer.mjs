@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const TIMEOUT_MS = 600_000;
+/** What this tree was built to; a comparison of builds gives another as `library`. */
+export const OWN_LIBRARY = fileURLToPath(new URL('../../dist', import.meta.url));
 const peers = fileURLToPath(new URL('../peers/', import.meta.url));
 const built = fileURLToPath(new URL('../../build/peers/', import.meta.url));
 

@@ -1,12 +1,13 @@
 // node-compute's addon alone, below the driver: what a crossing of threads and the work behind it cost; see ../README.md.
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
-import { callNative } from '../../dist/native.js';
 import { measureCalls, TEST_DOMAIN_UUID } from '../lib/client.mjs';
+import { OWN_LIBRARY } from '../lib/peer.mjs';
 import { repeat } from '../lib/repeat.mjs';
 
-const { work, directory, uri, image, base, ...amount } = JSON.parse(process.argv[2]);
+const { work, directory, uri, image, base, library = OWN_LIBRARY, ...amount } = JSON.parse(process.argv[2]);
+const { DOMAIN_NAMESPACE } = await import(join(library, 'libvirt/xml/domain.js'));
+const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 

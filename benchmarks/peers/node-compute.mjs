@@ -4,12 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { ComputeNode } from '../../dist/index.js';
 import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
-import { meter } from '../lib/peer.mjs';
+import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
 import { exit, processOf, proportionalMib, residentMib } from '../lib/process.mjs';
 
 const options = JSON.parse(process.argv[2]);
+const { ComputeNode } = await import(join(options.library ?? OWN_LIBRARY, 'index.js'));
 const {
   work,
   directory,
