@@ -25,6 +25,8 @@ const MIB = 1024 ** 2;
 const DATA_BYTES = 8 * MIB;
 /** Data of the large image, of 1 GiB: what launches of images that are not cached take their time for. */
 const LARGE_DATA_BYTES = 256 * MIB;
+/** What qemu-img makes of them. */
+const LARGE_IMAGES = { zlib: ['-c'], zstd: ['-c', '-o', 'compression_type=zstd'], plain: [] };
 /** Domains of the test driver: as many as no host has, so that the cost of each shows. */
 const TEST_DOMAINS = 1000;
 const VIR_DOMAIN_SHUTOFF = 5;
@@ -53,9 +55,9 @@ export class BenchmarkHost {
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', '-c', this.base, this.image]);
   }
 
-  /** A large image, compressed. Made when it is first asked for. */
-  get largeImage() {
-    const path = join(this.directory, 'large.qcow2');
+  /** A large image of a kind of LARGE_IMAGES. Made when it is first asked for. */
+  largeImage(kind) {
+    const path = join(this.directory, `${kind}.qcow2`);
     if (!existsSync(path)) {
       const raw = join(this.directory, 'large.raw');
       // Text of random digits: halved by compression.
@@ -63,7 +65,8 @@ export class BenchmarkHost {
         appendFileSync(raw, randomBytes(DATA_BYTES / 2).toString('hex'));
       }
       execFileSync('truncate', ['--size=1G', raw]);
-      execFileSync('qemu-img', ['convert', '-m', '8', '-f', 'raw', '-O', 'qcow2', '-c', raw, path]);
+      const words = ['-m', '8', '-f', 'raw', '-O', 'qcow2', ...LARGE_IMAGES[kind]];
+      execFileSync('qemu-img', ['convert', ...words, raw, path]);
       rmSync(raw);
     }
     return path;

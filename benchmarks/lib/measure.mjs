@@ -80,7 +80,7 @@ export async function optionsOf({ peer, libvirtd, name, image, options = {} }, h
     ...common,
     concurrency: 1,
     directory: host.directoryOf(name),
-    image: image === 'large' ? host.largeImage : host.image,
+    image: image ? host.largeImage(image) : host.image,
     base: host.base,
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),

@@ -11,7 +11,7 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect }[work]()));
+console.log(JSON.stringify(await { call, overlay, inspect, convert }[work]()));
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -49,4 +49,16 @@ async function overlay() {
 
 function inspect() {
   return repeat('inspect', () => native((addon, id) => addon.inspectImage(image, 'qcow2', GIB, id)), amount);
+}
+
+async function convert() {
+  const raw = join(directory, 'base.raw');
+  const options = { maxVirtualBytes: GIB, threads: 0, sync: false };
+  const undo = () => rmSync(raw, { force: true });
+  const operation = () => native((addon, id) => addon.convertToRaw(image, raw, options, id));
+  try {
+    return await repeat('convert', operation, { ...amount, undo });
+  } finally {
+    undo();
+  }
 }

@@ -1,12 +1,13 @@
 // qemu-img with its best flags, the floor of what is done to an image by a program of its own. Beyond the contract it
-// takes `subcommand`, for `inspect`: info, which reads the header, or check, which reads the tables too.
+// takes `subcommand`, for `inspect`: info, which reads the header, or check, which reads the tables too; and `flags`, for
+// `convert`.
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { repeat } from '../lib/repeat.mjs';
 
-const { work, directory, image, base, subcommand, ...amount } = JSON.parse(process.argv[2]);
+const { work, directory, image, base, subcommand, flags, ...amount } = JSON.parse(process.argv[2]);
 const execute = promisify(execFile);
 const qemuImg = (...words) => execute('qemu-img', words);
 const raw = join(directory, 'base.raw');
@@ -16,7 +17,7 @@ const removeFiles = () => {
 };
 
 try {
-  console.log(JSON.stringify(await { launch, overlay, inspect }[work]()));
+  console.log(JSON.stringify(await { launch, overlay, inspect, convert }[work]()));
 } finally {
   removeFiles();
 }
@@ -37,6 +38,11 @@ async function launch() {
 
 function overlay() {
   return repeat('overlay', () => createOverlay(base), { ...amount, undo: removeFiles });
+}
+
+function convert() {
+  const operation = () => qemuImg('convert', ...flags, '-f', 'qcow2', '-O', 'raw', image, raw);
+  return repeat('convert', operation, { ...amount, undo: removeFiles });
 }
 
 function inspect() {

@@ -2,7 +2,7 @@ const launch = { work: 'launch', cold: true };
 const contender = (peer, libvirtd) => ({
   peer,
   ...(libvirtd && { libvirtd }),
-  image: 'large',
+  image: 'zlib',
   options: launch,
 });
 

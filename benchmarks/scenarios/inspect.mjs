@@ -9,9 +9,9 @@ export const scenario = {
   quick: { rounds: 3, count: 20 },
   full: { rounds: 6, count: 50 },
   contenders: {
-    'qemu-img info': { peer: 'qemu-img', image: 'large', options: inspect('info') },
-    'qemu-img check': { peer: 'qemu-img', image: 'large', options: inspect('check') },
-    'node-compute': { peer: 'addon', image: 'large', options: inspect() },
+    'qemu-img info': { peer: 'qemu-img', image: 'zlib', options: inspect('info') },
+    'qemu-img check': { peer: 'qemu-img', image: 'zlib', options: inspect('check') },
+    'node-compute': { peer: 'addon', image: 'zlib', options: inspect() },
   },
   notes: [
     'info reads the header. check reads the tables too, and counts references. node-compute validates header and tables.',
