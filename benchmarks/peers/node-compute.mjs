@@ -199,11 +199,14 @@ async function memory() {
 
 /** From the call to the arrival with a reader of the node's events. */
 async function events() {
-  const { uuid } = await start();
   const stream = node.events();
   const arrival = async (event) => {
     for (;;) if ((await stream.next()).value.event === event) return performance.now();
   };
+  const { uuid } = await start();
+  // That of the start: left in the stream it would be taken for the first one's, and libvirt be asked to suspend what it
+  // does not yet know to run again.
+  await arrival('resumed');
   const latency = async (event, action) => {
     const begin = performance.now();
     const [arrived] = await Promise.all([arrival(event), action()]);
