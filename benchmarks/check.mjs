@@ -64,6 +64,8 @@ for (const { what, base: before, build, unit, ratio, band, verdict } of comparis
   );
 }
 if (values.out) writeFileSync(values.out, `${JSON.stringify({ base, comparisons }, null, 1)}\n`);
+// Its libvirtds would keep this process alive.
+host.dispose();
 process.exitCode = comparisons.some(({ verdict }) => verdict === 'regression') ? 1 : 0;
 
 async function compare(scenario, title, contender) {

@@ -201,7 +201,13 @@ async function memory() {
 async function events() {
   const stream = node.events();
   const arrival = async (event) => {
-    for (;;) if ((await stream.next()).value.event === event) return performance.now();
+    // A reader of events alone does not keep the process alive: it would end here, and leave its QEMU.
+    const alive = setInterval(() => undefined, 1000);
+    try {
+      for (;;) if ((await stream.next()).value.event === event) return performance.now();
+    } finally {
+      clearInterval(alive);
+    }
   };
   const { uuid } = await start();
   // That of the start: left in the stream it would be taken for the first one's, and libvirt be asked to suspend what it
