@@ -3,6 +3,7 @@ const call = { work: 'call', warmup: 200 };
 export const scenario = {
   name: 'call-overhead',
   question: 'What does a call to libvirt cost beyond the same call in C?',
+  slow: true,
   unit: 'µs',
   base: 'C, in process',
   quick: { rounds: 3, count: 2000 },

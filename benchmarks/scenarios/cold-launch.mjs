@@ -10,6 +10,7 @@ export const scenario = {
   name: 'cold-launch',
   question:
     'How long does the launch of an image take that is not in the cache, a compressed qcow2 of 1 GiB?',
+  slow: true,
   unit: 'ms',
   base: 'qemu-img alone',
   quick: { rounds: 2, count: 2 },

@@ -3,6 +3,7 @@ const memory = { work: 'memory' };
 export const scenario = {
   name: 'instance-memory',
   question: 'How much memory does one more instance cost the agent, and how much does its QEMU hold?',
+  slow: true,
   unit: 'MiB',
   digits: 2,
   base: 'Python, libvirtd',

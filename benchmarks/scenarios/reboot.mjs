@@ -3,6 +3,7 @@ const reboot = { work: 'reboot' };
 export const scenario = {
   name: 'reboot',
   question: 'How long does a hard reboot take, until the instance runs again?',
+  slow: true,
   unit: 'ms',
   base: 'Python, libvirtd',
   quick: { rounds: 3, count: 4 },
