@@ -2,7 +2,7 @@
 import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
 import { canTrace, programsOf } from './programs.mjs';
-import { mean, median, quantile, ratio, summary } from './statistics.mjs';
+import { mean, median, ratio, summary } from './statistics.mjs';
 
 /** Share of the CPUs that others may use before a result is marked. */
 const BUSY = 0.15;
@@ -129,7 +129,9 @@ function rowsOf({ name, trials, options, programs }, contenders, scenario) {
 /** At most a thousand of many, evenly over their range: a result stays a file that can be read. */
 function thinned(samples, most = 1000) {
   if (samples.length <= most) return samples;
-  return Array.from({ length: most }, (_, index) => quantile(samples, index / (most - 1)));
+  const sorted = samples.toSorted((a, b) => a - b);
+  const last = sorted.length - 1;
+  return Array.from({ length: most }, (_, index) => sorted[Math.round((index / (most - 1)) * last)]);
 }
 
 /** Means by key of records of arrays: unlike medians they add up to the whole. */
