@@ -42,6 +42,11 @@ if (process.getuid() !== 0) {
   process.exit(2);
 }
 const names = positionals.length > 0 ? positionals : ['warm-launch', 'terminate', 'call-overhead'];
+const unknown = names.filter((name) => !existsSync(join(ROOT, `benchmarks/scenarios/${name}.mjs`)));
+if (unknown.length > 0) {
+  console.error(`no scenario ${unknown.join(', ')}\n${USAGE}`);
+  process.exit(2);
+}
 const base = builtTree(values.base ?? defaultBase());
 const host = new BenchmarkHost();
 for (const [signal, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
@@ -69,7 +74,8 @@ host.dispose();
 process.exitCode = comparisons.some(({ verdict }) => verdict === 'regression') ? 1 : 0;
 
 async function compare(scenario, title, contender) {
-  const trees = { base, again: base, build: ROOT };
+  // The build between the two of the base: a machine that gets slower meanwhile favours neither.
+  const trees = { base, build: ROOT, again: base };
   const count = Number(values.count ?? scenario.quick.count);
   const medians = { base: [], again: [], build: [] };
   const options = {};
