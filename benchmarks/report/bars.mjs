@@ -61,13 +61,12 @@ function barChart(title, unit, panels, most) {
     if (heading) y += 22;
     const head = heading ? text(left, y - 10, heading, { 'font-weight': 'bold' }) : '';
     const bottom = y + rows.length * STEP;
-    const { at, ticks } = linear(
-      [0, most ?? Math.max(...rows.map(({ to, whisker }) => Math.max(to, whisker?.[1] ?? 0)))],
-      [left, right],
-    );
-    const axis = ticks.map((tick, index) => [
-      line(at(tick), y - 4, at(tick), bottom, { stroke: index === 0 ? FAINT : GRID }),
-      text(at(tick), bottom + 15, index === 0 ? `0 ${unit}` : tick, {
+    const ends = rows.flatMap(({ to, whisker = [] }) => [to, ...whisker]);
+    // A difference of two sizes may be below zero.
+    const { at, ticks } = linear([Math.min(0, ...ends), most ?? Math.max(...ends)], [left, right]);
+    const axis = ticks.map((tick) => [
+      line(at(tick), y - 4, at(tick), bottom, { stroke: tick === 0 ? FAINT : GRID }),
+      text(at(tick), bottom + 15, tick === 0 ? `0 ${unit}` : tick, {
         'text-anchor': 'middle',
         'font-size': 11,
         fill: FAINT,
@@ -82,12 +81,13 @@ function barChart(title, unit, panels, most) {
 
 function bar({ label, bold, fill, from, to, whisker, value }, y, at, left) {
   const middle = y + BAR / 2;
-  const end = at(Math.max(to, whisker?.[1] ?? 0));
+  const [begin, width] = [at(Math.min(from, to)), Math.abs(at(to) - at(from))];
+  const end = at(Math.max(from, to, whisker?.[1] ?? to));
   const caps = whisker?.map((edge) => line(at(edge), middle - 4, at(edge), middle + 4, { stroke: INK }));
   return [
     text(left - 8, middle + 4.5, label, { 'text-anchor': 'end', 'font-weight': bold ? 'bold' : undefined }),
     // What is too short to be seen is still there.
-    element('rect', { x: at(from), y, width: Math.max(at(to) - at(from), 1), height: BAR, fill }),
+    element('rect', { x: begin, y, width: Math.max(width, 1), height: BAR, fill }),
     whisker ? [line(at(whisker[0]), middle, at(whisker[1]), middle, { stroke: INK }), caps] : [],
     text(end + 7, middle + 4.5, value),
   ];

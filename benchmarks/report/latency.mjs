@@ -30,7 +30,7 @@ export function latency({ scenario, unit, digits, rows }) {
     const head = measures.length > 1 ? text(LEFT, top - 10, measured, { 'font-weight': 'bold' }) : '';
     const bottom = top + Math.max(260, legendHeight(shown.length + 1));
     const { x, word } = scaleOf(shown, right);
-    const y = linear([0, 1], [bottom, top], 4);
+    const y = linear([0, 1], [bottom, top]);
     const frame = axes({ x, y, top, bottom, right, xLabel: `${unit}${word}`, yLabel: 'share of operations' });
     // What is ours lies above what is not.
     const lines = [...shown]

@@ -35,7 +35,8 @@ export function lineStyles(contenders) {
         contender,
         {
           stroke: COLOURS[family] ?? SPARE[strangers.indexOf(family) % SPARE.length],
-          'stroke-width': isOwn(contender) ? 3 : 1.75,
+          // Dashes of many thick lines run into one another.
+          'stroke-width': isOwn(contender) && member === 0 ? 3 : 2,
           'stroke-dasharray': DASHES[member % DASHES.length],
         },
       ];
