@@ -71,7 +71,12 @@ $package
     esac
   done
   [ -z "$missing" ] || apt_install $missing
-  case $level in tools | test) install_fuzzer_runtime ;; esac
+  case $level in
+    tools | test)
+      install_fuzzer_runtime
+      install_clang_format
+      ;;
+  esac
 }
 
 # One by one, and none of them must be: a benchmark names whom it skips.
@@ -96,6 +101,12 @@ install_fuzzer_runtime() {
   [ ! -e "$(clang -print-file-name="libclang_rt.fuzzer.a")" ] || return 0
   major=$(clang -dumpversion)
   apt_install "libclang-rt-${major%%.*}-dev"
+}
+
+# One release decides the layout of C++; where the distribution has another, that check is left out and says so.
+install_clang_format() {
+  command -v clang-format-14 >/dev/null || ! apt-cache show clang-format-14 >/dev/null 2>&1 ||
+    apt_install clang-format-14
 }
 
 node_is_new_enough() {

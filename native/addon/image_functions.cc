@@ -101,7 +101,8 @@ Napi::Value convert(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Napi::Object given = to_object(info[2], "options");
     const ConvertOptions options{to_size(given.Get("maxVirtualBytes"), "maxVirtualBytes"),
-                                 to_flags(given.Get("threads"), "threads"), to_bool(given.Get("sync"), "sync")};
+                                 to_flags(given.Get("threads"), "threads"),
+                                 to_bool(given.Get("sync"), "sync")};
     return Async(
         info.Env(), Lane::bulk, call_id(info, 3),
         [source = to_text(info[0], "source"), target = to_text(info[1], "target"),

@@ -82,12 +82,10 @@ class Executor::LaneQueue {
   }
 
  private:
-  /// Whether the caller is to wake a thread, with mutex_ held. One at a time: a thread that takes a job wakes the next
-  /// if more wait. Short jobs are then all done by one thread that is awake, and the submitter, the JavaScript thread,
-  /// pays for one wake-up and not for each.
-  bool claim_wake() {
-    return !queue_.empty() && sleeping_ > 0 && !std::exchange(waking_, true);
-  }
+  /// Whether the caller is to wake a thread, with mutex_ held. One at a time: a thread that takes a job wakes
+  /// the next if more wait. Short jobs are then all done by one thread that is awake, and the submitter, the
+  /// JavaScript thread, pays for one wake-up and not for each.
+  bool claim_wake() { return !queue_.empty() && sleeping_ > 0 && !std::exchange(waking_, true); }
 
   /// Called with mutex_ held.
   void grow() {

@@ -23,7 +23,8 @@ namespace {
 
 /// What a thread takes at a time. Small enough that the last thread is not left alone for long.
 constexpr std::uint64_t kUnitBytes = 8 << 20;
-/// Read and written at once: fits into the cache of a core, so that the search for zeros costs no memory traffic.
+/// Read and written at once: fits into the cache of a core, so that the search for zeros costs no memory
+/// traffic.
 constexpr std::uint64_t kBufferBytes = 256 << 10;
 constexpr unsigned kMaxThreads = 4;
 constexpr std::uint64_t kSectorBytes = 512;
@@ -96,8 +97,7 @@ class Worker {
 
   void add(std::uint64_t offset, const GuestCluster& cluster) {
     switch (cluster.kind) {
-      case GuestCluster::Kind::absent:
-      case GuestCluster::Kind::zero:
+      case GuestCluster::Kind::zeros:
         return;
       case GuestCluster::Kind::compressed:
         return add_compressed(offset, cluster);
@@ -116,7 +116,8 @@ class Worker {
   /// Ranges that follow each other on the disk and in the file are read at once.
   void add_data(std::uint64_t offset, std::uint64_t file_offset, std::uint64_t bytes) {
     if (held_ > 0) flush();
-    if (run_bytes_ > 0 && (offset != run_offset_ + run_bytes_ || file_offset != run_file_offset_ + run_bytes_)) {
+    if (run_bytes_ > 0 &&
+        (offset != run_offset_ + run_bytes_ || file_offset != run_file_offset_ + run_bytes_)) {
       flush();
     }
     if (run_bytes_ == 0) {

@@ -24,9 +24,10 @@ struct ConvertResult {
   std::uint64_t written_bytes = 0;
 };
 
-/// Inspects `source`, then makes `target` (must not exist, mode 0600) of what its guest sees. Blocks of 4 KiB that are
-/// zero become holes. Each thread holds 4 MiB at most, or 4 clusters. ImageError with the rule that the image breaks,
-/// SystemError, Cancelled; `target` is then removed. `cancel` also counts the guest bytes that are done.
+/// Inspects `source`, then makes `target` (must not exist, mode 0600) of what its guest sees. Blocks of 4 KiB
+/// that are zero become holes. Each thread holds 4 MiB at most, or 4 clusters. ImageError with the rule that
+/// the image breaks, SystemError, Cancelled; `target` is then removed. `cancel` also counts the guest bytes
+/// that are done.
 ConvertResult convert_to_raw(const std::string& source, const std::string& target,
                              const ConvertOptions& options, Cancellation& cancel);
 

@@ -17,8 +17,8 @@ class Decompressor {
  public:
   explicit Decompressor(Compression compression);
 
-  /// Fills `target` whole; what follows the stream in `source` is padding. ImageError `compressed-cluster` where the
-  /// stream is damaged, or holds fewer or more bytes than that.
+  /// Fills `target` whole; what follows the stream in `source` is padding. ImageError `compressed-cluster`
+  /// where the stream is damaged, or holds fewer or more bytes than that.
   void run(const std::uint8_t* source, std::size_t source_bytes, std::uint8_t* target,
            std::size_t target_bytes);
 

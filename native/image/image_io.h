@@ -32,7 +32,7 @@ void write_at(int descriptor, const void* data, std::size_t bytes, std::uint64_t
 /// Writes what is not zero of `data`, in whole blocks of 4 KiB, and leaves holes for the rest: the caller
 /// sets the length of the file at the end. Gives the bytes written.
 std::uint64_t write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, std::uint64_t offset,
-                  const std::string& path);
+                           const std::string& path);
 
 void truncate_to(int descriptor, std::uint64_t bytes, const std::string& path);
 void sync(int descriptor, const std::string& path);

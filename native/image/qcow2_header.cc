@@ -121,6 +121,12 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
 }  // namespace
 
 bool Qcow2Header::extended_l2() const noexcept { return (incompatible & kIncompatibleExtendedL2) != 0; }
+CompressedExtent Qcow2Header::compressed_extent(std::uint64_t l2_entry) const noexcept {
+  const unsigned sector_shift = 62 - (cluster_bits - 8);
+  const std::uint64_t offset = l2_entry & ((std::uint64_t{1} << sector_shift) - 1);
+  const std::uint64_t sectors = ((l2_entry & ~(kCopied | kCompressed)) >> sector_shift) + 1;
+  return {offset, sectors * 512 - offset % 512};
+}
 bool Qcow2Header::dirty() const noexcept { return (incompatible & kIncompatibleDirty) != 0; }
 
 Qcow2Header read_qcow2_header(const SourceFile& file, std::uint64_t max_virtual_bytes) {

@@ -8,6 +8,13 @@
 
 namespace node_compute {
 
+/// Where an L2 entry says that a compressed cluster stands, in whole sectors of 512 bytes from its first byte
+/// on.
+struct CompressedExtent {
+  std::uint64_t offset;
+  std::uint64_t bytes;
+};
+
 struct Qcow2Header {
   std::uint32_t version = 0;
   std::uint32_t header_bytes = 0;
@@ -32,6 +39,7 @@ struct Qcow2Header {
   bool extended_l2() const noexcept;
   bool dirty() const noexcept;
   std::uint64_t l2_entry_bytes() const noexcept { return extended_l2() ? 16 : 8; }
+  CompressedExtent compressed_extent(std::uint64_t l2_entry) const noexcept;
   std::uint64_t l2_entries() const noexcept { return cluster_size() / l2_entry_bytes(); }
 };
 

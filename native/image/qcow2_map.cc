@@ -40,24 +40,19 @@ std::vector<GuestCluster> Qcow2Map::read(std::uint64_t first, std::uint64_t coun
 GuestCluster Qcow2Map::decode(std::uint64_t entry, std::uint64_t bitmap) const {
   using Kind = GuestCluster::Kind;
   if ((entry & kCompressed) != 0) {
-    const unsigned sector_shift = 62 - (header_.cluster_bits - 8);
-    const std::uint64_t offset = entry & ((std::uint64_t{1} << sector_shift) - 1);
-    const std::uint64_t sectors = ((entry & ~(kCopied | kCompressed)) >> sector_shift) + 1;
+    const auto [offset, bytes] = header_.compressed_extent(entry);
     const std::uint64_t rest = offset < file_.size() ? file_.size() - offset : 0;
-    return {Kind::compressed, offset, std::min(sectors * 512 - offset % 512, rest)};
+    return {Kind::compressed, offset, std::min(bytes, rest), 0};
   }
   const std::uint64_t offset = entry & kOffsetMask;
   if (header_.extended_l2()) {
     const auto data = static_cast<std::uint32_t>(bitmap);
-    const auto zeros = static_cast<std::uint32_t>(bitmap >> 32);
-    if (offset != 0 && data != 0) return {Kind::data, offset, 0, data, zeros};
-    return {zeros == 0 ? Kind::absent : Kind::zero, 0, 0, 0, zeros};
+    if (offset == 0 || data == 0) return {};
+    return {Kind::data, offset, 0, data};
   }
-  constexpr std::uint32_t kAll = ~std::uint32_t{0};
   // Version 2 has no zero flag; the bit is reserved there.
-  if (header_.version >= 3 && (entry & kZero) != 0) return {Kind::zero, 0, 0, 0, kAll};
-  if (offset == 0) return {};
-  return {Kind::data, offset, 0, kAll, 0};
+  if (offset == 0 || (header_.version >= 3 && (entry & kZero) != 0)) return {};
+  return {Kind::data, offset, 0, ~std::uint32_t{0}};
 }
 
 }  // namespace node_compute

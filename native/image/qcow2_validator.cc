@@ -188,10 +188,7 @@ class Validator {
   void check_compressed(std::uint64_t entry, std::uint64_t bitmap) {
     if ((entry & kCopied) != 0 || bitmap != 0)
       refuse("l2-entry", "a compressed cluster has impossible flags");
-    const unsigned sector_shift = 62 - (header_.cluster_bits - 8);
-    const std::uint64_t offset = entry & ((std::uint64_t{1} << sector_shift) - 1);
-    const std::uint64_t sectors = ((entry & ~(kCopied | kCompressed)) >> sector_shift) + 1;
-    const std::uint64_t bytes = sectors * 512 - offset % 512;
+    const auto [offset, bytes] = header_.compressed_extent(entry);
     // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
     const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
     if (offset >= file_.size() || bytes > end_of_file - offset) {

@@ -93,7 +93,8 @@ void Connection::keep_alive(const ConnectOptions& options) {
 
 namespace {
 
-/** What VIR_DOMAIN_EVENT_CALLBACK does, by way of the one function type that compilers let any other become. */
+/** What VIR_DOMAIN_EVENT_CALLBACK does, by way of the one function type that compilers let any other become.
+ */
 template <typename Callback>
 virConnectDomainEventGenericCallback generic(Callback* callback) {
   return reinterpret_cast<virConnectDomainEventGenericCallback>(reinterpret_cast<void (*)()>(callback));
@@ -214,8 +215,8 @@ std::string Connection::capabilities() {
   const StringHandle text(virConnectGetCapabilities(connection_));
   if (!text) throw LibvirtError::last("virConnectGetCapabilities");
 #ifdef __GLIBC__
-  // To answer, libvirt read all that it knows of each QEMU, once: some megabytes that are free again. A launch forks
-  // this process five times, and a fork takes the longer the more memory the process has.
+  // To answer, libvirt read all that it knows of each QEMU, once: some megabytes that are free again. A
+  // launch forks this process five times, and a fork takes the longer the more memory the process has.
   malloc_trim(0);
 #endif
   return text.get();

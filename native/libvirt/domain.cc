@@ -73,8 +73,8 @@ DomainInfo Domain::info() {
   const Connection::Use use(*connection_);
   virDomainInfo info{};
   check(virDomainGetInfo(handle_.get(), &info), "virDomainGetInfo");
-  // Only a running domain has an id, and the handle has that of the moment it was made or last started. A second
-  // question doubles the call, so it is asked only where another handle started the domain.
+  // Only a running domain has an id, and the handle has that of the moment it was made or last started. A
+  // second question doubles the call, so it is asked only where another handle started the domain.
   const bool running = info.state != VIR_DOMAIN_SHUTOFF && info.state != VIR_DOMAIN_CRASHED;
   int id = running ? static_cast<int>(virDomainGetID(handle_.get())) : -1;
   if (running && id < 0) {

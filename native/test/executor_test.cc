@@ -124,7 +124,8 @@ TEST_CASE("threads that sleep all come when as many blocking jobs arrive at once
   std::condition_variable changed;
   Executor executor(limits(kThreads, 100));
   for (int round = 0; round < 500; ++round) {
-    // Each job waits for all others, so one wake-up lost on the way from thread to thread would end this test.
+    // Each job waits for all others, so one wake-up lost on the way from thread to thread would end this
+    // test.
     std::size_t arrived = 0;
     std::size_t left = kThreads;
     for (std::size_t i = 0; i < kThreads; ++i) {

@@ -1,11 +1,11 @@
-// qcow2 to raw: what the guest sees, whatever the clusters are, by any number of threads; nothing left on failure.
-#include "image/convert.h"
-
+// qcow2 to raw: what the guest sees, whatever the clusters are, by any number of threads; nothing left on
+// failure.
 #include <sys/stat.h>
 
 #include <string>
 
 #include "executor/failure.h"
+#include "image/convert.h"
 #include "image_fixture.h"
 
 using namespace node_compute;
