@@ -35,11 +35,16 @@ export function closedEntries<T extends v.ObjectEntries>(entries: T): Closed<T> 
   }) as unknown as Closed<T>;
 }
 
+/** Of the schema of an object: nothing passes that it would leave out without a word. */
+export function closed<T>(schema: v.GenericSchema<object, T>): v.GenericSchema<unknown, T> {
+  return v.pipe(anObject, refused('constructor', 'prototype', '__proto__'), schema);
+}
+
 /** An object that refuses each key it does not know. */
 export function closedObject<T extends v.ObjectEntries>(
   entries: T,
 ): v.GenericSchema<unknown, v.InferOutput<Closed<T>>> {
-  return v.pipe(anObject, refused('constructor', 'prototype', '__proto__'), closedEntries(entries));
+  return closed(closedEntries(entries));
 }
 
 /** Names and values, in a plain object. */

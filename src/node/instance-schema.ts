@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { isInstanceUuid, MAX_INSTANCE_ID } from '../driver/identity.js';
 import type { Flavor, ImageMeta, Instance } from '../driver/model.js';
-import { closedEntries, closedObject, dictionary, integer } from '../driver/schema.js';
+import { closed, closedEntries, closedObject, dictionary, integer } from '../driver/schema.js';
 import { checkBridgeName, checkMac, checkMtu, checkTapName } from '../network/names.js';
 
 /** Without control characters, lone surrogates and the two code points that XML 1.0 cannot hold. */
@@ -76,22 +76,24 @@ export const flavorSchema: v.GenericSchema<unknown, Flavor> = closedObject({
   extraSpecs: v.optional(properties(1024), {}),
 });
 
-const sourceSchema = v.variant('type', [
-  closedEntries({
-    type: v.literal('file'),
-    path: v.pipe(cleanText(4095), v.regex(/^\//, 'is not an absolute path')),
-  }),
-  closedEntries({
-    type: v.literal('http'),
-    url: v.pipe(
-      v.string(),
-      // As every reader of URLs does before it parses one.
-      v.transform((text) => text.trim().replace(/[\t\n\r]/g, '')),
-      v.maxLength(8192),
-      v.check(isHttpUrl, 'is not an http or https URL'),
-    ),
-  }),
-]);
+const sourceSchema = closed(
+  v.variant('type', [
+    closedEntries({
+      type: v.literal('file'),
+      path: v.pipe(cleanText(4095), v.regex(/^\//, 'is not an absolute path')),
+    }),
+    closedEntries({
+      type: v.literal('http'),
+      url: v.pipe(
+        v.string(),
+        // As every reader of URLs does before it parses one.
+        v.transform((text) => text.trim().replace(/[\t\n\r]/g, '')),
+        v.maxLength(8192),
+        v.check(isHttpUrl, 'is not an http or https URL'),
+      ),
+    }),
+  ]),
+);
 
 function isHttpUrl(text: string): boolean {
   return /^https?:\/\//i.test(text) && URL.canParse(text);

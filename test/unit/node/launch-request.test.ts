@@ -158,6 +158,11 @@ describe('a launch request', () => {
     expect(problemsOf({ ...request(), flavor: deep })[0]?.message).toContain('deep');
   });
 
+  it.each(['constructor', 'prototype', '__proto__'])('is refused for the key %s in its source', (key) => {
+    const source: unknown = JSON.parse(`{"type":"file","path":"/image","${key}":1}`);
+    expect(paths({ ...request(), image: { ...request().image, source } })).toEqual(['image.source']);
+  });
+
   it('does not let __proto__ through', () => {
     const hostile: unknown = JSON.parse(
       '{"name":"x","__proto__":{"uuid":"y"},"flavor":{"__proto__":{"vcpus":1}}}',
