@@ -25,9 +25,9 @@ struct ConvertResult {
 };
 
 /// Inspects `source`, then makes `target` (must not exist, mode 0600) of what its guest sees. Blocks of 4 KiB
-/// that are zero become holes. Each thread holds 4 MiB at most, or 4 clusters. ImageError with the rule that
-/// the image breaks, SystemError, Cancelled; `target` is then removed. `cancel` also counts the guest bytes
-/// that are done.
+/// that are zero become holes. Each thread holds half a MiB, or 4 clusters where they are more. ImageError
+/// with the rule that the image breaks, SystemError, Cancelled; `target` is then removed. `cancel` also
+/// counts the guest bytes that are done.
 ConvertResult convert_to_raw(const std::string& source, const std::string& target,
                              const ConvertOptions& options, Cancellation& cancel);
 
