@@ -5,7 +5,7 @@ export const scenario = burst({
   concurrencies: [1, 2, 4, 8, 16],
   floors: [2, 4],
   peers: true,
-  rounds: { quick: 2, full: 5 },
+  rounds: { quick: 1, full: 5 },
   goals: [
     {
       text: 'launches a second, 20 at once',

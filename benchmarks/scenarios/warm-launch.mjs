@@ -7,7 +7,7 @@ export const scenario = {
   unit: 'ms',
   base: 'bare-qemu',
   programs: true,
-  quick: { rounds: 4, count: 6 },
+  quick: { rounds: 3, count: 6 },
   full: { rounds: 8, count: 12 },
   contenders: {
     'bare-qemu': { peer: 'bare-qemu', options: launch },
