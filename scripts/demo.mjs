@@ -90,10 +90,10 @@ async function booted(node, { uuid, name }) {
   const end = begin + BOOT_TIMEOUT_MS;
   while (performance.now() < end) {
     const text = new TextDecoder().decode(await node.console(uuid));
-    const line = text.split('\n').find((one) => one.includes('"BOOTED"') && one.trimEnd().endsWith('}'));
-    if (line !== undefined) {
+    const line = /^.*"event":"BOOTED".*(?=\r?\n)/m.exec(text);
+    if (line !== null) {
       say(`   ${((performance.now() - begin) / 1000).toFixed(1)} s later the guest says:`);
-      say(`   ${line.trim()}`);
+      say(`   ${line[0].trim()}`);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -104,7 +104,7 @@ export class TestHost {
   /** The guest's own words, as soon as it has said them. */
   async booted(uuid: string, timeoutMs = 90_000): Promise<GuestReport> {
     const line = await eventually(`the guest of ${uuid} to boot`, timeoutMs, () =>
-      /NODE-COMPUTE-GUEST (\{"event":"BOOTED".*\})/.exec(this.consoleText(uuid)),
+      /NODE-COMPUTE-GUEST (\{"event":"BOOTED".*\})\r?\n/.exec(this.consoleText(uuid)),
     );
     return JSON.parse(line[1] ?? '') as GuestReport;
   }
