@@ -27,7 +27,7 @@ ImageVerdict inspect_file(const SourceFile& file, const std::string& declared_fo
   verdict.format = content;
   verdict.file_size = file.size();
   if (content == "qcow2") {
-    const Qcow2Facts facts = validate_qcow2(file, max_virtual_bytes, cancel);
+    const Qcow2Facts facts = validate_qcow2(file, {max_virtual_bytes}, cancel);
     verdict.virtual_size = facts.header.virtual_size;
     verdict.data_bytes = facts.data_bytes;
     verdict.libqcow = identify_with_libqcow(file, facts.header);

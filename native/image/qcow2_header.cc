@@ -28,13 +28,12 @@ void parse_fields(const std::vector<std::uint8_t>& raw, Qcow2Header& header) {
   header.version = load_be<std::uint32_t>(bytes + 4);
   require(header.version == 2 || header.version == 3, "version",
           "qcow2 version " + std::to_string(header.version) + " is not supported, only 2 and 3");
-  require(load_be<std::uint64_t>(bytes + 8) == 0, "backing-file", "the image names a backing file");
   const auto cluster_bits = load_be<std::uint32_t>(bytes + 20);
   require(cluster_bits >= kMinClusterBits && cluster_bits <= kMaxClusterBits, "header",
           "cluster_bits is " + std::to_string(cluster_bits));
   header.cluster_bits = cluster_bits;
   header.virtual_size = load_be<std::uint64_t>(bytes + 24);
-  require(load_be<std::uint32_t>(bytes + 32) == 0, "encrypted", "the image is encrypted");
+  header.encrypted = load_be<std::uint32_t>(bytes + 32) != 0;
   header.l1_entries = load_be<std::uint32_t>(bytes + 36);
   header.l1_offset = load_be<std::uint64_t>(bytes + 40);
   header.refcount_table_offset = load_be<std::uint64_t>(bytes + 48);
@@ -61,24 +60,15 @@ void parse_v3_fields(const SourceFile& file, Qcow2Header& header) {
   if (header.header_bytes > kHeaderBytesV3) file.read(kHeaderBytesV3, &header.compression_type, 1);
 }
 
-void check_features(const Qcow2Header& header) {
-  const std::uint64_t features = header.incompatible;
-  require((features & kIncompatibleDataFile) == 0, "data-file", "the image keeps its data in another file");
-  require((features & kIncompatibleCorrupt) == 0, "corrupt", "the image is marked as corrupt");
-  require((features & ~kKnownIncompatible) == 0, "unknown-feature",
-          "the image needs features that are not known here");
-  const bool other_compression = (features & kIncompatibleCompression) != 0;
-  require(header.compression_type <= 1 && other_compression == (header.compression_type != 0), "compression",
+void check_compression(const Qcow2Header& header) {
+  const bool other = (header.incompatible & kIncompatibleCompression) != 0;
+  require(header.compression_type <= 1 && other == (header.compression_type != 0), "compression",
           "compression type " + std::to_string(header.compression_type) + " does not fit the feature bits");
-  require(!header.extended_l2() || header.cluster_bits >= kMinExtendedClusterBits, "header",
-          "clusters are too small for extended L2 entries");
 }
 
-void check_sizes(const Qcow2Header& header, std::uint64_t max_virtual_bytes) {
-  require(header.virtual_size > 0, "empty", "the disk in the image has no bytes");
-  require(header.virtual_size <= max_virtual_bytes, "too-large",
-          "the disk in the image has " + std::to_string(header.virtual_size) + " bytes, at most " +
-              std::to_string(max_virtual_bytes) + " are accepted");
+void check_tables(const Qcow2Header& header) {
+  require(!header.extended_l2() || header.cluster_bits >= kMinExtendedClusterBits, "header",
+          "clusters are too small for extended L2 entries");
   const std::uint64_t clusters = divide_up(header.virtual_size, header.cluster_size());
   require(header.l1_entries >= divide_up(clusters, header.l2_entries()), "l1-table",
           "the L1 table is too small for the disk");
@@ -87,6 +77,20 @@ void check_sizes(const Qcow2Header& header, std::uint64_t max_virtual_bytes) {
               header.refcount_table_clusters <= kMaxRefcountTableBytes / header.cluster_size(),
           "refcount-table", "the refcount table has an impossible size");
   require(header.snapshots <= kMaxSnapshots, "snapshots", "the image has too many snapshots");
+}
+
+void parse_backing_name(const SourceFile& file, Qcow2Header& header) {
+  std::uint8_t raw[12];
+  file.read(8, raw, sizeof raw);
+  const auto offset = load_be<std::uint64_t>(raw);
+  if (offset == 0) return;
+  const auto bytes = load_be<std::uint32_t>(raw + 8);
+  require(bytes <= kMaxBackingNameBytes && offset >= header.header_bytes &&
+              offset <= header.cluster_size() - bytes,
+          "header", "the name of the backing file is not inside the first cluster");
+  std::string name(bytes, '\0');
+  file.read(offset, name.data(), bytes);
+  header.backing_name = std::move(name);
 }
 
 void parse_bitmaps(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& header) {
@@ -111,9 +115,12 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     offset += 8;
     if (type == kExtensionEnd) return;
     require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
-    require(type != kExtensionEncryption, "encrypted", "the image has an encryption header");
-    require(type != kExtensionDataFile, "data-file", "the image names an external data file");
+    header.encrypted = header.encrypted || type == kExtensionEncryption;
+    header.data_file = header.data_file || type == kExtensionDataFile;
     if (type == kExtensionBitmaps) parse_bitmaps(raw.data() + offset, bytes, header);
+    if (type == kExtensionBackingFormat) {
+      header.backing_format.assign(reinterpret_cast<const char*>(raw.data() + offset), bytes);
+    }
     offset += static_cast<std::size_t>(divide_up(bytes, 8) * 8);
   }
 }
@@ -128,17 +135,33 @@ CompressedExtent Qcow2Header::compressed_extent(std::uint64_t l2_entry) const no
   return {offset, sectors * 512 - offset % 512};
 }
 bool Qcow2Header::dirty() const noexcept { return (incompatible & kIncompatibleDirty) != 0; }
+bool Qcow2Header::corrupt() const noexcept { return (incompatible & kIncompatibleCorrupt) != 0; }
 
-Qcow2Header read_qcow2_header(const SourceFile& file, std::uint64_t max_virtual_bytes) {
+Qcow2Header read_qcow2_header(const SourceFile& file) {
   Qcow2Header header;
   std::vector<std::uint8_t> raw(kHeaderBytesV2);
   file.read(0, raw.data(), raw.size());
   parse_fields(raw, header);
   if (header.version >= 3) parse_v3_fields(file, header);
-  check_features(header);
-  check_sizes(header, max_virtual_bytes);
+  header.data_file = (header.incompatible & kIncompatibleDataFile) != 0;
+  check_compression(header);
+  check_tables(header);
   parse_extensions(file, header);
+  parse_backing_name(file, header);
   return header;
+}
+
+void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules) {
+  require(rules.backing_file || !header.backing_name, "backing-file", "the image names a backing file");
+  require(!header.data_file, "data-file", "the image keeps its data in another file");
+  require(!header.encrypted, "encrypted", "the image is encrypted");
+  require(!header.corrupt(), "corrupt", "the image is marked as corrupt");
+  require((header.incompatible & ~kKnownIncompatible) == 0, "unknown-feature",
+          "the image needs features that are not known here");
+  require(header.virtual_size > 0, "empty", "the disk in the image has no bytes");
+  require(header.virtual_size <= rules.max_virtual_bytes, "too-large",
+          "the disk in the image has " + std::to_string(header.virtual_size) + " bytes, at most " +
+              std::to_string(rules.max_virtual_bytes) + " are accepted");
 }
 
 }  // namespace node_compute

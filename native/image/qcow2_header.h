@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "image/source_file.h"
 
@@ -34,17 +36,36 @@ struct Qcow2Header {
   /// 0 where there is none, or where the image says that it is stale.
   std::uint64_t bitmap_directory_offset = 0;
   std::uint64_t bitmap_directory_bytes = 0;
+  bool encrypted = false;
+  /// Guest data is in another file.
+  bool data_file = false;
+  /// As it stands in the header: any bytes.
+  std::optional<std::string> backing_name;
+  /// Empty where the header does not say.
+  std::string backing_format;
 
   std::uint64_t cluster_size() const noexcept { return std::uint64_t{1} << cluster_bits; }
   bool extended_l2() const noexcept;
   bool dirty() const noexcept;
+  bool corrupt() const noexcept;
   std::uint64_t l2_entry_bytes() const noexcept { return extended_l2() ? 16 : 8; }
   CompressedExtent compressed_extent(std::uint64_t l2_entry) const noexcept;
   std::uint64_t l2_entries() const noexcept { return cluster_size() / l2_entry_bytes(); }
 };
 
-/// Refuses, each with its own rule: other versions, unknown incompatible features, the corrupt bit, backing
-/// file, external data file, encryption, absurd sizes, and header extensions that leave the first cluster.
-Qcow2Header read_qcow2_header(const SourceFile& file, std::uint64_t max_virtual_bytes);
+/// What of a good header is acceptable where the image is used.
+struct Qcow2Rules {
+  std::uint64_t max_virtual_bytes = 0;
+  /// For a layer whose backing file the caller names itself: the name in the header is never opened.
+  bool backing_file = false;
+};
+
+/// Refuses what no reader can make sense of: other versions, sizes and tables that are impossible, header
+/// extensions and a backing name that leave the first cluster.
+Qcow2Header read_qcow2_header(const SourceFile& file);
+
+/// Refuses, each with its own rule: unknown incompatible features, the corrupt bit, backing file, external
+/// data file, encryption, an empty disk and one above the limit.
+void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules);
 
 }  // namespace node_compute

@@ -271,10 +271,10 @@ class Validator {
 
 }  // namespace
 
-Qcow2Facts validate_qcow2(const SourceFile& file, std::uint64_t max_virtual_bytes,
-                          const Cancellation& cancel) {
+Qcow2Facts validate_qcow2(const SourceFile& file, const Qcow2Rules& rules, const Cancellation& cancel) {
   Qcow2Facts facts;
-  facts.header = read_qcow2_header(file, max_virtual_bytes);
+  facts.header = read_qcow2_header(file);
+  check_qcow2_header(facts.header, rules);
   facts.data_bytes = Validator(file, facts.header, cancel).run();
   return facts;
 }

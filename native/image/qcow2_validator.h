@@ -17,7 +17,6 @@ struct Qcow2Facts {
 };
 
 /// Throws ImageError with the rule that the image breaks, Cancelled, SystemError. Reads metadata only.
-Qcow2Facts validate_qcow2(const SourceFile& file, std::uint64_t max_virtual_bytes,
-                          const Cancellation& cancel);
+Qcow2Facts validate_qcow2(const SourceFile& file, const Qcow2Rules& rules, const Cancellation& cancel);
 
 }  // namespace node_compute
