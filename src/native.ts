@@ -136,6 +136,42 @@ export interface NativeImageVerdict {
   };
 }
 
+/** One image of a disk; only the files that are named are opened. */
+export interface NativeLayer {
+  readonly path: string;
+  readonly format: 'raw' | 'qcow2';
+}
+
+export interface NativeExtent {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly kind: 'data' | 'compressed' | 'zeros' | 'hole';
+  /** Which image says so; 0 is the top. */
+  readonly layer: number;
+  /** data only. */
+  readonly fileOffset?: number;
+}
+
+/** Safe for many calls at once. */
+export interface NativeDisk {
+  readonly sizeBytes: number;
+  /** 64 MiB at most, on the disk. */
+  read(offset: number, bytes: number, callId: CallId): Promise<Buffer>;
+  /** From `offset` on, some thousand at a time; empty at the end of the disk. */
+  map(offset: number, callId: CallId): Promise<NativeExtent[]>;
+  /** Lays the disk out as an uncompressed, standalone qcow2 image. */
+  openQcow2Stream(callId: CallId): Promise<NativeQcow2Stream>;
+  /** Idempotent; calls that run end as if it were open. */
+  close(): void;
+}
+
+export interface NativeQcow2Stream {
+  readonly clusters: number;
+  readonly clusterSizeBytes: number;
+  /** `count` clusters of the image, 64 MiB at most. */
+  read(first: number, count: number, callId: CallId): Promise<Buffer>;
+}
+
 export interface NativeFileSink {
   write(chunk: Uint8Array, callId: CallId): Promise<void>;
   /** fsyncs (with `sync`), closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */
@@ -209,15 +245,29 @@ export interface NativeAddon {
   /** Makes a hard link; false where `target` is a name of the same file already. Never follows a symbolic link. */
   linkFile(source: string, target: string, callId: CallId): Promise<boolean>;
   /**
-   * Inspects a qcow2 image and writes what its guest sees as a sparse raw file: O_EXCL, 0600, in parallel, fsync at the
-   * end with `sync`. `threads` 0 chooses. The call's progress is in bytes of the disk.
+   * Validates the images of a disk, from the top down, and writes what its guest sees: O_EXCL, 0600, in parallel, fsync
+   * at the end with `sync`. `threads` 0 chooses. The call's progress is in bytes of the disk.
    */
-  convertToRaw(
-    source: string,
+  convertImage(
+    layers: readonly NativeLayer[],
     target: string,
-    options: { readonly maxVirtualBytes: number; readonly threads: number; readonly sync: boolean },
+    options: {
+      readonly format: 'raw' | 'qcow2';
+      /** qcow2 only, as is `clusterSizeBytes`. */
+      readonly compression: 'none' | 'zlib' | 'zstd';
+      readonly clusterSizeBytes: number;
+      readonly maxVirtualBytes: number;
+      readonly threads: number;
+      readonly sync: boolean;
+    },
     callId: CallId,
-  ): Promise<{ readonly bytes: number; readonly writtenBytes: number }>;
+  ): Promise<{
+    readonly virtualSizeBytes: number;
+    /** raw: what is no hole. qcow2: the length of the file. */
+    readonly writtenBytes: number;
+  }>;
+  /** Opens and validates the images of a disk, from the top down, for random reads. */
+  openDisk(layers: readonly NativeLayer[], maxVirtualBytes: number, callId: CallId): Promise<NativeDisk>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;

@@ -4,6 +4,7 @@
 
 #include "addon/arguments.h"
 #include "addon/connection_object.h"
+#include "addon/disk_object.h"
 #include "addon/domain_object.h"
 #include "addon/environment.h"
 #include "addon/image_functions.h"
@@ -56,6 +57,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   DomainObject::define(env);
   ConnectionObject::define(env, exports);
   define_image_functions(env, exports);
+  define_disk_object(env, exports);
   define_network_functions(env, exports);
   define_storage_functions(env, exports);
   return exports;

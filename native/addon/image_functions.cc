@@ -7,6 +7,7 @@
 #include "addon/arguments.h"
 #include "addon/async.h"
 #include "addon/disposal.h"
+#include "addon/image_arguments.h"
 #include "image/convert.h"
 #include "image/copy.h"
 #include "image/digest.h"
@@ -97,19 +98,32 @@ Napi::Value copy(const Napi::CallbackInfo& info) {
   });
 }
 
+std::optional<Compression> to_compression(const Napi::Value& value) {
+  const std::string name = to_text(value, "compression");
+  if (name == "none") return std::nullopt;
+  if (name == "zlib") return Compression::deflate;
+  if (name == "zstd") return Compression::zstd;
+  throw InvalidArgument("the compression must be none, zlib or zstd, not " + name);
+}
+
 Napi::Value convert(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Napi::Object given = to_object(info[2], "options");
-    const ConvertOptions options{to_size(given.Get("maxVirtualBytes"), "maxVirtualBytes"),
-                                 to_flags(given.Get("threads"), "threads"),
-                                 to_bool(given.Get("sync"), "sync")};
+    ConvertOptions options;
+    options.format = to_text(given.Get("format"), "format");
+    options.compression = to_compression(given.Get("compression"));
+    options.cluster_size = to_size(given.Get("clusterSizeBytes"), "clusterSizeBytes");
+    options.max_virtual_bytes = to_size(given.Get("maxVirtualBytes"), "maxVirtualBytes");
+    options.threads = to_flags(given.Get("threads"), "threads");
+    options.sync = to_bool(given.Get("sync"), "sync");
     return Async(
         info.Env(), Lane::bulk, call_id(info, 3),
-        [source = to_text(info[0], "source"), target = to_text(info[1], "target"),
-         options](Cancellation& cancel) { return convert_to_raw(source, target, options, cancel); },
+        [layers = to_layers(info[0]), target = to_text(info[1], "target"), options](Cancellation& cancel) {
+          return convert_image(layers, target, options, cancel);
+        },
         [](Napi::Env env, const ConvertResult& converted) -> Napi::Value {
           const Napi::Object object = Napi::Object::New(env);
-          object.Set("bytes", static_cast<double>(converted.bytes));
+          object.Set("virtualSizeBytes", static_cast<double>(converted.virtual_bytes));
           object.Set("writtenBytes", static_cast<double>(converted.written_bytes));
           return object;
         });
@@ -232,7 +246,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
   exports.Set("createOverlay", Napi::Function::New<&overlay>(env, "createOverlay"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
-  exports.Set("convertToRaw", Napi::Function::New<&convert>(env, "convertToRaw"));
+  exports.Set("convertImage", Napi::Function::New<&convert>(env, "convertImage"));
   exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));
   exports.Set("digestFile", Napi::Function::New<&digest>(env, "digestFile"));
   exports.Set("sealFile", Napi::Function::New<&seal>(env, "sealFile"));

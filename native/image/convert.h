@@ -1,38 +1,42 @@
-// A qcow2 image to a sparse raw file: in parallel, in bounded memory, without a process.
+// A disk, one image or a chain of them, to a file of its own: raw or qcow2.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "executor/cancellation.h"
-#include "image/source_file.h"
+#include "image/decompressor.h"
+#include "image/disk.h"
 
 namespace node_compute {
 
 struct ConvertOptions {
+  /// `raw` or `qcow2`.
+  std::string format;
   std::uint64_t max_virtual_bytes = 0;
-  /// 0 takes the number of CPUs, at most 4: more wait for memory, not for each other.
+  /// qcow2 only; nothing stores clusters as they are.
+  std::optional<Compression> compression;
+  /// qcow2 only: a power of two from 4 KiB to 2 MiB.
+  std::uint64_t cluster_size = 65536;
+  /// 0 takes the number of CPUs, at most 4.
   unsigned threads = 0;
   /// fsync at the end.
   bool sync = true;
 };
 
 struct ConvertResult {
-  /// Length of the raw file: the disk in whole sectors of 512 bytes, as QEMU counts it.
-  std::uint64_t bytes = 0;
-  /// What was written; the rest are holes.
+  /// Of the disk, in whole sectors of 512 bytes as QEMU counts: the length of a raw file.
+  std::uint64_t virtual_bytes = 0;
+  /// Raw: what was written, the rest are holes. qcow2: the length of the file.
   std::uint64_t written_bytes = 0;
 };
 
-/// Inspects `source`, then makes `target` (must not exist, mode 0600) of what its guest sees. Blocks of 4 KiB
-/// that are zero become holes. Each thread holds half a MiB, or 4 clusters where they are more. ImageError
-/// with the rule that the image breaks, SystemError, Cancelled; `target` is then removed. `cancel` also
-/// counts the guest bytes that are done.
-ConvertResult convert_to_raw(const std::string& source, const std::string& target,
-                             const ConvertOptions& options, Cancellation& cancel);
-
-/// The same between open files: `target` is an empty one, `name` is for messages.
-ConvertResult convert_file(const SourceFile& source, int target, const std::string& name,
-                           const ConvertOptions& options, Cancellation& cancel);
+/// Opens and validates the images of the disk, from the top down (Disk::open), and makes `target` (must not
+/// exist, mode 0600) of what its guest sees. ImageError with the rule that an image breaks, InvalidArgument,
+/// SystemError, Cancelled; `target` is then removed. `cancel` also counts the guest bytes that are done.
+ConvertResult convert_image(const std::vector<LayerName>& layers, const std::string& target,
+                            const ConvertOptions& options, Cancellation& cancel);
 
 }  // namespace node_compute

@@ -15,11 +15,11 @@ namespace {
 
 constexpr std::size_t kHoleBlock = 4096;
 
+}  // namespace
+
 bool is_zero(const std::uint8_t* data, std::size_t bytes) noexcept {
   return bytes == 0 || (data[0] == 0 && std::memcmp(data, data + 1, bytes - 1) == 0);
 }
-
-}  // namespace
 
 FileDescriptor open_source(const std::string& path, struct stat& status) {
   FileDescriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

@@ -29,6 +29,8 @@ std::size_t read_at(int descriptor, void* buffer, std::size_t bytes, std::uint64
 void write_at(int descriptor, const void* data, std::size_t bytes, std::uint64_t offset,
               const std::string& path);
 
+bool is_zero(const std::uint8_t* data, std::size_t bytes) noexcept;
+
 /// Writes what is not zero of `data`, in whole blocks of 4 KiB, and leaves holes for the rest: the caller
 /// sets the length of the file at the end. Gives the bytes written.
 std::uint64_t write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, std::uint64_t offset,

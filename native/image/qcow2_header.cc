@@ -1,6 +1,7 @@
 #include "image/qcow2_header.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -149,6 +150,22 @@ Qcow2Header read_qcow2_header(const SourceFile& file) {
   parse_extensions(file, header);
   parse_backing_name(file, header);
   return header;
+}
+
+void store_qcow2_header(const Qcow2Header& header, std::uint8_t* target) noexcept {
+  std::memset(target, 0, kHeaderBytesNow);
+  store_be<std::uint32_t>(target, kMagic);
+  store_be<std::uint32_t>(target + 4, 3);
+  store_be<std::uint32_t>(target + 20, header.cluster_bits);
+  store_be<std::uint64_t>(target + 24, header.virtual_size);
+  store_be<std::uint32_t>(target + 36, header.l1_entries);
+  store_be<std::uint64_t>(target + 40, header.l1_offset);
+  store_be<std::uint64_t>(target + 48, header.refcount_table_offset);
+  store_be<std::uint32_t>(target + 56, header.refcount_table_clusters);
+  store_be<std::uint64_t>(target + 72, header.incompatible);
+  store_be<std::uint32_t>(target + 96, header.refcount_order);
+  store_be<std::uint32_t>(target + 100, static_cast<std::uint32_t>(kHeaderBytesNow));
+  target[104] = header.compression_type;
 }
 
 void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules) {

@@ -53,6 +53,9 @@ struct Qcow2Header {
   std::uint64_t l2_entries() const noexcept { return cluster_size() / l2_entry_bytes(); }
 };
 
+/// Writes the kHeaderBytesNow bytes that a version 3 image begins with; without backing file and extensions.
+void store_qcow2_header(const Qcow2Header& header, std::uint8_t* target) noexcept;
+
 /// What of a good header is acceptable where the image is used.
 struct Qcow2Rules {
   std::uint64_t max_virtual_bytes = 0;

@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "executor/cancellation.h"
-#include "image/convert.h"
+#include "image/convert_raw.h"
 #include "image/image_error.h"
 #include "image/inspect.h"
 
@@ -15,11 +15,13 @@ using namespace node_compute;
 
 namespace {
 
-void convert(const SourceFile& source) {
+void convert(SourceFile source, const Qcow2Header& header) {
   const FileDescriptor target(memfd_create("raw", MFD_CLOEXEC));
   if (!target) std::abort();
+  std::vector<Layer> layers;
+  layers.push_back({std::move(source), header});
   Cancellation never;
-  convert_file(source, target.get(), "raw", {std::uint64_t{1} << 50, 1, false}, never);
+  convert_to_raw(Disk(std::move(layers)), target.get(), "raw", 1, never);
 }
 
 }  // namespace
@@ -32,13 +34,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (put <= 0) std::abort();
     done += static_cast<std::size_t>(put);
   }
-  const SourceFile source(std::move(file), "image");
+  SourceFile source(std::move(file), "image");
   const Cancellation never;
   for (const char* format : {"qcow2", "raw", "iso"}) {
     try {
       const ImageVerdict verdict = inspect_file(source, format, std::uint64_t{1} << 50, never);
       if (verdict.virtual_size == 0 || verdict.virtual_size > std::uint64_t{1} << 50) std::abort();
-      if (verdict.qcow2 && verdict.virtual_size <= std::uint64_t{1} << 24) convert(source);
+      if (verdict.qcow2 && verdict.virtual_size <= std::uint64_t{1} << 24) {
+        convert(std::move(source), *verdict.qcow2);
+        return 0;
+      }
     } catch (const ImageError&) {
       continue;
     }

@@ -14,7 +14,19 @@ using namespace node_compute::test;
 
 namespace {
 
-constexpr ConvertOptions kOptions{kAnySize, 2, false};
+ConvertOptions to_raw(unsigned threads = 2, std::uint64_t max_virtual_bytes = kAnySize) {
+  ConvertOptions options;
+  options.format = "raw";
+  options.max_virtual_bytes = max_virtual_bytes;
+  options.threads = threads;
+  options.sync = false;
+  return options;
+}
+
+ConvertResult convert_file(const std::string& source, const std::string& target,
+                           const ConvertOptions& options, Cancellation& cancel) {
+  return convert_image({{source, "qcow2"}}, target, options, cancel);
+}
 
 /// Raw deflate without compression (RFC 1951, section 3.2.4): one final block that is stored as it is.
 Bytes stored(const Bytes& content) {
@@ -53,12 +65,12 @@ struct Converted {
   std::uint64_t progress = 0;
 };
 
-Converted convert(const Qcow2Image& image, const ConvertOptions& options = kOptions) {
+Converted convert(const Qcow2Image& image, const ConvertOptions& options = to_raw()) {
   const ScratchDirectory scratch;
   write_bytes(scratch / "image", image.bytes);
   Cancellation cancel;
   Converted converted;
-  converted.result = convert_to_raw(scratch / "image", scratch / "raw", options, cancel);
+  converted.result = convert_file(scratch / "image", scratch / "raw", options, cancel);
   converted.disk = read_bytes(scratch / "raw");
   converted.progress = cancel.done();
   return converted;
@@ -74,7 +86,7 @@ TEST_CASE("a converted image is its disk, with holes for what is zero") {
       const Qcow2Image image(version, bits);
       const Converted converted = convert(image);
       CHECK((converted.disk == expected_disk(image)));
-      CHECK(converted.result.bytes == image.virtual_size);
+      CHECK(converted.result.virtual_bytes == image.virtual_size);
       CHECK(converted.result.written_bytes == 3 * image.cluster);
       CHECK(converted.progress >= image.virtual_size);
     }
@@ -85,7 +97,7 @@ TEST_CASE("any number of threads gives the same disk") {
   Qcow2Image image(3, 9, 60);
   for (const unsigned threads : {0U, 1U, 3U, 4U, 1000U}) {
     CAPTURE(threads);
-    const Converted converted = convert(image, {kAnySize, threads, true});
+    const Converted converted = convert(image, to_raw(threads));
     CHECK(converted.result.written_bytes == 60 * image.cluster);
     CHECK(converted.disk[59 * image.cluster] == 0xa0 + 59);
   }
@@ -149,7 +161,7 @@ TEST_CASE("a damaged compressed cluster is refused, and nothing is left") {
     put_compressed(image, 1, image.bytes.size(), stream);
     write_bytes(scratch / "image", image.bytes);
     Cancellation never;
-    CHECK(image_rule([&] { convert_to_raw(scratch / "image", scratch / "raw", kOptions, never); }) ==
+    CHECK(image_rule([&] { convert_file(scratch / "image", scratch / "raw", to_raw(), never); }) ==
           "compressed-cluster");
     CHECK(scratch.entries() == 1);
   }
@@ -160,8 +172,8 @@ TEST_CASE("a disk that is no multiple of 512 bytes is cut to whole sectors, as Q
   image.virtual_size = 2 * image.cluster + 700;
   image.put64(24, image.virtual_size);
   const Converted converted = convert(image);
-  CHECK(converted.result.bytes == 2 * image.cluster + 512);
-  CHECK(converted.disk.size() == converted.result.bytes);
+  CHECK(converted.result.virtual_bytes == 2 * image.cluster + 512);
+  CHECK(converted.disk.size() == converted.result.virtual_bytes);
   CHECK(converted.disk.back() == 0xa2);
 }
 
@@ -171,17 +183,17 @@ TEST_CASE("a conversion that is refused, cancelled or out of space leaves nothin
   write_bytes(scratch / "image", image.bytes);
   Cancellation cancel;
   CHECK(image_rule([&] {
-          convert_to_raw(scratch / "image", scratch / "raw", {image.virtual_size - 1, 1, false}, cancel);
+          convert_file(scratch / "image", scratch / "raw", to_raw(1, image.virtual_size - 1), cancel);
         }) == "too-large");
   {
     const FileSizeLimit limit(image.cluster);
-    CHECK_THROWS_AS(convert_to_raw(scratch / "image", scratch / "raw", kOptions, cancel), SystemError);
+    CHECK_THROWS_AS(convert_file(scratch / "image", scratch / "raw", to_raw(), cancel), SystemError);
   }
   cancel.cancel();
-  CHECK_THROWS_AS(convert_to_raw(scratch / "image", scratch / "raw", kOptions, cancel), Cancelled);
+  CHECK_THROWS_AS(convert_file(scratch / "image", scratch / "raw", to_raw(), cancel), Cancelled);
   CHECK(scratch.entries() == 1);
   write_bytes(scratch / "raw", {1});
   Cancellation never;
-  CHECK_THROWS_AS(convert_to_raw(scratch / "image", scratch / "raw", kOptions, never), SystemError);
+  CHECK_THROWS_AS(convert_file(scratch / "image", scratch / "raw", to_raw(), never), SystemError);
   CHECK((read_bytes(scratch / "raw") == Bytes{1}));
 }

@@ -5,8 +5,10 @@
 #include <random>
 
 #include "executor/failure.h"
-#include "image/convert.h"
+#include "image/convert_qcow2.h"
+#include "image/convert_raw.h"
 #include "image/format.h"
+#include "image/qcow2_stream.h"
 #include "image_fixture.h"
 
 using namespace node_compute;
@@ -84,12 +86,22 @@ bool in_bounds(const Qcow2Image& image, const Qcow2Header& header) {
   return true;
 }
 
-/// Reads all that the guest would; a damaged stream throws ImageError.
-void convert(const Qcow2Image& image) {
-  const FileDescriptor target(memfd_create("raw", MFD_CLOEXEC));
-  REQUIRE(target);
+/// Reads all that the guest would, in each way there is; a damaged stream throws ImageError.
+void convert(const Qcow2Image& image, const Qcow2Header& header) {
+  std::vector<Layer> layers;
+  layers.push_back({in_memory(image.bytes), header});
+  const Disk disk(std::move(layers));
+  const FileDescriptor raw(memfd_create("raw", MFD_CLOEXEC));
+  const FileDescriptor qcow2(memfd_create("qcow2", MFD_CLOEXEC));
+  REQUIRE(raw);
+  REQUIRE(qcow2);
   Cancellation never;
-  convert_file(in_memory(image.bytes), target.get(), "raw", {kAnySize, 1, false}, never);
+  convert_to_raw(disk, raw.get(), "raw", 1, never);
+  convert_to_qcow2(disk, qcow2.get(), "qcow2", Compression::zstd, 65536, 1, never);
+  Qcow2Stream stream(disk, never);
+  std::vector<std::uint8_t> bytes(stream.clusters() * Qcow2Stream::kCluster);
+  stream.read(0, stream.clusters(), bytes.data());
+  if (disk.size() > 0) CHECK(inspect(bytes, "qcow2").virtual_size == disk.size());
 }
 
 }  // namespace
@@ -111,7 +123,7 @@ TEST_CASE("mutated images are refused or stay inside their file") {
       ++accepted;
       REQUIRE(verdict.qcow2);
       CHECK(in_bounds(image, *verdict.qcow2));
-      if (verdict.virtual_size <= std::uint64_t{1} << 26) convert(image);
+      if (verdict.virtual_size <= std::uint64_t{1} << 26) convert(image, *verdict.qcow2);
     } catch (const ImageError& error) {
       ++refused;
       CHECK_FALSE(error.rule.empty());

@@ -195,8 +195,15 @@ class BaseFetch {
     const report = (doneBytes: number): void =>
       this.#flight.report({ activity: 'converting', doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
     report(0);
-    const options = { maxVirtualBytes: this.#context.maxVirtualBytes, threads: 0, sync: false };
-    await this.#native('conversion', (addon, id) => addon.convertToRaw(source, target, options, id), report);
+    const options = {
+      format: 'raw',
+      compression: 'none',
+      clusterSizeBytes: 65_536,
+      maxVirtualBytes: this.#context.maxVirtualBytes,
+      threads: 0,
+      sync: false,
+    } as const;
+    await this.#native('conversion', (addon, id) => addon.convertImage([{ path: source, format: 'qcow2' }], target, options, id), report);
     report(totalBytes);
     await removeTemporary(source);
     return target;
