@@ -203,7 +203,11 @@ class BaseFetch {
       threads: 0,
       sync: false,
     } as const;
-    await this.#native('conversion', (addon, id) => addon.convertImage([{ path: source, format: 'qcow2' }], target, options, id), report);
+    await this.#native(
+      'conversion',
+      (addon, id) => addon.convertImage([{ path: source, format: 'qcow2' }], target, options, id),
+      report,
+    );
     report(totalBytes);
     await removeTemporary(source);
     return target;

@@ -1,9 +1,13 @@
-// Random images of every kind QEMU writes, converted natively: bit by bit what was written, by the word of no tool.
+// Random images and chains of every kind QEMU writes, converted, streamed and mapped natively: bit by bit what was
+// written, by the word of no tool; and what we write is what QEMU reads.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
-import { native } from '../../src/native.js';
+import { convertImage } from '../../src/image/convert-image.js';
+import { type DiskExtent, type ImageLayer, openDisk } from '../../src/image/disk.js';
 import { MIB, scratch } from './image-fixtures.js';
 
 /** NODE_COMPUTE_TEST_SEED repeats a run, NODE_COMPUTE_TEST_IMAGES makes it longer. */
@@ -69,56 +73,148 @@ const run = (program: string, ...words: string[]): void => {
   execFileSync(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
 };
 
-it(`converts ${IMAGES} random images exactly (seed ${SEED})`, {
-  timeout: 30_000 + IMAGES * 2_000,
+type Random = (below: number) => number;
+
+/** Writes at random with qemu-io, to the image and to what is expected of it. */
+function scribble(random: Random, image: string, disk: Buffer, options: Options): void {
+  const commands = randomWrites(random, disk, options).flatMap((command) => ['-c', command]);
+  run('qemu-io', '-f', 'qcow2', ...commands, image);
+}
+
+/** One image with all that QEMU may put into it. Gives its path. */
+function randomImage(random: Random, directory: string, disk: Buffer): string {
+  const options = randomOptions(random);
+  const words = options.words.join(',');
+  const image = join(directory, 'image.qcow2');
+  run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', words, image, String(disk.length));
+  scribble(random, image, disk, options);
+  // The active layer beside one of the past; a snapshot needs counts above 1.
+  if (random(3) === 0 && !words.includes('refcount_bits=1,')) {
+    run('qemu-img', 'snapshot', '-c', 'past', image);
+    scribble(random, image, disk, options);
+  }
+  if (random(3) !== 0) return image;
+  const compressed = join(directory, 'compressed.qcow2');
+  const again = words.replace(',preallocation=metadata', '');
+  run('qemu-img', 'convert', '-f', 'qcow2', '-c', '-O', 'qcow2', '-o', again, image, compressed);
+  // Compressed clusters and plain ones side by side.
+  if (random(2) === 0) scribble(random, compressed, disk, options);
+  return compressed;
+}
+
+/** Up to three overlays, each of its own size and options, over an image or a raw file. */
+function randomDisk(random: Random, directory: string): { layers: ImageLayer[]; disk: Buffer } {
+  let disk = Buffer.alloc(512 * (1 + random((6 * MIB) / 512)));
+  const layers: ImageLayer[] = [];
+  if (random(4) === 0) {
+    const path = join(directory, 'base.raw');
+    for (let n = random(4); n > 0; n -= 1) {
+      const offset = random(disk.length);
+      disk.fill(n, offset, Math.min(disk.length, offset + random(MIB)));
+    }
+    writeFileSync(path, disk);
+    run('fallocate', '--dig-holes', path);
+    layers.push({ path, format: 'raw' });
+  } else {
+    layers.push({ path: randomImage(random, directory, disk), format: 'qcow2' });
+  }
+  for (let n = random(2) === 0 ? 0 : 1 + random(3); n > 0; n -= 1) {
+    const [below] = layers as [ImageLayer];
+    const options = randomOptions(random);
+    const path = join(directory, `overlay-${n}.qcow2`);
+    const size = 512 * (1 + random((8 * MIB) / 512));
+    // What an overlay cuts off does not come back above it.
+    disk = Buffer.concat([disk.subarray(0, size)], size);
+    const words = options.words.filter((word) => word !== 'preallocation=metadata').join(',');
+    const backing = ['-b', below.path, '-F', below.format];
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', ...backing, '-o', words, path, String(size));
+    scribble(random, path, disk, options);
+    layers.unshift({ path, format: 'qcow2' });
+  }
+  return { layers, disk };
+}
+
+/** What QEMU reads from an image of ours, which it must also find without fault. */
+function byQemu(image: string): Buffer {
+  run('qemu-img', 'check', '-q', '-f', 'qcow2', image);
+  const raw = `${image}.raw`;
+  run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', image, raw);
+  const bytes = readFileSync(raw);
+  rmSync(raw);
+  return bytes;
+}
+
+async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const value of values) found.push(value);
+  return found;
+}
+
+/** A disk with zeros wherever the map says so. */
+function masked(disk: Buffer, extents: readonly DiskExtent[]): Buffer {
+  const result = Buffer.alloc(disk.length);
+  let position = 0;
+  for (const { offset, bytes, kind } of extents) {
+    expect(offset).toBe(position);
+    position += bytes;
+    if (kind === 'data' || kind === 'compressed') disk.copy(result, offset, offset, offset + bytes);
+  }
+  expect(position).toBe(disk.length);
+  return result;
+}
+
+it(`is bit by bit what was written, for random disks in every form (seed ${SEED})`, {
+  timeout: 30_000 + IMAGES * 4_000,
 }, async () => {
   const random = randomNumbers(SEED);
-  const directory = scratch();
   for (let n = 0; n < IMAGES; n += 1) {
-    const options = randomOptions(random);
-    const disk = Buffer.alloc(512 * (1 + random((6 * MIB) / 512)));
-    const image = join(directory, 'image.qcow2');
-    const words = options.words.join(',');
-    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', words, image, String(disk.length));
-    const write = (): void => {
-      const commands = randomWrites(random, disk, options).flatMap((command) => ['-c', command]);
-      run('qemu-io', '-f', 'qcow2', ...commands, image);
-    };
-    write();
-    // The active layer beside one of the past; a snapshot needs counts above 1.
-    if (random(3) === 0 && !words.includes('refcount_bits=1,')) {
-      run('qemu-img', 'snapshot', '-c', 'past', image);
-      write();
-    }
-    let source = image;
-    if (random(3) === 0) {
-      source = join(directory, 'compressed.qcow2');
-      run(
-        'qemu-img',
-        'convert',
-        '-f',
-        'qcow2',
-        '-c',
-        '-O',
-        'qcow2',
-        '-o',
-        words.replace(',preallocation=metadata', ''),
-        image,
-        source,
-      );
-      // Compressed clusters and plain ones side by side.
-      if (random(2) === 0) {
-        const commands = randomWrites(random, disk, options).flatMap((command) => ['-c', command]);
-        run('qemu-io', '-f', 'qcow2', ...commands, source);
+    const directory = mkdtempSync(join(tmpdir(), 'node-compute-convert-'));
+    try {
+      const { layers, disk } = randomDisk(random, directory);
+      const message = `disk ${n} of seed ${SEED}, ${layers.length} images`;
+
+      const raw = join(directory, 'target.raw');
+      const sync = false;
+      const { virtualSizeBytes } = await convertImage(layers, raw, {
+        format: 'raw',
+        threads: random(5),
+        sync,
+      });
+      expect(virtualSizeBytes, message).toBe(disk.length);
+      expect(readFileSync(raw).equals(disk), message).toBe(true);
+
+      const qcow2 = join(directory, 'target.qcow2');
+      const compression = (['none', 'zlib', 'zstd'] as const)[random(3)];
+      const clusterSizeBytes = 4096 << random(10);
+      await convertImage(layers, qcow2, {
+        format: 'qcow2',
+        compression,
+        clusterSizeBytes,
+        threads: random(5),
+        sync,
+      });
+      expect(byQemu(qcow2).equals(disk), `${message} to ${compression}, ${clusterSizeBytes}`).toBe(true);
+
+      using open = await openDisk(layers);
+      const offset = random(disk.length);
+      const bytes = random(disk.length - offset + 1);
+      const part = await open.read(offset, bytes);
+      expect(part.equals(disk.subarray(offset, offset + bytes)), message).toBe(true);
+      expect(masked(disk, await all(open.extents())).equals(disk), message).toBe(true);
+
+      const stream = await open.stream({ format: random(2) === 0 ? 'raw' : 'qcow2' });
+      const streamed = await buffer(stream.body);
+      expect(streamed.length, message).toBe(stream.sizeBytes);
+      if (streamed.readUInt32BE(0) !== 0x514649fb) {
+        expect(streamed.equals(disk), message).toBe(true);
+      } else {
+        const image = join(directory, 'streamed.qcow2');
+        writeFileSync(image, streamed);
+        expect(byQemu(image).equals(disk), message).toBe(true);
       }
+    } finally {
+      rmSync(directory, { recursive: true });
     }
-    const target = join(directory, 'target.raw');
-    const limits = { maxVirtualBytes: 2 ** 40, threads: random(5), sync: false };
-    const { bytes } = await native().convertToRaw(source, target, limits, 0);
-    const message = `image ${n} of seed ${SEED}: ${words}`;
-    expect(bytes, message).toBe(disk.length);
-    expect(readFileSync(target).equals(disk), message).toBe(true);
-    for (const path of [image, source, target]) rmSync(path, { force: true });
   }
 });
 
@@ -128,9 +224,21 @@ it('is fast over a disk of 8 TiB that is empty but for its ends, and takes no ro
   const size = 8 * 2 ** 40;
   run('qemu-img', 'create', '-q', '-f', 'qcow2', image, String(size));
   run('qemu-io', '-f', 'qcow2', '-c', 'write -P 1 0 64k', '-c', `write -P 2 ${size - 65536} 64k`, image);
-  const target = join(directory, 'target.raw');
-  const limits = { maxVirtualBytes: 2 ** 50, threads: 0, sync: false };
-  const { bytes, writtenBytes } = await native().convertToRaw(image, target, limits, 0);
-  expect([bytes, writtenBytes]).toEqual([size, 131072]);
-  expect(statSync(target).blocks * 512).toBeLessThan(MIB);
+  const layers = [{ path: image, format: 'qcow2' as const }];
+  const raw = join(directory, 'target.raw');
+  expect(await convertImage(layers, raw, { format: 'raw', sync: false })).toEqual({
+    virtualSizeBytes: size,
+    writtenBytes: 131072,
+  });
+  expect(statSync(raw).blocks * 512).toBeLessThan(MIB);
+  const qcow2 = join(directory, 'target.qcow2');
+  await convertImage(layers, qcow2, { format: 'qcow2', compression: 'zstd', sync: false });
+  expect(statSync(qcow2).size).toBeLessThan(MIB);
+  using disk = await openDisk(layers);
+  expect(await all(disk.extents())).toMatchObject([
+    { offset: 0, bytes: 65536, kind: 'data', layer: 0 },
+    { offset: 65536, bytes: size - 131072, kind: 'hole' },
+    { offset: size - 65536, bytes: 65536, kind: 'data' },
+  ]);
+  expect((await disk.stream({ format: 'qcow2' })).sizeBytes).toBeLessThan(MIB);
 });

@@ -115,7 +115,7 @@ async function convert(
   );
   using progress = new Progress(run.output);
   return await callNative(
-    (addon, id) => addon.convertToRaw(source, target, { maxVirtualBytes, threads: 0, sync: true }, id),
+    (addon, id) => addon.convertImage([{path:source,format:'qcow2'}], target, { format:'raw', compression:'none', clusterSizeBytes:65536, maxVirtualBytes, threads: 0, sync: true }, id),
     {
       operation,
       signal: run.signal,

@@ -1,0 +1,53 @@
+// A disk, one image or a chain of overlays, to a file of its own.
+import { callNative } from '../native.js';
+import type { ImageLayer } from './disk.js';
+import { type ImageProgressOptions, MOST_BYTES } from './image-options.js';
+
+export interface ConvertImageOptions extends ImageProgressOptions {
+  readonly format: 'raw' | 'qcow2';
+  /** qcow2 only. Default `none`: clusters as they are. */
+  readonly compression?: 'none' | 'zlib' | 'zstd' | undefined;
+  /** qcow2 only: a power of two from 4 KiB to 2 MiB. Default 64 KiB. */
+  readonly clusterSizeBytes?: number | undefined;
+  /** Largest disk that is accepted, in bytes. Default 16 TiB. */
+  readonly maxVirtualBytes?: number | undefined;
+  /** Default: the number of CPUs, at most 4. */
+  readonly threads?: number | undefined;
+  /** fsync before it resolves. Default true. */
+  readonly sync?: boolean | undefined;
+}
+
+export interface ConvertedImage {
+  readonly virtualSizeBytes: number;
+  /** raw: what is no hole. qcow2: the length of the file. */
+  readonly writtenBytes: number;
+}
+
+/**
+ * Writes what the guest of a disk sees to `target`, which must not exist (mode 0600), in this process: on several threads,
+ * in a few MiB of memory. `layers` as for {@link openDisk}. Zeros become holes or are left out; where the file system has
+ * reflinks, plain clusters become shared ones. Replaces `qemu-img convert` and Nova's `extract_snapshot`.
+ *
+ * Each qcow2 is validated, content is NOT held against its declared format: {@link inspectImage} images from elsewhere
+ * first. Rejects with IMAGE_UNACCEPTABLE and a rule, INVALID_ARGUMENT, SYSTEM, ABORTED; `target` is then gone.
+ */
+export async function convertImage(
+  layers: readonly ImageLayer[],
+  target: string,
+  options: ConvertImageOptions,
+): Promise<ConvertedImage> {
+  const native = {
+    format: options.format,
+    compression: options.compression ?? 'none',
+    clusterSizeBytes: options.clusterSizeBytes ?? 65_536,
+    maxVirtualBytes: options.maxVirtualBytes ?? MOST_BYTES,
+    threads: options.threads ?? 0,
+    sync: options.sync ?? true,
+  };
+  return await callNative((addon, id) => addon.convertImage(layers, target, native, id), {
+    operation: `conversion of ${layers[0]?.path ?? 'an image'}`,
+    signal: options.signal,
+    waitOnAbort: true,
+    onProgress: options.onProgress,
+  });
+}
