@@ -1,13 +1,15 @@
 // node-compute image: what the image engine does to files, without a node and without libvirt running.
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { convertImage } from '../../image/convert-image.js';
+import { type DiskExtent, type ImageLayer, type OpenDiskOptions, openDisk } from '../../image/disk.js';
+import { MOST_BYTES } from '../../image/image-options.js';
+import { inspectImage } from '../../image/inspect-image.js';
 import { callNative } from '../../native.js';
-import { action, type Run } from '../command.js';
+import { action } from '../command.js';
 import { withOutputOptions } from '../node-options.js';
+import { table } from '../output.js';
 import { Progress } from '../progress.js';
-
-/** 16 TiB, as the image cache. */
-const MOST_BYTES = 16 * 1024 ** 4;
 
 const format = new Option('--format <format>', 'what the file is declared to be')
   .choices(['raw', 'qcow2', 'iso'])
@@ -16,9 +18,13 @@ const maxSize = new Option('--max-size <bytes>', 'of the disk in it; K, M, G, T 
   .argParser(size)
   .default(MOST_BYTES, '16T');
 
+const backing = new Option('--backing <format:file>', 'the image below; again for the one below that')
+  .argParser((text, before: readonly ImageLayer[]) => [...before, layer(text)])
+  .default([], 'none');
+
 export function imageCommand(): Command {
   const command = new Command('image').description('inspects, makes and converts disk images');
-  for (const sub of [inspectCommand(), createCommand(), convertCommand(), digestCommand()]) {
+  for (const sub of [inspectCommand(), createCommand(), convertCommand(), mapCommand(), digestCommand()]) {
     command.addCommand(sub);
   }
   return command;
@@ -33,10 +39,11 @@ function inspectCommand(): Command {
       .addOption(maxSize),
   ).action(
     action(async (run, file: string, flags: { readonly format: string; readonly maxSize: number }) => {
-      const verdict = await callNative(
-        (addon, id) => addon.inspectImage(resolve(file), flags.format, flags.maxSize, id),
-        { operation: 'image inspect', signal: run.signal },
-      );
+      const verdict = await inspectImage(resolve(file), {
+        format: flags.format,
+        maxVirtualBytes: flags.maxSize,
+        signal: run.signal,
+      });
       const lines = Object.entries(verdict).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
       run.output.result({ image: verdict }, lines.join('\n'));
     }),
@@ -79,71 +86,90 @@ function createCommand(): Command {
 function convertCommand(): Command {
   interface Flags {
     readonly from: 'raw' | 'qcow2';
+    readonly to: 'raw' | 'qcow2';
+    readonly compression: 'none' | 'zlib' | 'zstd';
+    readonly clusterSize: number;
+    readonly backing: readonly ImageLayer[];
     readonly maxSize: number;
   }
   return withOutputOptions(
     new Command('convert')
-      .description('write the disk in an image as a sparse raw file')
+      .description(
+        'write the disk in an image, or in an overlay and the images below it, to a file of its own',
+      )
       .argument('<source>')
       .argument('<target>', 'must not exist')
       .addOption(new Option('--from <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
-      .addOption(new Option('--to <format>').choices(['raw']).default('raw'))
+      .addOption(new Option('--to <format>').choices(['raw', 'qcow2']).default('raw'))
+      .addOption(
+        new Option('--compression <kind>', 'of a qcow2').choices(['none', 'zlib', 'zstd']).default('none'),
+      )
+      .addOption(new Option('--cluster-size <bytes>', 'of a qcow2').argParser(size).default(65_536, '64K'))
+      .addOption(backing)
       .addOption(maxSize),
   ).action(
     action(async (run, source: string, target: string, flags: Flags) => {
-      const files = { source: resolve(source), target: resolve(target) };
-      const result = flags.from === 'raw' ? await copy(files, flags, run) : await convert(files, flags, run);
-      run.output.result({ path: files.target, ...result }, '');
+      const top = { path: resolve(source), format: flags.from };
+      const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
+      // An overlay is no image from elsewhere: its guest may have written any signature to it.
+      if (flags.backing.length === 0) await inspectImage(top.path, { ...options, format: top.format });
+      const path = resolve(target);
+      const layers = [top, ...flags.backing];
+      const totalBytes = await sizeOf(layers, options);
+      using progress = new Progress(run.output);
+      const result = await convertImage(layers, path, {
+        ...options,
+        format: flags.to,
+        compression: flags.compression,
+        clusterSizeBytes: flags.clusterSize,
+        onProgress: (doneBytes) =>
+          progress.show({ step: 'image', activity: 'converting', doneBytes, totalBytes }),
+      });
+      run.output.result({ path, ...result }, '');
     }),
   );
 }
 
-interface Files {
-  readonly source: string;
-  readonly target: string;
+async function sizeOf(layers: readonly ImageLayer[], options: OpenDiskOptions): Promise<number> {
+  using disk = await openDisk(layers, options);
+  return disk.sizeBytes;
 }
 
-async function convert(
-  { source, target }: Files,
-  { maxSize: maxVirtualBytes }: { readonly maxSize: number },
-  run: Run,
-): Promise<{ readonly bytes: number; readonly writtenBytes: number }> {
-  const operation = 'image convert';
-  const { virtualSizeBytes } = await callNative(
-    (addon, id) => addon.inspectImage(source, 'qcow2', maxVirtualBytes, id),
-    { operation, signal: run.signal },
-  );
-  using progress = new Progress(run.output);
-  return await callNative(
-    (addon, id) => addon.convertImage([{path:source,format:'qcow2'}], target, { format:'raw', compression:'none', clusterSizeBytes:65536, maxVirtualBytes, threads: 0, sync: true }, id),
-    {
-      operation,
-      signal: run.signal,
-      waitOnAbort: true,
-      onProgress: (done) =>
-        progress.show({
-          step: 'image',
-          activity: 'converting',
-          doneBytes: Math.min(done, virtualSizeBytes),
-          totalBytes: virtualSizeBytes,
-        }),
-    },
+function mapCommand(): Command {
+  interface Flags {
+    readonly format: 'raw' | 'qcow2';
+    readonly backing: readonly ImageLayer[];
+    readonly maxSize: number;
+  }
+  return withOutputOptions(
+    new Command('map')
+      .description('tell which parts of the disk are data, compressed, zeros or holes, and in which image')
+      .argument('<file>')
+      .addOption(new Option('--format <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
+      .addOption(backing)
+      .addOption(maxSize),
+  ).action(
+    action(async (run, file: string, flags: Flags) => {
+      const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
+      using disk = await openDisk([{ path: resolve(file), format: flags.format }, ...flags.backing], options);
+      const extents: DiskExtent[] = [];
+      for await (const extent of disk.extents({ signal: run.signal })) extents.push(extent);
+      run.output.result({ sizeBytes: disk.sizeBytes, extents }, extentTable(extents));
+    }),
   );
 }
 
-async function copy(
-  { source, target }: Files,
-  { maxSize: maxBytes }: { readonly maxSize: number },
-  run: Run,
-): Promise<{ readonly bytes: number }> {
-  const rules = { operation: 'image convert', signal: run.signal, waitOnAbort: true };
-  // A raw image that looks like another format is refused here as everywhere.
-  await callNative((addon, id) => addon.inspectImage(source, 'raw', maxBytes, id), rules);
-  const { bytes } = await callNative(
-    (addon, id) => addon.copyFile(source, target, { digest: '', maxBytes, sync: true }, id),
-    rules,
+function extentTable(extents: readonly DiskExtent[]): string {
+  return table(
+    ['OFFSET', 'BYTES', 'KIND', 'LAYER', 'IN FILE AT'],
+    extents.map(({ offset, bytes, kind, layer, fileOffset }) => [
+      String(offset),
+      String(bytes),
+      kind,
+      String(layer),
+      fileOffset === undefined ? '' : String(fileOffset),
+    ]),
   );
-  return { bytes };
 }
 
 function digestCommand(): Command {
@@ -161,6 +187,15 @@ function digestCommand(): Command {
       run.output.result({ algorithm, value }, value);
     }),
   );
+}
+
+/** `raw:base.img`, `qcow2:/images/overlay`. */
+function layer(text: string): ImageLayer {
+  const [, format, path] = /^(raw|qcow2):(.+)$/s.exec(text) ?? [];
+  if (format === undefined || path === undefined) {
+    throw new InvalidArgumentError('must be raw:<file> or qcow2:<file>');
+  }
+  return { path: resolve(path), format: format as ImageLayer['format'] };
 }
 
 /** `20G`, `512M`, `65536`. */
