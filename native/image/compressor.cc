@@ -12,7 +12,7 @@ namespace {
 /// The fastest levels whose output is no larger than QEMU's own (benchmarks/scenarios/flatten-*.mjs). QEMU
 /// reads matches of the full 32 KiB window: it inflates each cluster in one call.
 constexpr int kDeflateLevel = 1;
-constexpr int kZstdLevel = 1;
+constexpr int kZstdLevel = 2;
 
 }  // namespace
 
