@@ -172,14 +172,14 @@ export interface NativeAddon {
     maxVirtualBytes: number,
     callId: CallId,
   ): Promise<NativeImageVerdict>;
-  /** Writes a qcow2 v3 overlay in one pass; O_EXCL, 0600. */
-  createOverlay(
+  /** Writes an empty qcow2 v3, an overlay with `backing`, in one pass; O_EXCL, 0600. */
+  createQcow2(
     path: string,
     options: {
-      readonly backingFile: string;
-      readonly backingFormat: 'raw' | 'qcow2';
+      readonly backing?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
       readonly virtualSizeBytes: number;
       readonly clusterSizeBytes: number;
+      readonly compression: 'zlib' | 'zstd';
     },
     callId: CallId,
   ): Promise<void>;

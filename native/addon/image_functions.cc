@@ -12,8 +12,8 @@
 #include "image/digest.h"
 #include "image/file_sink.h"
 #include "image/inspect.h"
-#include "image/overlay.h"
 #include "image/publish.h"
+#include "image/qcow2_create.h"
 
 namespace node_compute {
 
@@ -70,17 +70,28 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value overlay(const Napi::CallbackInfo& info) {
+Qcow2Compression compression_of(const Napi::Value& value) {
+  const std::string name = to_text(value, "compression");
+  if (name == "zlib") return Qcow2Compression::zlib;
+  if (name == "zstd") return Qcow2Compression::zstd;
+  throw InvalidArgument("the compression must be zlib or zstd, not " + name);
+}
+
+Napi::Value create(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Napi::Object given = to_object(info[1], "options");
-    OverlayOptions options;
-    options.backing_file = to_text(given.Get("backingFile"), "backingFile");
-    options.backing_format = to_text(given.Get("backingFormat"), "backingFormat");
+    Qcow2CreateOptions options;
+    if (!given.Get("backing").IsUndefined()) {
+      const Napi::Object backing = to_object(given.Get("backing"), "backing");
+      options.backing = {to_text(backing.Get("path"), "backing.path"),
+                         to_text(backing.Get("format"), "backing.format")};
+    }
     options.virtual_size = to_size(given.Get("virtualSizeBytes"), "virtualSizeBytes");
     options.cluster_size = to_size(given.Get("clusterSizeBytes"), "clusterSizeBytes");
+    options.compression = compression_of(given.Get("compression"));
     return Async(info.Env(), Lane::start, call_id(info, 2),
                  [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
-                   create_overlay(path, options);
+                   create_qcow2(path, options);
                  });
   });
 }
@@ -230,7 +241,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   FileSinkObject::define(env);
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
-  exports.Set("createOverlay", Napi::Function::New<&overlay>(env, "createOverlay"));
+  exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
   exports.Set("convertToRaw", Napi::Function::New<&convert>(env, "convertToRaw"));
   exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));
