@@ -183,6 +183,16 @@ export interface NativeAddon {
     },
     callId: CallId,
   ): Promise<void>;
+  /**
+   * Makes the disk in an image larger, in place, with QEMU locked out: what `qemu-img resize` does. A crash leaves the
+   * old size or the new one. Rejects with IMAGE_INVALID, rule `in-use` where the image is open, `shrink` for less.
+   */
+  growImage(
+    path: string,
+    format: 'raw' | 'qcow2',
+    virtualSizeBytes: number,
+    callId: CallId,
+  ): Promise<{ readonly oldVirtualSizeBytes: number; readonly virtualSizeBytes: number }>;
   /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end with `sync`. */
   copyFile(
     source: string,

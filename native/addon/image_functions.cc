@@ -11,6 +11,7 @@
 #include "image/copy.h"
 #include "image/digest.h"
 #include "image/file_sink.h"
+#include "image/grow.h"
 #include "image/inspect.h"
 #include "image/publish.h"
 #include "image/qcow2_create.h"
@@ -93,6 +94,23 @@ Napi::Value create(const Napi::CallbackInfo& info) {
                  [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
                    create_qcow2(path, options);
                  });
+  });
+}
+
+Napi::Value grow(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 3),
+        [path = to_text(info[0], "path"), format = to_text(info[1], "format"),
+         size = to_size(info[2], "virtualSizeBytes")](const Cancellation& cancel) {
+          return grow_image(path, format, size, cancel);
+        },
+        [](Napi::Env env, const GrowResult& grown) -> Napi::Value {
+          const Napi::Object object = Napi::Object::New(env);
+          object.Set("oldVirtualSizeBytes", static_cast<double>(grown.old_virtual_size));
+          object.Set("virtualSizeBytes", static_cast<double>(grown.virtual_size));
+          return object;
+        });
   });
 }
 
@@ -242,6 +260,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
   exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
+  exports.Set("growImage", Napi::Function::New<&grow>(env, "growImage"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
   exports.Set("convertToRaw", Napi::Function::New<&convert>(env, "convertToRaw"));
   exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));
