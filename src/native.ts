@@ -208,17 +208,27 @@ export interface NativeAddon {
     maxVirtualBytes: number,
     callId: CallId,
   ): Promise<NativeImageVerdict>;
-  /** Writes a qcow2 v3 overlay in one pass; O_EXCL, 0600. */
-  createOverlay(
+  /** Writes an empty qcow2 v3, an overlay with `backing`, in one pass; O_EXCL, 0600. */
+  createQcow2(
     path: string,
     options: {
-      readonly backingFile: string;
-      readonly backingFormat: 'raw' | 'qcow2';
+      readonly backing?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
       readonly virtualSizeBytes: number;
       readonly clusterSizeBytes: number;
+      readonly compression: 'zlib' | 'zstd';
     },
     callId: CallId,
   ): Promise<void>;
+  /**
+   * Makes the disk in an image larger, in place, with QEMU locked out: what `qemu-img resize` does. A crash leaves the
+   * old size or the new one. The image, and the one below it where it has one. Rejects with IMAGE_INVALID, rule `in-use`
+   * where the image is open, `shrink` for less.
+   */
+  growImage(
+    layers: readonly NativeLayer[],
+    virtualSizeBytes: number,
+    callId: CallId,
+  ): Promise<{ readonly oldVirtualSizeBytes: number; readonly virtualSizeBytes: number }>;
   /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end with `sync`. */
   copyFile(
     source: string,

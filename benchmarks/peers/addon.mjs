@@ -31,14 +31,14 @@ async function call() {
 async function overlay() {
   const disk = join(directory, 'disk.qcow2');
   const options = {
-    backingFile: base,
-    backingFormat: 'raw',
+    backing: { path: base, format: 'raw' },
     virtualSizeBytes: GIB,
     clusterSizeBytes: 65536,
+    compression: 'zlib',
   };
   const undo = () => rmSync(disk, { force: true });
   try {
-    return await repeat('overlay', () => native((addon, id) => addon.createOverlay(disk, options, id)), {
+    return await repeat('overlay', () => native((addon, id) => addon.createQcow2(disk, options, id)), {
       ...amount,
       undo,
     });

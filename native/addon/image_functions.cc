@@ -12,9 +12,10 @@
 #include "image/copy.h"
 #include "image/digest.h"
 #include "image/file_sink.h"
+#include "image/grow.h"
 #include "image/inspect.h"
-#include "image/overlay.h"
 #include "image/publish.h"
+#include "image/qcow2_create.h"
 
 namespace node_compute {
 
@@ -71,18 +72,46 @@ Napi::Value inspect(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value overlay(const Napi::CallbackInfo& info) {
+/// Nothing for `none`.
+std::optional<Compression> to_compression(const Napi::Value& value) {
+  const std::string name = to_text(value, "compression");
+  if (name == "none") return std::nullopt;
+  if (name == "zlib") return Compression::deflate;
+  if (name == "zstd") return Compression::zstd;
+  throw InvalidArgument("the compression must be none, zlib or zstd, not " + name);
+}
+
+Napi::Value create(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Napi::Object given = to_object(info[1], "options");
-    OverlayOptions options;
-    options.backing_file = to_text(given.Get("backingFile"), "backingFile");
-    options.backing_format = to_text(given.Get("backingFormat"), "backingFormat");
+    Qcow2CreateOptions options;
+    if (!given.Get("backing").IsUndefined()) {
+      const Napi::Object backing = to_object(given.Get("backing"), "backing");
+      options.backing = {to_text(backing.Get("path"), "backing.path"),
+                         to_text(backing.Get("format"), "backing.format")};
+    }
     options.virtual_size = to_size(given.Get("virtualSizeBytes"), "virtualSizeBytes");
     options.cluster_size = to_size(given.Get("clusterSizeBytes"), "clusterSizeBytes");
+    options.compression = to_compression(given.Get("compression")).value_or(Compression::deflate);
     return Async(info.Env(), Lane::start, call_id(info, 2),
                  [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
-                   create_overlay(path, options);
+                   create_qcow2(path, options);
                  });
+  });
+}
+
+Napi::Value grow(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::bulk, call_id(info, 2),
+        [layers = to_layers(info[0]), size = to_size(info[1], "virtualSizeBytes")](
+            const Cancellation& cancel) { return grow_image(layers, size, cancel); },
+        [](Napi::Env env, const GrowResult& grown) -> Napi::Value {
+          const Napi::Object object = Napi::Object::New(env);
+          object.Set("oldVirtualSizeBytes", static_cast<double>(grown.old_virtual_size));
+          object.Set("virtualSizeBytes", static_cast<double>(grown.virtual_size));
+          return object;
+        });
   });
 }
 
@@ -96,14 +125,6 @@ Napi::Value copy(const Napi::CallbackInfo& info) {
         },
         [](Napi::Env env, const CopyResult& copied) { return copy_result_to_js(env, copied); });
   });
-}
-
-std::optional<Compression> to_compression(const Napi::Value& value) {
-  const std::string name = to_text(value, "compression");
-  if (name == "none") return std::nullopt;
-  if (name == "zlib") return Compression::deflate;
-  if (name == "zstd") return Compression::zstd;
-  throw InvalidArgument("the compression must be none, zlib or zstd, not " + name);
 }
 
 Napi::Value convert(const Napi::CallbackInfo& info) {
@@ -244,7 +265,8 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   FileSinkObject::define(env);
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
-  exports.Set("createOverlay", Napi::Function::New<&overlay>(env, "createOverlay"));
+  exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
+  exports.Set("growImage", Napi::Function::New<&grow>(env, "growImage"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
   exports.Set("convertImage", Napi::Function::New<&convert>(env, "convertImage"));
   exports.Set("openFileSink", Napi::Function::New<&open_sink>(env, "openFileSink"));

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::uint64_t kSectorBytes = 512;
 
-/// `below` is null for the last layer.
+}  // namespace
+
 void check_backing(const Qcow2Header& header, const std::string& name, const LayerName* below) {
   if (header.backing_name.has_value() != (below != nullptr)) {
     throw ImageError("backing-file", below ? name + " has no backing file, and " + below->path +
@@ -27,8 +28,6 @@ void check_backing(const Qcow2Header& header, const std::string& name, const Lay
                                             ", not " + below->format);
   }
 }
-
-}  // namespace
 
 Disk Disk::open(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
                 const Cancellation& cancel) {

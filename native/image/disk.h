@@ -27,15 +27,19 @@ struct Layer {
   std::uint64_t size() const noexcept { return qcow2 ? qcow2->virtual_size : file.size(); }
 };
 
+/// Whether what the header of `name` says of its backing file fits the image that is given for it; null where
+/// there is none. ImageError `backing-file` for a name without an image or an image without a name,
+/// `format-mismatch`.
+void check_backing(const Qcow2Header& header, const std::string& name, const LayerName* below);
+
 /// Safe to read from many threads.
 class Disk {
  public:
   static constexpr std::size_t kMaxLayers = 64;
 
-  /// From the top down. Only these files are opened, whatever the headers say: a name in a header must have a
-  /// layer below it and none a header without one (ImageError `backing-file`), and the format it states for
-  /// the backing file must be that layer's (`format-mismatch`). Every qcow2 is validated whole. ImageError
-  /// `too-large` for a disk of more than `max_virtual_bytes`, SystemError, Cancelled.
+  /// From the top down. Only these files are opened, whatever the headers say, which must fit
+  /// (check_backing). Every qcow2 is validated whole. ImageError `too-large` for a disk of more than
+  /// `max_virtual_bytes`, SystemError, Cancelled.
   static Disk open(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
                    const Cancellation& cancel);
   /// Of images that the caller has validated.

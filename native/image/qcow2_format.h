@@ -1,4 +1,4 @@
-// Numbers of the qcow2 format (QEMU's docs/interop/qcow2.txt) that the validator and the overlay writer
+// Numbers of the qcow2 format (QEMU's docs/interop/qcow2.txt) that its readers and writers
 // share.
 #pragma once
 

@@ -162,7 +162,7 @@ void store_qcow2_header(const Qcow2Header& header, std::uint8_t* target) noexcep
   store_be<std::uint64_t>(target + 40, header.l1_offset);
   store_be<std::uint64_t>(target + 48, header.refcount_table_offset);
   store_be<std::uint32_t>(target + 56, header.refcount_table_clusters);
-  store_be<std::uint64_t>(target + 72, header.incompatible);
+  store_be<std::uint64_t>(target + 72, header.compression_type == 0 ? 0 : kIncompatibleCompression);
   store_be<std::uint32_t>(target + 96, header.refcount_order);
   store_be<std::uint32_t>(target + 100, static_cast<std::uint32_t>(kHeaderBytesNow));
   target[104] = header.compression_type;

@@ -53,7 +53,8 @@ struct Qcow2Header {
   std::uint64_t l2_entries() const noexcept { return cluster_size() / l2_entry_bytes(); }
 };
 
-/// Writes the kHeaderBytesNow bytes that a version 3 image begins with; without backing file and extensions.
+/// Writes the kHeaderBytesNow bytes that a version 3 image begins with: places, sizes and compression type,
+/// no other features, no backing file, no extensions.
 void store_qcow2_header(const Qcow2Header& header, std::uint8_t* target) noexcept;
 
 /// What of a good header is acceptable where the image is used.

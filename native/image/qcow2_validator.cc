@@ -10,6 +10,8 @@
 #include "image/cluster_map.h"
 #include "image/image_error.h"
 #include "image/qcow2_format.h"
+#include "image/qcow2_refcounts.h"
+#include "image/qcow2_snapshots.h"
 
 namespace node_compute {
 
@@ -96,30 +98,17 @@ class Validator {
   }
 
   void mark_snapshots() {
-    if (header_.snapshots == 0) return;
-    if (header_.snapshots_offset == 0) refuse("snapshots", "the snapshot table has no place");
-    std::uint64_t offset = header_.snapshots_offset;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> l1_tables;
-    for (std::uint32_t i = 0; i < header_.snapshots; ++i) {
+    const std::uint64_t bytes = each_snapshot(file_, header_, [&](const Qcow2Snapshot& snapshot) {
       check_cancelled();
-      std::uint8_t entry[40];
-      file_.read(offset, entry, sizeof entry);
-      const auto id_bytes = load_be<std::uint16_t>(entry + 12);
-      const auto name_bytes = load_be<std::uint16_t>(entry + 14);
-      const auto extra_bytes = load_be<std::uint32_t>(entry + 36);
-      if (extra_bytes > kMaxSnapshotExtraBytes) refuse("snapshots", "a snapshot has too much extra data");
-      const std::uint64_t l1_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
+      const std::uint64_t l1_bytes = std::uint64_t{snapshot.l1_entries} * 8;
       if (l1_bytes > kMaxL1Bytes) refuse("l1-table", "the L1 table of a snapshot is too large");
-      l1_tables.emplace_back(load_be<std::uint64_t>(entry), l1_bytes);
-      const std::uint64_t bytes = sizeof entry + extra_bytes + id_bytes + name_bytes;
-      offset += divide_up(bytes, 8) * 8;
-      if (offset - header_.snapshots_offset > kMaxSnapshotTableBytes) {
-        refuse("snapshots", "the snapshot table is too large");
-      }
-    }
+      l1_tables.emplace_back(snapshot.l1_offset, l1_bytes);
+    });
+    if (bytes == 0) return;
     // The padding of the last entry need not be in the file.
-    const std::uint64_t end = std::min(offset, std::max(file_.size(), header_.snapshots_offset));
-    mark_table(header_.snapshots_offset, end - header_.snapshots_offset, "snapshot table");
+    mark_table(header_.snapshots_offset, std::min(bytes, file_.size() - header_.snapshots_offset),
+               "snapshot table");
     for (const auto& [l1_offset, l1_bytes] : l1_tables)
       mark_table(l1_offset, l1_bytes, "L1 table of a snapshot");
   }
@@ -240,23 +229,7 @@ class Validator {
   /// clusters between snapshots only, never within one layer.
   bool is_shared(std::uint64_t cluster) const {
     if (header_.dirty()) return false;
-    const std::uint64_t bits = std::uint64_t{1} << header_.refcount_order;
-    const std::uint64_t per_block = cluster_ * 8 / bits;
-    const std::uint64_t entries = header_.refcount_table_clusters * cluster_ / 8;
-    if (cluster / per_block >= entries) return false;
-    std::uint8_t raw[8];
-    file_.read(header_.refcount_table_offset + cluster / per_block * 8, raw, 8);
-    const std::uint64_t block = load_be<std::uint64_t>(raw);
-    if (block == 0) return false;
-    const std::uint64_t first_bit = cluster % per_block * bits;
-    if (bits < 8) {
-      file_.read(block + first_bit / 8, raw, 1);
-      return (raw[0] >> first_bit % 8 & ((1U << bits) - 1)) > 1;
-    }
-    file_.read(block + first_bit / 8, raw, static_cast<std::size_t>(bits / 8));
-    std::uint64_t count = 0;
-    for (std::uint64_t i = 0; i < bits / 8; ++i) count = count << 8 | raw[i];
-    return count > 1;
+    return read_refcount(file_, header_, cluster) > 1;
   }
 
   const SourceFile& file_;

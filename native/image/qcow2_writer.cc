@@ -172,10 +172,7 @@ void Qcow2Writer::write_header(std::uint64_t l1_offset, std::uint64_t table_offs
   header.l1_offset = l1_offset;
   header.refcount_table_offset = table_offset;
   header.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
-  if (compression_ == Compression::zstd) {
-    header.incompatible = kIncompatibleCompression;
-    header.compression_type = static_cast<std::uint8_t>(compression_);
-  }
+  header.compression_type = static_cast<std::uint8_t>(compression_);
   std::uint8_t raw[kHeaderBytesNow];
   store_qcow2_header(header, raw);
   write_at(target_, raw, sizeof raw, 0, name_);

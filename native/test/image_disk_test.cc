@@ -5,7 +5,7 @@
 #include "image/disk.h"
 #include "image/disk_map.h"
 #include "image/disk_reader.h"
-#include "image/overlay.h"
+#include "image/qcow2_create.h"
 #include "image_fixture.h"
 
 using namespace node_compute;
@@ -38,7 +38,7 @@ class Chain {
     Bytes bytes(4096, 0x11);
     bytes.resize(8192, 0x22);
     write_bytes(base, bytes);
-    create_overlay(overlay, {"/elsewhere", "raw", 1 << 20, 4096});
+    create_qcow2(overlay, {BackingFile{"/elsewhere", "raw"}, 1 << 20, 4096});
   }
 
   const ScratchDirectory scratch;
@@ -107,7 +107,7 @@ TEST_CASE("every image of a chain is validated and held against the limit") {
   Qcow2Image broken;
   broken.put64(broken.l2, broken.table | kCopied);
   write_bytes(chain.scratch / "broken", broken.bytes);
-  create_overlay(chain.scratch / "second", {"/elsewhere", "qcow2", 1 << 20, 4096});
+  create_qcow2(chain.scratch / "second", {BackingFile{"/elsewhere", "qcow2"}, 1 << 20, 4096});
   CHECK(rule({{chain.scratch / "second", "qcow2"}, {chain.scratch / "broken", "qcow2"}}) == "overlap");
 }
 
@@ -116,7 +116,7 @@ TEST_CASE("a chain of as many images as there may be is read through") {
   Layers layers{{chain.base, "raw"}};
   for (std::size_t i = 1; i < Disk::kMaxLayers; ++i) {
     const std::string path = chain.scratch / std::to_string(i);
-    create_overlay(path, {"/elsewhere", layers.front().format, 1 << 20, 512U << i % 8});
+    create_qcow2(path, {BackingFile{"/elsewhere", layers.front().format}, 1 << 20, 512U << i % 8});
     layers.insert(layers.begin(), {path, "qcow2"});
   }
   CHECK((read(open(layers), 4095, 2) == Bytes{0x11, 0x22}));

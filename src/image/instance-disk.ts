@@ -58,13 +58,13 @@ async function linkAndWrite(
   try {
     await callNative(
       (addon, id) =>
-        addon.createOverlay(
+        addon.createQcow2(
           disk.path,
           {
-            backingFile: base,
-            backingFormat: 'raw',
+            backing: { path: base, format: 'raw' },
             virtualSizeBytes: disk.virtualSizeBytes,
             clusterSizeBytes: CLUSTER_BYTES,
+            compression: 'zlib',
           },
           id,
         ),

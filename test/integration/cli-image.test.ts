@@ -39,7 +39,7 @@ describe('image', () => {
       const target = join(directory, `from-${from}`);
       expect(image('convert', source, target, '--from', from)).toMatchObject({
         status: 0,
-        value: { ok: true, path: target, bytes: 8 * MIB },
+        value: { ok: true, path: target, virtualSizeBytes: 8 * MIB },
       });
       expect(readFileSync(target).equals(diskBytes())).toBe(true);
       expect(image('convert', source, target, '--from', from).status).toBe(1);
@@ -68,6 +68,25 @@ describe('image', () => {
       'full-backing-filename': base,
       'backing-filename-format': 'raw',
     });
+  });
+
+  it('create without a backing file makes an empty image', () => {
+    const directory = scratch();
+    const target = join(directory, 'empty');
+    const flags = ['--size', '1G', '--cluster-size', '4K', '--compression', 'zstd'];
+    expect(image('create', target, ...flags)).toEqual({
+      status: 0,
+      value: {
+        ok: true,
+        path: target,
+        virtualSizeBytes: 2 ** 30,
+        clusterSizeBytes: 4096,
+        compression: 'zstd',
+      },
+    });
+    execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', target]);
+    expect(image('create', target, ...flags).status).toBe(1);
+    expect(image('create', join(directory, 'half'), '--size', '1G', '--backing', target).status).toBe(2);
   });
 
   it('digest hashes a file', () => {

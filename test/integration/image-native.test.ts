@@ -20,6 +20,19 @@ function qemu(program: 'qemu-img' | 'qemu-io', ...args: string[]): string {
   return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+/** What qemu-img says of a qcow2 image, without what belongs to the file alone. */
+function qemuInfo(path: string): Record<string, unknown> {
+  const facts = JSON.parse(qemu('qemu-img', 'info', '--output=json', '-f', 'qcow2', path));
+  for (const own of ['filename', 'actual-size', 'children']) delete facts[own];
+  return facts;
+}
+
+/** qemu-io ends with status 0 whatever the pattern check says. */
+function patternsHold(path: string, reads: readonly string[]): boolean {
+  const answer = qemu('qemu-io', '-r', '-f', 'qcow2', ...reads.flatMap((read) => ['-c', read]), path);
+  return !answer.includes('Pattern verification failed');
+}
+
 describe('an overlay', () => {
   const sizes = [512, 4 * KIB, 64 * KIB, 2 * MIB].flatMap((cluster) =>
     [8 * MIB, 8 * MIB + 512, GIB, 1024 * GIB].map((size) => [cluster, size] as const),
@@ -31,20 +44,15 @@ describe('an overlay', () => {
       const base = writeRaw(directory, diskBytes());
       const ours = join(directory, 'ours');
       const theirs = join(directory, 'theirs');
-      await addon.createOverlay(
+      await addon.createQcow2(
         ours,
-        { backingFile: base, backingFormat: 'raw', virtualSizeBytes, clusterSizeBytes },
+        { backing: { path: base, format: 'raw' }, virtualSizeBytes, clusterSizeBytes, compression: 'zlib' },
         0,
       );
       const options = ['-b', base, '-F', 'raw', '-o', `cluster_size=${clusterSizeBytes}`];
       qemu('qemu-img', 'create', '-q', '-f', 'qcow2', ...options, theirs, String(virtualSizeBytes));
 
-      const info = (path: string): Record<string, unknown> => {
-        const facts = JSON.parse(qemu('qemu-img', 'info', '--output=json', '-f', 'qcow2', path));
-        for (const own of ['filename', 'actual-size', 'children']) delete facts[own];
-        return facts;
-      };
-      expect(info(ours)).toEqual(info(theirs));
+      expect(qemuInfo(ours)).toEqual(qemuInfo(theirs));
       qemu('qemu-img', 'check', '-f', 'qcow2', ours);
 
       // Writes allocate L2 tables and refcount blocks right behind what was written here.
@@ -63,9 +71,14 @@ describe('an overlay', () => {
     const base = writeQcow2(directory, bytes);
     const disk = join(directory, 'disk');
     const virtualSizeBytes = 16 * MIB;
-    await addon.createOverlay(
+    await addon.createQcow2(
       disk,
-      { backingFile: base, backingFormat: 'qcow2', virtualSizeBytes, clusterSizeBytes: 64 * KIB },
+      {
+        backing: { path: base, format: 'qcow2' },
+        virtualSizeBytes,
+        clusterSizeBytes: 64 * KIB,
+        compression: 'zlib',
+      },
       0,
     );
     const copy = join(directory, 'copy.raw');
@@ -91,14 +104,43 @@ describe('an overlay', () => {
       ),
     ).toThrow();
     const options = {
-      backingFile: '/b',
-      backingFormat: 'raw',
+      backing: { path: '/b', format: 'raw' },
       virtualSizeBytes: size,
       clusterSizeBytes: 4096,
+      compression: 'zlib',
     } as const;
-    await expect(addon.createOverlay(path, options, 0)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(addon.createQcow2(path, options, 0)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(addon.statFile(path, 0)).resolves.toBeUndefined();
   });
+});
+
+describe('an empty qcow2', () => {
+  const sizes = [512, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048].map((n, i) => (i ? n * KIB : n));
+  it.each(sizes.flatMap((size) => (['zlib', 'zstd'] as const).map((type) => [size, type] as const)))(
+    'with clusters of %i bytes and %s is to QEMU what qemu-img makes',
+    async (clusterSizeBytes, compression) => {
+      const directory = scratch();
+      const ours = join(directory, 'ours');
+      const theirs = join(directory, 'theirs');
+      const virtualSizeBytes = clusterSizeBytes > KIB ? 200 * GIB : GIB;
+      await addon.createQcow2(ours, { virtualSizeBytes, clusterSizeBytes, compression }, 0);
+      const options = `cluster_size=${clusterSizeBytes},compression_type=${compression}`;
+      qemu('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', options, theirs, String(virtualSizeBytes));
+      expect(qemuInfo(ours)).toEqual(qemuInfo(theirs));
+      qemu('qemu-img', 'check', '-q', '-f', 'qcow2', ours);
+      const last = virtualSizeBytes - 512;
+      const writes = [`write -P 1 1M 1M`, `write -c -P 3 8M ${Math.max(clusterSizeBytes, 64 * KIB)}`];
+      for (const path of [ours, theirs]) {
+        for (const write of [...writes, `write -P 2 ${last} 512`]) {
+          qemu('qemu-io', '-f', 'qcow2', '-c', write, path);
+        }
+      }
+      expect(patternsHold(ours, ['read -P 0 0 1M', 'read -P 1 1M 1M', 'read -P 3 8M 64k'])).toBe(true);
+      expect(patternsHold(ours, [`read -P 2 ${last} 512`, `read -P 0 ${last - 512} 512`])).toBe(true);
+      qemu('qemu-img', 'check', '-q', '-f', 'qcow2', ours);
+      qemu('qemu-img', 'compare', '-q', '-f', 'qcow2', '-F', 'qcow2', ours, theirs);
+    },
+  );
 });
 
 describe('the validator accepts all that QEMU writes', () => {
@@ -227,7 +269,13 @@ describe('arguments of the seam', () => {
       () => addon.copyFile('/a', '/b', { digest: '', maxBytes: 1.5, sync: true }, 0),
       () => addon.copyFile('/a', '/b', { digest: 'crc' as '', maxBytes: 1, sync: true }, 0),
       () => addon.copyFile('/a', '/b', { digest: '', maxBytes: 1 } as never, 0),
-      () => addon.createOverlay('/a', undefined as never, 0),
+      () => addon.createQcow2('/a', undefined as never, 0),
+      () =>
+        addon.createQcow2(
+          '/a',
+          { virtualSizeBytes: 512, clusterSizeBytes: 4096, compression: 'lzma' as 'zlib' },
+          0,
+        ),
       () => addon.digestFile(7 as never, 'md5', 0),
       () => addon.sealFile('/a', 1, -1, 0),
     ];

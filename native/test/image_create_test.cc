@@ -1,11 +1,11 @@
-// Overlays: our own validator and the fields of the format say that they are right; test/integration asks
-// QEMU.
+// New qcow2 images: our own validator and the fields of the format say that they are right; test/integration
+// asks QEMU.
 #include <sys/stat.h>
 
 #include <string>
 
 #include "executor/failure.h"
-#include "image/overlay.h"
+#include "image/qcow2_create.h"
 #include "image/qcow2_validator.h"
 #include "image_fixture.h"
 
@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
 
-OverlayOptions options(std::uint64_t virtual_size, std::uint64_t cluster_size = 65536) {
-  return OverlayOptions{"/var/lib/base", "raw", virtual_size, cluster_size};
+Qcow2CreateOptions options(std::uint64_t virtual_size, std::uint64_t cluster_size = 65536) {
+  return {BackingFile{"/var/lib/base", "raw"}, virtual_size, cluster_size};
 }
 
 Qcow2Facts facts_of(const std::string& path) {
@@ -35,7 +35,7 @@ TEST_CASE("an overlay names its backing file and format, and passes our own vali
       CAPTURE(cluster);
       CAPTURE(size);
       const std::string path = scratch / (std::to_string(cluster) + "-" + std::to_string(size));
-      create_overlay(path, options(size, cluster));
+      create_qcow2(path, options(size, cluster));
       const Qcow2Facts facts = facts_of(path);
       CHECK(facts.header.backing_name == "/var/lib/base");
       CHECK(facts.header.backing_format == "raw");
@@ -46,6 +46,36 @@ TEST_CASE("an overlay names its backing file and format, and passes our own vali
   }
 }
 
+TEST_CASE("an image without a backing file names none, and any cluster size has room for its header") {
+  const ScratchDirectory scratch;
+  for (std::uint64_t cluster = 512; cluster <= 2 << 20; cluster *= 2) {
+    CAPTURE(cluster);
+    const std::string path = scratch / std::to_string(cluster);
+    create_qcow2(path, {std::nullopt, kGib, cluster});
+    const Qcow2Facts facts = facts_of(path);
+    CHECK_FALSE(facts.header.backing_name);
+    CHECK(facts.header.backing_format.empty());
+    CHECK(facts.header.virtual_size == kGib);
+    CHECK(facts.header.incompatible == 0);
+    CHECK(facts.header.compression_type == 0);
+  }
+}
+
+TEST_CASE("zstd is a type and a feature that readers must know") {
+  const ScratchDirectory scratch;
+  for (const bool backing : {false, true}) {
+    Qcow2CreateOptions zstd = options(kGib);
+    if (!backing) zstd.backing.reset();
+    zstd.compression = Compression::zstd;
+    const std::string path = scratch / std::to_string(backing);
+    create_qcow2(path, zstd);
+    const Qcow2Header header = facts_of(path).header;
+    CHECK(header.incompatible == kIncompatibleCompression);
+    CHECK(header.compression_type == 1);
+    CHECK(header.backing_name.has_value() == backing);
+  }
+}
+
 TEST_CASE("every cluster that an overlay uses is counted once, and no other") {
   const ScratchDirectory scratch;
   for (const std::uint64_t cluster : {512U, 4096U, 65536U}) {
@@ -53,7 +83,7 @@ TEST_CASE("every cluster that an overlay uses is counted once, and no other") {
     const std::uint64_t size = cluster == 512 ? 64 * kGib : 1024 * kGib;
     CAPTURE(cluster);
     const std::string path = scratch / std::to_string(cluster);
-    create_overlay(path, options(size, cluster));
+    create_qcow2(path, options(size, cluster));
     const Qcow2Header header = facts_of(path).header;
     const Bytes bytes = read_bytes(path);
     const std::uint64_t used = divide_up(bytes.size(), cluster);
@@ -75,7 +105,7 @@ TEST_CASE("every cluster that an overlay uses is counted once, and no other") {
 
 TEST_CASE("a size is rounded up to whole sectors") {
   const ScratchDirectory scratch;
-  create_overlay(scratch / "disk", options(1025));
+  create_qcow2(scratch / "disk", options(1025));
   CHECK(facts_of(scratch / "disk").header.virtual_size == 1536);
 }
 
@@ -83,24 +113,24 @@ TEST_CASE("an overlay takes little room, has mode 0600 under any umask, and repl
   const ScratchDirectory scratch;
   const std::string path = scratch / "disk";
   const mode_t before = umask(0777);
-  create_overlay(path, options(1024 * kGib));
+  create_qcow2(path, options(1024 * kGib));
   umask(before);
   struct stat status {};
   REQUIRE(::stat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0600);
   CHECK(status.st_blocks * 512 <= 64 * 1024);
-  CHECK_THROWS_AS(create_overlay(path, options(kGib)), SystemError);
+  CHECK_THROWS_AS(create_qcow2(path, options(kGib)), SystemError);
   CHECK(facts_of(path).header.virtual_size == 1024 * kGib);
   REQUIRE(::symlink("elsewhere", (scratch / "link").c_str()) == 0);
-  CHECK_THROWS_AS(create_overlay(scratch / "link", options(kGib)), SystemError);
+  CHECK_THROWS_AS(create_qcow2(scratch / "link", options(kGib)), SystemError);
   CHECK(scratch.entries() == 2);
 }
 
 TEST_CASE("what no QEMU could open is refused, and makes no file") {
   const ScratchDirectory scratch;
-  const auto refused = [&](const OverlayOptions& wrong) {
+  const auto refused = [&](const Qcow2CreateOptions& wrong) {
     try {
-      create_overlay(scratch / "disk", wrong);
+      create_qcow2(scratch / "disk", wrong);
       return false;
     } catch (const InvalidArgument&) {
       return scratch.entries() == 0;
@@ -114,32 +144,32 @@ TEST_CASE("what no QEMU could open is refused, and makes no file") {
   const std::uint64_t reach = (kMaxL1Bytes / 8) * (4096 / 8) * 4096;
   CHECK(refused(options(reach + 1, 4096)));
   CHECK(refused(options(reach * 2, 4096)));
-  create_overlay(scratch / "largest", options(reach, 4096));
+  create_qcow2(scratch / "largest", options(reach, 4096));
   REQUIRE(::unlink((scratch / "largest").c_str()) == 0);
   for (const char* name : {"", "base", "../base", "nbd:host:1"}) {
-    OverlayOptions wrong = options(kGib);
-    wrong.backing_file = name;
+    Qcow2CreateOptions wrong = options(kGib);
+    wrong.backing->path = name;
     CHECK(refused(wrong));
   }
-  OverlayOptions wrong = options(kGib);
-  wrong.backing_file = std::string("/base\0more", 10);
+  Qcow2CreateOptions wrong = options(kGib);
+  wrong.backing->path = std::string("/base\0more", 10);
   CHECK(refused(wrong));
-  wrong.backing_file = "/" + std::string(kMaxBackingNameBytes, 'x');
+  wrong.backing->path = "/" + std::string(kMaxBackingNameBytes, 'x');
   CHECK(refused(wrong));
   for (const char* format : {"", "vmdk", "RAW"}) {
     wrong = options(kGib);
-    wrong.backing_format = format;
+    wrong.backing->format = format;
     CHECK(refused(wrong));
   }
 }
 
 TEST_CASE("header and path fill the first cluster to its last byte, and no further") {
   const ScratchDirectory scratch;
-  OverlayOptions full = options(1 << 20, 512);
-  full.backing_file = "/" + std::string(512 - 112 - 16 - 8 - 1, 'x');
-  create_overlay(scratch / "fits", full);
+  Qcow2CreateOptions full = options(1 << 20, 512);
+  full.backing->path = "/" + std::string(512 - 112 - 16 - 8 - 1, 'x');
+  create_qcow2(scratch / "fits", full);
   CHECK(facts_of(scratch / "fits").header.cluster_size() == 512);
-  full.backing_file += 'x';
-  CHECK_THROWS_AS(create_overlay(scratch / "not", full), InvalidArgument);
+  full.backing->path += 'x';
+  CHECK_THROWS_AS(create_qcow2(scratch / "not", full), InvalidArgument);
   CHECK(scratch.entries() == 1);
 }

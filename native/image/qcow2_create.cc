@@ -1,4 +1,4 @@
-#include "image/overlay.h"
+#include "image/qcow2_create.h"
 
 #include <bit>
 #include <cstring>
@@ -9,6 +9,7 @@
 #include "image/byte_order.h"
 #include "image/image_io.h"
 #include "image/qcow2_format.h"
+#include "image/qcow2_header.h"
 
 namespace node_compute {
 
@@ -32,7 +33,7 @@ struct Layout {
   std::uint64_t l1_offset() const noexcept { return (1 + table_clusters + blocks) * cluster; }
 };
 
-std::uint64_t cluster_of(const OverlayOptions& options) {
+std::uint64_t cluster_of(const Qcow2CreateOptions& options) {
   const std::uint64_t cluster = options.cluster_size;
   if (!std::has_single_bit(cluster) || cluster < (1U << kMinClusterBits) ||
       cluster > (1U << kMaxClusterBits)) {
@@ -42,7 +43,7 @@ std::uint64_t cluster_of(const OverlayOptions& options) {
   return cluster;
 }
 
-Layout lay_out(const OverlayOptions& options) {
+Layout lay_out(const Qcow2CreateOptions& options) {
   Layout layout{};
   layout.cluster = cluster_of(options);
   if (options.virtual_size == 0 ||
@@ -70,56 +71,59 @@ Layout lay_out(const OverlayOptions& options) {
   }
 }
 
-void check_backing(const OverlayOptions& options) {
-  if (options.backing_format != "raw" && options.backing_format != "qcow2") {
-    throw InvalidArgument("the backing format must be raw or qcow2, not " + options.backing_format);
+void check_backing(const BackingFile& backing) {
+  if (backing.format != "raw" && backing.format != "qcow2") {
+    throw InvalidArgument("the backing format must be raw or qcow2, not " + backing.format);
   }
   // An absolute path also means that no name can be read as a protocol (`nbd:...`, `json:...`).
-  const std::string& name = options.backing_file;
-  if (name.empty() || name.front() != '/' || name.find('\0') != std::string::npos) {
+  const std::string& path = backing.path;
+  if (path.empty() || path.front() != '/' || path.find('\0') != std::string::npos) {
     throw InvalidArgument("the backing file must be an absolute path");
   }
-  if (name.size() > kMaxBackingNameBytes) {
+  if (path.size() > kMaxBackingNameBytes) {
     throw InvalidArgument("the path of the backing file is longer than " +
                           std::to_string(kMaxBackingNameBytes) + " bytes");
   }
 }
 
-std::vector<std::uint8_t> make_header(const OverlayOptions& options, const Layout& layout) {
-  const std::size_t format_bytes = options.backing_format.size();
-  const std::size_t extension_bytes = 8 + (format_bytes + 7) / 8 * 8;
-  const std::size_t name_offset = kHeaderBytesNow + extension_bytes + 8;
-  const std::size_t bytes = name_offset + options.backing_file.size();
-  if (bytes > layout.cluster) {
+/// The extension with the backing format, the one that ends the list, the path; `header` grows by them.
+void add_backing(std::vector<std::uint8_t>& header, const BackingFile& backing) {
+  const std::size_t extension = header.size();
+  const std::size_t name = extension + 8 + (backing.format.size() + 7) / 8 * 8 + 8;
+  header.resize(name + backing.path.size());
+  std::uint8_t* h = header.data();
+  store_be<std::uint64_t>(h + 8, name);
+  store_be<std::uint32_t>(h + 16, static_cast<std::uint32_t>(backing.path.size()));
+  store_be<std::uint32_t>(h + extension, kExtensionBackingFormat);
+  store_be<std::uint32_t>(h + extension + 4, static_cast<std::uint32_t>(backing.format.size()));
+  std::memcpy(h + extension + 8, backing.format.data(), backing.format.size());
+  std::memcpy(h + name, backing.path.data(), backing.path.size());
+}
+
+std::vector<std::uint8_t> make_header(const Qcow2CreateOptions& options, const Layout& layout) {
+  Qcow2Header fields;
+  fields.cluster_bits = static_cast<unsigned>(std::countr_zero(layout.cluster));
+  fields.virtual_size = layout.virtual_size;
+  fields.l1_entries = static_cast<std::uint32_t>(layout.l1_entries);
+  fields.l1_offset = layout.l1_offset();
+  fields.refcount_table_offset = layout.table_offset();
+  fields.refcount_table_clusters = static_cast<std::uint32_t>(layout.table_clusters);
+  fields.compression_type = static_cast<std::uint8_t>(options.compression);
+  std::vector<std::uint8_t> header(kHeaderBytesNow);
+  store_qcow2_header(fields, header.data());
+  if (options.backing) add_backing(header, *options.backing);
+  if (header.size() > layout.cluster) {
     throw InvalidArgument("clusters of " + std::to_string(layout.cluster) +
                           " bytes are too small: header and path of the backing file need " +
-                          std::to_string(bytes));
+                          std::to_string(header.size()));
   }
-  std::vector<std::uint8_t> header(bytes);
-  std::uint8_t* h = header.data();
-  store_be<std::uint32_t>(h, kMagic);
-  store_be<std::uint32_t>(h + 4, 3);
-  store_be<std::uint64_t>(h + 8, name_offset);
-  store_be<std::uint32_t>(h + 16, static_cast<std::uint32_t>(options.backing_file.size()));
-  store_be<std::uint32_t>(h + 20, static_cast<std::uint32_t>(std::countr_zero(layout.cluster)));
-  store_be<std::uint64_t>(h + 24, layout.virtual_size);
-  store_be<std::uint32_t>(h + 36, static_cast<std::uint32_t>(layout.l1_entries));
-  store_be<std::uint64_t>(h + 40, layout.l1_offset());
-  store_be<std::uint64_t>(h + 48, layout.table_offset());
-  store_be<std::uint32_t>(h + 56, static_cast<std::uint32_t>(layout.table_clusters));
-  store_be<std::uint32_t>(h + 96, 4);  // refcount_order
-  store_be<std::uint32_t>(h + 100, static_cast<std::uint32_t>(kHeaderBytesNow));
-  store_be<std::uint32_t>(h + kHeaderBytesNow, kExtensionBackingFormat);
-  store_be<std::uint32_t>(h + kHeaderBytesNow + 4, static_cast<std::uint32_t>(format_bytes));
-  std::memcpy(h + kHeaderBytesNow + 8, options.backing_format.data(), format_bytes);
-  std::memcpy(h + name_offset, options.backing_file.data(), options.backing_file.size());
   return header;
 }
 
 }  // namespace
 
-void create_overlay(const std::string& path, const OverlayOptions& options) {
-  check_backing(options);
+void create_qcow2(const std::string& path, const Qcow2CreateOptions& options) {
+  if (options.backing) check_backing(*options.backing);
   const Layout layout = lay_out(options);
   const std::vector<std::uint8_t> header = make_header(options, layout);
 

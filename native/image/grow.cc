@@ -1,0 +1,107 @@
+#include "image/grow.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "executor/failure.h"
+#include "image/byte_order.h"
+#include "image/image_error.h"
+#include "image/image_lock.h"
+#include "image/qcow2_grower.h"
+#include "image/qcow2_snapshots.h"
+#include "image/qcow2_validator.h"
+
+namespace node_compute {
+
+namespace {
+
+constexpr std::uint64_t kMaxVirtualBytes = std::uint64_t{std::numeric_limits<std::int64_t>::max()} - 511;
+
+FileDescriptor open_for_edit(const std::string& path) {
+  FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  if (!file) throw SystemError(errno, "open", path);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw SystemError(errno, "stat", path);
+  if (!S_ISREG(status.st_mode)) throw ImageError("not-regular-file", path + " is not a regular file");
+  return file;
+}
+
+FileDescriptor duplicate(const FileDescriptor& descriptor, const std::string& path) {
+  FileDescriptor second(::fcntl(descriptor.get(), F_DUPFD_CLOEXEC, 0));
+  if (!second) throw SystemError(errno, "duplicate", path);
+  return second;
+}
+
+/// Of the disk in the image below; only its length is read.
+std::uint64_t disk_bytes(const LayerName& layer) {
+  const SourceFile file(layer.path);
+  if (layer.format == "raw") return file.size();
+  if (layer.format == "qcow2") return read_qcow2_header(file).virtual_size;
+  throw ImageError("unsupported-format", "disks of the format " + layer.format + " cannot be read");
+}
+
+void check_growable(const SourceFile& file, const Qcow2Header& header, const LayerName* below) {
+  if (header.dirty())
+    throw ImageError("dirty", "the image was not closed properly: run qemu-img check -r all");
+  if (header.bitmap_directory_bytes > 0) {
+    throw ImageError("bitmaps", "the image has bitmaps, which would no longer fit the disk");
+  }
+  // Without a size of its own a snapshot would grow with the disk.
+  each_snapshot(file, header, [&header](const Qcow2Snapshot& snapshot) {
+    if (header.version < 3 || !snapshot.virtual_size) {
+      throw ImageError("snapshots", "the image has snapshots that do not say how large the disk was");
+    }
+  });
+  // What the disk's old end hid of a longer backing file would come to light.
+  check_backing(header, file.name(), below);
+  if (below && disk_bytes(*below) > header.virtual_size) {
+    throw ImageError("backing-file", "the backing file is longer than the disk");
+  }
+}
+
+GrowResult grow_raw(const SourceFile& file, ImageWriter& writer, std::uint64_t virtual_size) {
+  if (virtual_size < file.size()) throw ImageError("shrink", "the disk has more bytes than that already");
+  if (virtual_size > file.size()) {
+    writer.resize(virtual_size);
+    writer.barrier();
+  }
+  return {file.size(), virtual_size};
+}
+
+}  // namespace
+
+GrowResult grow_image(const std::vector<LayerName>& layers, std::uint64_t virtual_size,
+                      const Cancellation& cancel) {
+  if (layers.empty() || layers.size() > 2) {
+    throw InvalidArgument("what grows is one image, with the one below it where there is one");
+  }
+  const auto& [path, format] = layers.front();
+  const FileDescriptor descriptor = open_for_edit(path);
+  const ImageLock lock(descriptor.get(), path);
+  ImageWriter writer(descriptor.get(), path);
+  // After the lock, since it measures the file.
+  const SourceFile file(duplicate(descriptor, path), path);
+  return grow_file(file, writer, format, layers.size() > 1 ? &layers[1] : nullptr, virtual_size, cancel);
+}
+
+GrowResult grow_file(const SourceFile& file, ImageWriter& writer, const std::string& format,
+                     const LayerName* below, std::uint64_t virtual_size, const Cancellation& cancel) {
+  if (virtual_size > kMaxVirtualBytes)
+    throw ImageError("too-large", "no disk has more than 2^63 - 512 bytes");
+  virtual_size = divide_up(virtual_size, 512) * 512;
+  if (format == "raw") return grow_raw(file, writer, virtual_size);
+  if (format != "qcow2") {
+    throw ImageError("unsupported-format", "images of the format " + format + " cannot grow");
+  }
+  const Qcow2Header header = validate_qcow2(file, {kMaxVirtualBytes, true}, cancel).header;
+  if (virtual_size < header.virtual_size) {
+    throw ImageError("shrink", "the disk has " + std::to_string(header.virtual_size) + " bytes already");
+  }
+  check_growable(file, header, below);
+  if (virtual_size > header.virtual_size) Qcow2Grower(file, header, writer, cancel).grow_to(virtual_size);
+  return {header.virtual_size, virtual_size};
+}
+
+}  // namespace node_compute
