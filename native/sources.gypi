@@ -34,8 +34,10 @@
       "native/image/image_lock.cc",
       "native/image/image_writer.cc",
       "native/image/inspect.cc",
+      "native/image/info.cc",
       "native/image/libqcow_identity.cc",
       "native/image/publish.cc",
+      "native/image/qcow2_bitmaps.cc",
       "native/image/qcow2_create.cc",
       "native/image/qcow2_grower.cc",
       "native/image/qcow2_header.cc",
@@ -58,6 +60,7 @@
       "native/addon/domain_object.cc",
       "native/addon/event_feed.cc",
       "native/addon/image_functions.cc",
+      "native/addon/image_info.cc",
       "native/addon/network_functions.cc",
       "native/addon/storage_functions.cc"
     ]

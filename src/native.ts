@@ -172,6 +172,52 @@ export interface NativeQcow2Stream {
   read(first: number, count: number, callId: CallId): Promise<Buffer>;
 }
 
+/** The fields of `qemu-img info --output=json`, QEMU 7.2. Names that are not UTF-8 have U+FFFD in them. */
+export interface NativeImageInfo {
+  readonly filename: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly 'virtual-size': number;
+  /** What the file takes of its file system, without other files of the image. */
+  readonly 'actual-size': number;
+  readonly 'dirty-flag': boolean;
+  readonly 'cluster-size'?: number;
+  readonly encrypted?: true;
+  readonly 'backing-filename'?: string;
+  readonly 'full-backing-filename'?: string;
+  readonly 'backing-filename-format'?: string;
+  readonly snapshots?: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly 'vm-state-size': number;
+    readonly 'date-sec': number;
+    readonly 'date-nsec': number;
+    readonly 'vm-clock-sec': number;
+    readonly 'vm-clock-nsec': number;
+    readonly icount?: number;
+  }[];
+  readonly 'format-specific'?: {
+    readonly type: 'qcow2';
+    readonly data: {
+      readonly compat: '0.10' | '1.1';
+      readonly 'compression-type': 'zlib' | 'zstd';
+      readonly 'refcount-bits': number;
+      /** These and what follows: version 1.1 only. */
+      readonly 'lazy-refcounts'?: boolean;
+      readonly corrupt?: boolean;
+      readonly 'extended-l2'?: boolean;
+      readonly 'data-file'?: string;
+      readonly 'data-file-raw'?: boolean;
+      readonly bitmaps?: readonly {
+        readonly name: string;
+        readonly granularity: number;
+        readonly flags: readonly ('in-use' | 'auto')[];
+      }[];
+      /** Without what qemu-img tells of a LUKS header. */
+      readonly encrypt?: { readonly format: 'aes' | 'luks' };
+    };
+  };
+}
+
 export interface NativeFileSink {
   write(chunk: Uint8Array, callId: CallId): Promise<void>;
   /** fsyncs (with `sync`), closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */
@@ -208,6 +254,11 @@ export interface NativeAddon {
     maxVirtualBytes: number,
     callId: CallId,
   ): Promise<NativeImageVerdict>;
+  /**
+   * What a file that is believed to be of that format says of itself. Reads its header and lists only, opens no other
+   * file, and judges nothing: inspectImage does.
+   */
+  imageInfo(path: string, format: 'raw' | 'qcow2', callId: CallId): Promise<NativeImageInfo>;
   /** Writes an empty qcow2 v3, an overlay with `backing`, in one pass; O_EXCL, 0600. */
   createQcow2(
     path: string,

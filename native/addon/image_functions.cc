@@ -8,11 +8,13 @@
 #include "addon/async.h"
 #include "addon/disposal.h"
 #include "addon/image_arguments.h"
+#include "addon/image_info.h"
 #include "image/convert.h"
 #include "image/copy.h"
 #include "image/digest.h"
 #include "image/file_sink.h"
 #include "image/grow.h"
+#include "image/info.h"
 #include "image/inspect.h"
 #include "image/publish.h"
 #include "image/qcow2_create.h"
@@ -97,6 +99,16 @@ Napi::Value create(const Napi::CallbackInfo& info) {
                  [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
                    create_qcow2(path, options);
                  });
+  });
+}
+
+Napi::Value info_of(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    const std::string path = to_text(info[0], "path");
+    return Async(
+        info.Env(), Lane::probe, call_id(info, 2),
+        [path, format = to_text(info[1], "format")](const Cancellation&) { return image_info(path, format); },
+        [path](Napi::Env env, const ImageInfo& found) { return to_js(env, path, found); });
   });
 }
 
@@ -266,6 +278,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
   exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
+  exports.Set("imageInfo", Napi::Function::New<&info_of>(env, "imageInfo"));
   exports.Set("growImage", Napi::Function::New<&grow>(env, "growImage"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));
   exports.Set("convertImage", Napi::Function::New<&convert>(env, "convertImage"));

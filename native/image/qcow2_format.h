@@ -23,7 +23,10 @@ inline constexpr std::uint64_t kIncompatibleCorrupt = 1U << 1;
 inline constexpr std::uint64_t kIncompatibleDataFile = 1U << 2;
 inline constexpr std::uint64_t kIncompatibleCompression = 1U << 3;
 inline constexpr std::uint64_t kIncompatibleExtendedL2 = 1U << 4;
+inline constexpr std::uint64_t kCompatibleLazyRefcounts = 1U << 0;
 inline constexpr std::uint64_t kAutoclearBitmaps = 1U << 0;
+inline constexpr std::uint64_t kAutoclearRawDataFile = 1U << 1;
+inline constexpr std::uint32_t kEncryptionAes = 1;
 
 inline constexpr std::uint32_t kExtensionEnd = 0;
 inline constexpr std::uint32_t kExtensionBackingFormat = 0xe2792aca;

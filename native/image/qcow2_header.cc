@@ -34,7 +34,8 @@ void parse_fields(const std::vector<std::uint8_t>& raw, Qcow2Header& header) {
           "cluster_bits is " + std::to_string(cluster_bits));
   header.cluster_bits = cluster_bits;
   header.virtual_size = load_be<std::uint64_t>(bytes + 24);
-  header.encrypted = load_be<std::uint32_t>(bytes + 32) != 0;
+  header.encryption_method = load_be<std::uint32_t>(bytes + 32);
+  header.encrypted = header.encryption_method != 0;
   header.l1_entries = load_be<std::uint32_t>(bytes + 36);
   header.l1_offset = load_be<std::uint64_t>(bytes + 40);
   header.refcount_table_offset = load_be<std::uint64_t>(bytes + 48);
@@ -118,6 +119,9 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
     header.encrypted = header.encrypted || type == kExtensionEncryption;
     header.data_file = header.data_file || type == kExtensionDataFile;
+    if (type == kExtensionDataFile) {
+      header.data_file_name.assign(reinterpret_cast<const char*>(raw.data() + offset), bytes);
+    }
     if (type == kExtensionBitmaps) parse_bitmaps(raw.data() + offset, bytes, header);
     if (type == kExtensionBackingFormat) {
       header.backing_format.assign(reinterpret_cast<const char*>(raw.data() + offset), bytes);

@@ -37,8 +37,12 @@ struct Qcow2Header {
   std::uint64_t bitmap_directory_offset = 0;
   std::uint64_t bitmap_directory_bytes = 0;
   bool encrypted = false;
+  /// 0 none, 1 AES, 2 LUKS.
+  std::uint32_t encryption_method = 0;
   /// Guest data is in another file.
   bool data_file = false;
+  /// As it stands in the header: any bytes, or empty.
+  std::string data_file_name;
   /// As it stands in the header: any bytes.
   std::optional<std::string> backing_name;
   /// Empty where the header does not say.

@@ -1,6 +1,5 @@
 #include "image/source_file.h"
 
-#include <algorithm>
 #include <cerrno>
 
 #include "executor/failure.h"
@@ -23,7 +22,7 @@ SourceFile::SourceFile(FileDescriptor descriptor, std::string name)
 
 void SourceFile::measure(const struct stat& status) {
   size_ = static_cast<std::uint64_t>(status.st_size);
-  allocated_ = std::min(size_, static_cast<std::uint64_t>(status.st_blocks) * 512);
+  blocks_bytes_ = static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
 
 void SourceFile::read(std::uint64_t offset, void* buffer, std::size_t bytes) const {

@@ -1,6 +1,7 @@
 // An image opened for inspection: every read is inside the length it had when it was opened.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@ class SourceFile {
   SourceFile(FileDescriptor descriptor, std::string name);
 
   std::uint64_t size() const noexcept { return size_; }
-  std::uint64_t allocated() const noexcept { return allocated_; }
+  /// Of its length; a file may take more room than it is long.
+  std::uint64_t allocated() const noexcept { return std::min(size_, blocks_bytes_); }
+  std::uint64_t blocks_bytes() const noexcept { return blocks_bytes_; }
   int descriptor() const noexcept { return descriptor_.get(); }
   const std::string& name() const noexcept { return name_; }
 
@@ -32,7 +35,7 @@ class SourceFile {
   std::string name_;
   FileDescriptor descriptor_;
   std::uint64_t size_ = 0;
-  std::uint64_t allocated_ = 0;
+  std::uint64_t blocks_bytes_ = 0;
 };
 
 }  // namespace node_compute
