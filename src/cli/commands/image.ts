@@ -10,7 +10,7 @@ import { Progress } from '../progress.js';
 const MOST_BYTES = 16 * 1024 ** 4;
 
 const format = new Option('--format <format>', 'what the file is declared to be')
-  .choices(['raw', 'qcow2', 'iso'])
+  .choices(['raw', 'iso', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'qed', 'qcow', 'ploop', 'luks'])
   .makeOptionMandatory();
 const maxSize = new Option('--max-size <bytes>', 'of the disk in it; K, M, G, T are powers of 1024')
   .argParser(size)
