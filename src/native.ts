@@ -115,8 +115,9 @@ export interface NativeLaneStatistics {
 }
 
 export interface NativeImageVerdict {
-  /** Every format whose signature the file carries; `raw` where there is none. */
+  /** As declared: `raw`, `iso`, `qcow2`, `vmdk`, `vhd`, `vhdx`, `vdi`, `qed`, `qcow` (version 1) or `ploop`. */
   readonly format: string;
+  /** As QEMU reads it. */
   readonly virtualSizeBytes: number;
   readonly fileSizeBytes: number;
   /** A conversion to raw writes no more data than this. */

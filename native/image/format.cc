@@ -101,12 +101,14 @@ FormatMatches match_formats(const SourceFile& file) {
     if (has(as_text(head), signature.offset, signature.bytes)) add(signature.format);
   }
   if (is_vmdk_descriptor(as_text(head))) add("vmdk");
+  const bool head_matches = !matches.formats.empty();
   for (const Signature& signature : kTailSignatures) {
     if (tail.size() >= signature.offset &&
         has(as_text(tail), tail.size() - signature.offset, signature.bytes)) {
       add(signature.format);
     }
   }
+  matches.footer_only = !head_matches && !matches.formats.empty();
   matches.partitioned = is_partitioned(as_text(head));
   return matches;
 }
@@ -120,9 +122,9 @@ std::string detect_format(const SourceFile& file) {
     throw ImageError("ambiguous-format", "the content has the signatures of several formats: " + all);
   }
   if (matches.formats.empty()) return "raw";
-  // Boot sectors stand before an ISO's own descriptors by design (isohybrid); before anything else they
-  // disguise.
-  if (matches.partitioned && all != "iso") {
+  // Boot sectors stand before an ISO's own descriptors by design (isohybrid), and a fixed VHD is a disk with
+  // a footer; before anything else they disguise.
+  if (matches.partitioned && all != "iso" && !matches.footer_only) {
     throw ImageError("ambiguous-format", "the content has the signature of " + all + " and a boot sector");
   }
   return all;

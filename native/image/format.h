@@ -15,6 +15,8 @@ struct FormatMatches {
   std::vector<std::string> formats;
   /// A boot sector or GUID partition table: content of a raw disk (or of a hybrid ISO).
   bool partitioned = false;
+  /// The only signature stands behind the disk's own bytes, which begin the file: a fixed VHD.
+  bool footer_only = false;
 };
 
 FormatMatches match_formats(const SourceFile& file);

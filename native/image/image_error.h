@@ -16,4 +16,13 @@ class ImageError : public std::runtime_error {
   std::string rule;
 };
 
+[[noreturn]] inline void refuse(const char* rule, const std::string& message) {
+  throw ImageError(rule, message);
+}
+
+/// For what is looked at once in an image: the message is made whether it is needed or not.
+inline void require(bool condition, const char* rule, const std::string& message) {
+  if (!condition) refuse(rule, message);
+}
+
 }  // namespace node_compute

@@ -2,10 +2,43 @@
 
 #include "executor/failure.h"
 #include "image/format.h"
+#include "image/formats/disk_formats.h"
 #include "image/image_error.h"
 #include "image/qcow2_validator.h"
+#include "image/virtual_size.h"
 
 namespace node_compute {
+
+namespace {
+
+DiskFacts inspect_bytes(const SourceFile& file, std::uint64_t max_virtual_bytes, const Cancellation&) {
+  check_virtual_size(file.size(), max_virtual_bytes);
+  return {file.size(), file.allocated()};
+}
+
+DiskFacts refuse_luks(const SourceFile&, std::uint64_t, const Cancellation&) {
+  refuse("encrypted", "the image is encrypted");
+}
+
+/// Beside qcow2, of which more is told than of these.
+struct Format {
+  const char* name;
+  DiskInspector* inspect;
+};
+constexpr Format kFormats[] = {
+    {"raw", inspect_bytes}, {"iso", inspect_bytes},       {"vmdk", inspect_vmdk}, {"vhd", inspect_vhd},
+    {"vhdx", inspect_vhdx}, {"vdi", inspect_vdi},         {"qed", inspect_qed},   {"qcow", inspect_qcow1},
+    {"luks", refuse_luks},  {"ploop", inspect_parallels},
+};
+
+DiskInspector* inspector_of(const std::string& format) {
+  for (const auto& [name, inspect] : kFormats) {
+    if (format == name) return inspect;
+  }
+  refuse("unsupported-format", "images of the format " + format + " are not supported");
+}
+
+}  // namespace
 
 ImageVerdict inspect_image(const std::string& path, const std::string& declared_format,
                            std::uint64_t max_virtual_bytes, const Cancellation& cancel) {
@@ -15,31 +48,24 @@ ImageVerdict inspect_image(const std::string& path, const std::string& declared_
 ImageVerdict inspect_file(const SourceFile& file, const std::string& declared_format,
                           std::uint64_t max_virtual_bytes, const Cancellation& cancel) {
   if (cancel.cancelled()) throw Cancelled();
-  if (declared_format != "raw" && declared_format != "qcow2" && declared_format != "iso") {
-    throw ImageError("unsupported-format", "images of the format " + declared_format + " are not supported");
-  }
+  DiskInspector* const inspect = declared_format == "qcow2" ? nullptr : inspector_of(declared_format);
   const std::string content = detect_format(file);
-  if (content != declared_format) {
-    throw ImageError("format-mismatch",
-                     "the image is declared as " + declared_format + " and its content is " + content);
-  }
+  require(content == declared_format, "format-mismatch",
+          "the image is declared as " + declared_format + " and its content is " + content);
   ImageVerdict verdict;
   verdict.format = content;
   verdict.file_size = file.size();
-  if (content == "qcow2") {
-    const Qcow2Facts facts = validate_qcow2(file, {max_virtual_bytes}, cancel);
-    verdict.virtual_size = facts.header.virtual_size;
+  if (inspect != nullptr) {
+    const DiskFacts facts = inspect(file, max_virtual_bytes, cancel);
+    verdict.virtual_size = facts.virtual_size;
     verdict.data_bytes = facts.data_bytes;
-    verdict.libqcow = identify_with_libqcow(file, facts.header);
-    verdict.qcow2 = facts.header;
     return verdict;
   }
-  verdict.virtual_size = file.size();
-  verdict.data_bytes = file.allocated();
-  if (verdict.virtual_size > max_virtual_bytes) {
-    throw ImageError("too-large", "the image has " + std::to_string(file.size()) + " bytes, at most " +
-                                      std::to_string(max_virtual_bytes) + " are accepted");
-  }
+  const Qcow2Facts facts = validate_qcow2(file, {max_virtual_bytes}, cancel);
+  verdict.virtual_size = facts.header.virtual_size;
+  verdict.data_bytes = facts.data_bytes;
+  verdict.libqcow = identify_with_libqcow(file, facts.header);
+  verdict.qcow2 = facts.header;
   return verdict;
 }
 

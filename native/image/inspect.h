@@ -12,7 +12,7 @@
 namespace node_compute {
 
 struct ImageVerdict {
-  /// `raw`, `qcow2` or `iso`.
+  /// `raw`, `iso`, `qcow2`, `vmdk`, `vhd`, `vhdx`, `vdi`, `qed`, `qcow` or `ploop`.
   std::string format;
   std::uint64_t virtual_size = 0;
   std::uint64_t file_size = 0;

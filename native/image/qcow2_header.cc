@@ -8,6 +8,7 @@
 #include "image/byte_order.h"
 #include "image/image_error.h"
 #include "image/qcow2_format.h"
+#include "image/virtual_size.h"
 
 namespace node_compute {
 
@@ -18,10 +19,6 @@ using namespace qcow2;
 constexpr std::uint64_t kKnownIncompatible = kIncompatibleDirty | kIncompatibleCorrupt |
                                              kIncompatibleDataFile | kIncompatibleCompression |
                                              kIncompatibleExtendedL2;
-
-void require(bool condition, const char* rule, const std::string& message) {
-  if (!condition) throw ImageError(rule, message);
-}
 
 void parse_fields(const std::vector<std::uint8_t>& raw, Qcow2Header& header) {
   const std::uint8_t* bytes = raw.data();
@@ -179,10 +176,7 @@ void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules) {
   require(!header.corrupt(), "corrupt", "the image is marked as corrupt");
   require((header.incompatible & ~kKnownIncompatible) == 0, "unknown-feature",
           "the image needs features that are not known here");
-  require(header.virtual_size > 0, "empty", "the disk in the image has no bytes");
-  require(header.virtual_size <= rules.max_virtual_bytes, "too-large",
-          "the disk in the image has " + std::to_string(header.virtual_size) + " bytes, at most " +
-              std::to_string(rules.max_virtual_bytes) + " are accepted");
+  check_virtual_size(header.virtual_size, rules.max_virtual_bytes);
 }
 
 }  // namespace node_compute

@@ -12,16 +12,13 @@
 #include "image/qcow2_format.h"
 #include "image/qcow2_refcounts.h"
 #include "image/qcow2_snapshots.h"
+#include "image/table_reader.h"
 
 namespace node_compute {
 
 namespace {
 
 using namespace qcow2;
-
-constexpr std::size_t kChunkBytes = 64 * 1024;
-
-[[noreturn]] void refuse(const char* rule, const std::string& message) { throw ImageError(rule, message); }
 
 std::string at(std::uint64_t offset) { return " at offset " + std::to_string(offset); }
 
@@ -55,19 +52,9 @@ class Validator {
     if (cancel_.cancelled()) throw Cancelled();
   }
 
-  /// Calls `visit(index, value)` for each big-endian 64-bit number of a table that was found to be inside the
-  /// file.
   template <class Visit>
   void each_entry(std::uint64_t offset, std::uint64_t entries, Visit visit) const {
-    std::vector<std::uint8_t> chunk(kChunkBytes);
-    for (std::uint64_t index = 0; index < entries;) {
-      check_cancelled();
-      const std::uint64_t count = std::min<std::uint64_t>(entries - index, kChunkBytes / 8);
-      file_.read(offset + index * 8, chunk.data(), static_cast<std::size_t>(count * 8));
-      for (std::uint64_t i = 0; i < count; ++i)
-        visit(index + i, load_be<std::uint64_t>(chunk.data() + i * 8));
-      index += count;
-    }
+    each_number<std::uint64_t, load_be<std::uint64_t>>(file_, offset, entries, cancel_, visit);
   }
 
   /// A table may end with the file inside its last cluster: qemu-img create leaves the L1 table like that.

@@ -12,7 +12,7 @@ import { table } from '../output.js';
 import { Progress } from '../progress.js';
 
 const format = new Option('--format <format>', 'what the file is declared to be')
-  .choices(['raw', 'qcow2', 'iso'])
+  .choices(['raw', 'iso', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'qed', 'qcow', 'ploop', 'luks'])
   .makeOptionMandatory();
 const maxSize = new Option('--max-size <bytes>', 'of the disk in it; K, M, G, T are powers of 1024')
   .argParser(size)
