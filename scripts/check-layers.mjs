@@ -7,7 +7,7 @@ const root = process.argv[2] ?? dirname(dirname(fileURLToPath(import.meta.url)))
 const MOST_LINES = 500;
 const MANY_LINES = 300;
 
-const seam = ['native', 'driver', 'version'];
+const seam = ['native', 'native-image', 'driver', 'version'];
 const hypervisor = ['resources', 'image', 'network', ...seam];
 const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
 
@@ -20,7 +20,8 @@ const LAYERS = {
   version: [],
   driver: ['version'],
   'native-error': ['driver', 'version'],
-  native: ['native-error', 'driver', 'version'],
+  'native-image': [],
+  native: ['native-image', 'native-error', 'driver', 'version'],
   image: seam,
   network: seam,
   resources: seam,
