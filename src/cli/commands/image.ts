@@ -1,10 +1,13 @@
 // node-compute image: what the image engine does to files, without a node and without libvirt running.
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { callNative } from '../../native.js';
 import { action, type Run, UsageError } from '../command.js';
 import { withOutputOptions } from '../node-options.js';
 import { Progress } from '../progress.js';
+import { infoCommand } from './image/info.js';
+import { resizeCommand } from './image/resize.js';
+import { size } from './image/size.js';
 
 /** 16 TiB, as the image cache. */
 const MOST_BYTES = 16 * 1024 ** 4;
@@ -17,8 +20,15 @@ const maxSize = new Option('--max-size <bytes>', 'of the disk in it; K, M, G, T 
   .default(MOST_BYTES, '16T');
 
 export function imageCommand(): Command {
-  const command = new Command('image').description('inspects, makes and converts disk images');
-  for (const sub of [inspectCommand(), createCommand(), convertCommand(), digestCommand()]) {
+  const command = new Command('image').description('inspects, makes, grows and converts disk images');
+  for (const sub of [
+    inspectCommand(),
+    infoCommand(),
+    createCommand(),
+    resizeCommand(),
+    convertCommand(),
+    digestCommand(),
+  ]) {
     command.addCommand(sub);
   }
   return command;
@@ -176,15 +186,4 @@ function digestCommand(): Command {
       run.output.result({ algorithm, value }, value);
     }),
   );
-}
-
-/** `20G`, `512M`, `65536`. */
-function size(text: string): number {
-  const found = /^(\d{1,15})([KMGT]?)$/i.exec(text);
-  const bytes = found
-    ? Number(found[1]) * 1024 ** ' KMGT'.indexOf((found[2] || ' ').toUpperCase())
-    : Number.NaN;
-  if (!Number.isSafeInteger(bytes))
-    throw new InvalidArgumentError('must be a number of bytes, such as 65536 or 20G');
-  return bytes;
 }
