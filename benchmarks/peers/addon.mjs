@@ -11,7 +11,7 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect, convert }[work]()));
+console.log(JSON.stringify(await { call, overlay, inspect, info, convert }[work]()));
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -49,6 +49,10 @@ async function overlay() {
 
 function inspect() {
   return repeat('inspect', () => native((addon, id) => addon.inspectImage(image, 'qcow2', GIB, id)), amount);
+}
+
+function info() {
+  return repeat('info', () => native((addon, id) => addon.imageInfo(image, 'qcow2', id)), amount);
 }
 
 async function convert() {

@@ -17,7 +17,7 @@ const removeFiles = () => {
 };
 
 try {
-  console.log(JSON.stringify(await { launch, overlay, inspect, convert }[work]()));
+  console.log(JSON.stringify(await { launch, overlay, inspect, info, convert }[work]()));
 } finally {
   removeFiles();
 }
@@ -47,4 +47,8 @@ function convert() {
 
 function inspect() {
   return repeat('inspect', () => qemuImg(subcommand, '-f', 'qcow2', '--output=json', image), amount);
+}
+
+function info() {
+  return repeat('info', () => qemuImg('info', '-f', 'qcow2', '--output=json', image), amount);
 }

@@ -89,6 +89,46 @@ describe('image', () => {
     expect(image('create', join(directory, 'half'), '--size', '1G', '--backing', target).status).toBe(2);
   });
 
+  it('info tells what qemu-img info tells, and lines for people', () => {
+    const path = writeQcow2(scratch(), diskBytes());
+    const theirs = execFileSync('qemu-img', ['info', '--output=json', '-f', 'qcow2', path], {
+      encoding: 'utf8',
+    });
+    expect(image('info', path, '--format', 'qcow2')).toEqual({
+      status: 0,
+      value: { ok: true, image: JSON.parse(theirs) },
+    });
+    const { stdout } = spawnSync(process.execPath, [main, 'image', 'info', path, '--format', 'qcow2'], {
+      encoding: 'utf8',
+    });
+    expect(stdout).toContain('virtual-size: 8388608\n');
+    expect(stdout).toContain('compat: "1.1"\n');
+    expect(image('info', path).status).toBe(2);
+  });
+
+  it('resize makes the disk larger, by or to a size, and never smaller', () => {
+    const directory = scratch();
+    const qcow2 = writeQcow2(directory, diskBytes());
+    const raw = writeRaw(directory, diskBytes());
+    for (const [format, path] of Object.entries({ qcow2, raw })) {
+      expect(image('resize', path, '+8M', '--format', format)).toEqual({
+        status: 0,
+        value: { ok: true, path, oldVirtualSizeBytes: 8 * MIB, virtualSizeBytes: 16 * MIB },
+      });
+      expect(image('resize', path, '1G', '--format', format)).toMatchObject({
+        status: 0,
+        value: { oldVirtualSizeBytes: 16 * MIB, virtualSizeBytes: 2 ** 30 },
+      });
+      expect(image('resize', path, '512M', '--format', format)).toMatchObject({
+        status: 1,
+        value: { ok: false, error: { code: 'IMAGE_UNACCEPTABLE', details: { rule: 'shrink' } } },
+      });
+      expect(image('resize', path, '-1G', '--format', format).status).toBe(2);
+      expect(image('resize', path, '++1G', '--format', format).status).toBe(2);
+    }
+    execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', qcow2]);
+  });
+
   it('digest hashes a file', () => {
     const path = writeRaw(scratch(), diskBytes());
     expect(image('digest', path, '--algorithm', 'sha512').value).toEqual({

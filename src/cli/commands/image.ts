@@ -1,30 +1,31 @@
 // node-compute image: what the image engine does to files, without a node and without libvirt running.
 import { resolve } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { convertImage } from '../../image/convert-image.js';
-import { type DiskExtent, type ImageLayer, type OpenDiskOptions, openDisk } from '../../image/disk.js';
-import { MOST_BYTES } from '../../image/image-options.js';
+import { Command, Option } from 'commander';
 import { inspectImage } from '../../image/inspect-image.js';
 import { callNative } from '../../native.js';
 import { action, UsageError } from '../command.js';
 import { withOutputOptions } from '../node-options.js';
-import { table } from '../output.js';
-import { Progress } from '../progress.js';
+import { convertCommand } from './image/convert.js';
+import { infoCommand } from './image/info.js';
+import { mapCommand } from './image/map.js';
+import { maxSize } from './image/options.js';
+import { resizeCommand } from './image/resize.js';
+import { size } from './image/size.js';
 
 const format = new Option('--format <format>', 'what the file is declared to be')
   .choices(['raw', 'iso', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'qed', 'qcow', 'ploop', 'luks'])
   .makeOptionMandatory();
-const maxSize = new Option('--max-size <bytes>', 'of the disk in it; K, M, G, T are powers of 1024')
-  .argParser(size)
-  .default(MOST_BYTES, '16T');
-
-const backing = new Option('--backing <format:file>', 'the image below; again for the one below that')
-  .argParser((text, before: readonly ImageLayer[]) => [...before, layer(text)])
-  .default([], 'none');
-
 export function imageCommand(): Command {
-  const command = new Command('image').description('inspects, makes and converts disk images');
-  for (const sub of [inspectCommand(), createCommand(), convertCommand(), mapCommand(), digestCommand()]) {
+  const command = new Command('image').description('inspects, makes, grows and converts disk images');
+  for (const sub of [
+    inspectCommand(),
+    infoCommand(),
+    createCommand(),
+    resizeCommand(),
+    convertCommand(),
+    mapCommand(),
+    digestCommand(),
+  ]) {
     command.addCommand(sub);
   }
   return command;
@@ -36,7 +37,7 @@ function inspectCommand(): Command {
       .description('tell what an image is, or by which rule it is refused (docs/images.md)')
       .argument('<file>')
       .addOption(format)
-      .addOption(maxSize),
+      .addOption(maxSize()),
   ).action(
     action(async (run, file: string, flags: { readonly format: string; readonly maxSize: number }) => {
       const verdict = await inspectImage(resolve(file), {
@@ -98,95 +99,6 @@ function backingOf(flags: {
   return { path: resolve(backing), format };
 }
 
-function convertCommand(): Command {
-  interface Flags {
-    readonly from: 'raw' | 'qcow2';
-    readonly to: 'raw' | 'qcow2';
-    readonly compression: 'none' | 'zlib' | 'zstd';
-    readonly clusterSize: number;
-    readonly backing: readonly ImageLayer[];
-    readonly maxSize: number;
-  }
-  return withOutputOptions(
-    new Command('convert')
-      .description(
-        'write the disk in an image, or in an overlay and the images below it, to a file of its own',
-      )
-      .argument('<source>')
-      .argument('<target>', 'must not exist')
-      .addOption(new Option('--from <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
-      .addOption(new Option('--to <format>').choices(['raw', 'qcow2']).default('raw'))
-      .addOption(
-        new Option('--compression <kind>', 'of a qcow2').choices(['none', 'zlib', 'zstd']).default('none'),
-      )
-      .addOption(new Option('--cluster-size <bytes>', 'of a qcow2').argParser(size).default(65_536, '64K'))
-      .addOption(backing)
-      .addOption(maxSize),
-  ).action(
-    action(async (run, source: string, target: string, flags: Flags) => {
-      const top = { path: resolve(source), format: flags.from };
-      const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
-      // An overlay is no image from elsewhere: its guest may have written any signature to it.
-      if (flags.backing.length === 0) await inspectImage(top.path, { ...options, format: top.format });
-      const path = resolve(target);
-      const layers = [top, ...flags.backing];
-      const totalBytes = await sizeOf(layers, options);
-      using progress = new Progress(run.output);
-      const result = await convertImage(layers, path, {
-        ...options,
-        format: flags.to,
-        compression: flags.compression,
-        clusterSizeBytes: flags.clusterSize,
-        onProgress: (doneBytes) =>
-          progress.show({ step: 'image', activity: 'converting', doneBytes, totalBytes }),
-      });
-      run.output.result({ path, ...result }, '');
-    }),
-  );
-}
-
-async function sizeOf(layers: readonly ImageLayer[], options: OpenDiskOptions): Promise<number> {
-  using disk = await openDisk(layers, options);
-  return disk.sizeBytes;
-}
-
-function mapCommand(): Command {
-  interface Flags {
-    readonly format: 'raw' | 'qcow2';
-    readonly backing: readonly ImageLayer[];
-    readonly maxSize: number;
-  }
-  return withOutputOptions(
-    new Command('map')
-      .description('tell which parts of the disk are data, compressed, zeros or holes, and in which image')
-      .argument('<file>')
-      .addOption(new Option('--format <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
-      .addOption(backing)
-      .addOption(maxSize),
-  ).action(
-    action(async (run, file: string, flags: Flags) => {
-      const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
-      using disk = await openDisk([{ path: resolve(file), format: flags.format }, ...flags.backing], options);
-      const extents: DiskExtent[] = [];
-      for await (const extent of disk.extents({ signal: run.signal })) extents.push(extent);
-      run.output.result({ sizeBytes: disk.sizeBytes, extents }, extentTable(extents));
-    }),
-  );
-}
-
-function extentTable(extents: readonly DiskExtent[]): string {
-  return table(
-    ['OFFSET', 'BYTES', 'KIND', 'LAYER', 'IN FILE AT'],
-    extents.map(({ offset, bytes, kind, layer, fileOffset }) => [
-      String(offset),
-      String(bytes),
-      kind,
-      String(layer),
-      fileOffset === undefined ? '' : String(fileOffset),
-    ]),
-  );
-}
-
 function digestCommand(): Command {
   return withOutputOptions(
     new Command('digest')
@@ -202,24 +114,4 @@ function digestCommand(): Command {
       run.output.result({ algorithm, value }, value);
     }),
   );
-}
-
-/** `raw:base.img`, `qcow2:/images/overlay`. */
-function layer(text: string): ImageLayer {
-  const [, format, path] = /^(raw|qcow2):(.+)$/s.exec(text) ?? [];
-  if (format === undefined || path === undefined) {
-    throw new InvalidArgumentError('must be raw:<file> or qcow2:<file>');
-  }
-  return { path: resolve(path), format: format as ImageLayer['format'] };
-}
-
-/** `20G`, `512M`, `65536`. */
-function size(text: string): number {
-  const found = /^(\d{1,15})([KMGT]?)$/i.exec(text);
-  const bytes = found
-    ? Number(found[1]) * 1024 ** ' KMGT'.indexOf((found[2] || ' ').toUpperCase())
-    : Number.NaN;
-  if (!Number.isSafeInteger(bytes))
-    throw new InvalidArgumentError('must be a number of bytes, such as 65536 or 20G');
-  return bytes;
 }

@@ -1,0 +1,63 @@
+// node-compute image convert: a disk to a file of its own, raw or qcow2.
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { convertImage } from '../../../image/convert-image.js';
+import { type ImageLayer, type OpenDiskOptions, openDisk } from '../../../image/disk.js';
+import { inspectImage } from '../../../image/inspect-image.js';
+import { action } from '../../command.js';
+import { withOutputOptions } from '../../node-options.js';
+import { Progress } from '../../progress.js';
+import { backing, maxSize } from './options.js';
+import { size } from './size.js';
+
+export function convertCommand(): Command {
+  interface Flags {
+    readonly from: 'raw' | 'qcow2';
+    readonly to: 'raw' | 'qcow2';
+    readonly compression: 'none' | 'zlib' | 'zstd';
+    readonly clusterSize: number;
+    readonly backing: readonly ImageLayer[];
+    readonly maxSize: number;
+  }
+  return withOutputOptions(
+    new Command('convert')
+      .description(
+        'write the disk in an image, or in an overlay and the images below it, to a file of its own',
+      )
+      .argument('<source>')
+      .argument('<target>', 'must not exist')
+      .addOption(new Option('--from <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
+      .addOption(new Option('--to <format>').choices(['raw', 'qcow2']).default('raw'))
+      .addOption(
+        new Option('--compression <kind>', 'of a qcow2').choices(['none', 'zlib', 'zstd']).default('none'),
+      )
+      .addOption(new Option('--cluster-size <bytes>', 'of a qcow2').argParser(size).default(65_536, '64K'))
+      .addOption(backing())
+      .addOption(maxSize()),
+  ).action(
+    action(async (run, source: string, target: string, flags: Flags) => {
+      const top = { path: resolve(source), format: flags.from };
+      const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
+      // An overlay is no image from elsewhere: its guest may have written any signature to it.
+      if (flags.backing.length === 0) await inspectImage(top.path, { ...options, format: top.format });
+      const path = resolve(target);
+      const layers = [top, ...flags.backing];
+      const totalBytes = await sizeOf(layers, options);
+      using progress = new Progress(run.output);
+      const result = await convertImage(layers, path, {
+        ...options,
+        format: flags.to,
+        compression: flags.compression,
+        clusterSizeBytes: flags.clusterSize,
+        onProgress: (doneBytes) =>
+          progress.show({ step: 'image', activity: 'converting', doneBytes, totalBytes }),
+      });
+      run.output.result({ path, ...result }, '');
+    }),
+  );
+}
+
+async function sizeOf(layers: readonly ImageLayer[], options: OpenDiskOptions): Promise<number> {
+  using disk = await openDisk(layers, options);
+  return disk.sizeBytes;
+}
