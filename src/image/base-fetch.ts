@@ -82,6 +82,7 @@ class BaseFetch {
     const verdict = await this.#native('inspection', (addon, id) =>
       addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
     );
+    this.#assertConvertible(verdict.format);
     const base = verdict.format === 'qcow2' ? await this.#convert(downloaded, verdict) : downloaded;
     const virtualSizeBytes = rawSize(verdict);
     this.#assertFits(virtualSizeBytes);
@@ -109,6 +110,16 @@ class BaseFetch {
       throw error;
     }
     return record;
+  }
+
+  /** Inspection knows more formats than there is a way to a raw disk from. */
+  #assertConvertible(format: string): void {
+    if (['raw', 'iso', 'qcow2'].includes(format)) return;
+    throw new ComputeError(
+      'IMAGE_UNACCEPTABLE',
+      `image ${this.#image.id} is of the format ${format}, which cannot be converted`,
+      { operation: 'inspection', details: { rule: 'unsupported-format' } },
+    );
   }
 
   async #downloadWithRetries(): Promise<{ readonly downloaded: string; readonly result: SourceResult }> {
