@@ -80,7 +80,7 @@ function layersOf(path: string, base?: string): NativeLayer[] {
   return base === undefined ? [top] : [top, { path: base, format: 'raw' }];
 }
 
-const seeds = Array.from({ length: 24 }, () => Math.floor(Math.random() * 2 ** 31));
+const seeds = Array.from({ length: 12 }, () => Math.floor(Math.random() * 2 ** 31));
 
 describe('growing', () => {
   it.each(seeds.map((seed) => [seed, makeCase(seed)] as const))(
@@ -105,11 +105,13 @@ describe('growing', () => {
         for (const own of ['filename', 'actual-size']) delete info[own];
         return info;
       };
-      expect(facts(ours)).toEqual(facts(theirs));
-      expect(facts(ours)['virtual-size']).toBe(newSize);
+      const info = facts(ours);
+      expect(info).toEqual(facts(theirs));
+      expect(info['virtual-size']).toBe(newSize);
       const compare = (): string =>
         qemu('qemu-img', 'compare', '-q', '-f', 'qcow2', '-F', 'qcow2', ours, theirs);
-      const comparable = newSize <= 20 * GIB;
+      // QEMU goes through the disk cluster by cluster: what has many of them takes minutes.
+      const comparable = newSize / (info['cluster-size'] as number) <= 2 ** 17;
       if (comparable) compare();
       const middle = size + 512 * Math.floor((newSize - size) / 1024);
       for (const path of [ours, theirs]) {
@@ -117,7 +119,6 @@ describe('growing', () => {
       }
       qemu('qemu-img', 'check', '-q', '-f', 'qcow2', ours);
       if (comparable) compare();
-      // Going back to a snapshot QEMU discards what the disk loses cluster by cluster: minutes for TiBs.
       if (given.snapshots && comparable) {
         for (const path of [ours, theirs]) qemu('qemu-img', 'snapshot', '-a', 'first', path);
         qemu('qemu-img', 'check', '-q', '-f', 'qcow2', ours);
