@@ -55,6 +55,18 @@ export {
   type FakeHypervisorState,
 } from './fake/fake-hypervisor.js';
 export { type FakeCallName, type Fault, type FaultAction, type FaultPoint, Faults } from './fake/faults.js';
+export { type ConvertedImage, type ConvertImageOptions, convertImage } from './image/convert-image.js';
+export {
+  Disk,
+  type DiskExtent,
+  type DiskStream,
+  type DiskStreamOptions,
+  type ImageLayer,
+  type OpenDiskOptions,
+  openDisk,
+} from './image/disk.js';
+export type { ImageCallOptions, ImageProgressOptions } from './image/image-options.js';
+export { type ImageVerdict, type InspectImageOptions, inspectImage } from './image/inspect-image.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
 export type {

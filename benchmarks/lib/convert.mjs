@@ -1,12 +1,20 @@
-// A qcow2 image to a raw file, over the kinds of clusters that it may have.
+// A qcow2 image, or an overlay on one, to a file of its own: over the kinds of clusters that it may have.
 
-/** The scenario of a kind of image; `times` is how much longer the best of qemu-img's flags is to take. */
-export function convert({ kind, what, times }) {
-  const qemuImg = (...flags) => ({ peer: 'qemu-img', image: kind, options: { work: 'convert', flags } });
+/**
+ * The scenario of a kind of image, to `raw` or to a `qcow2` of a `compression`; `times` is how much longer the best of
+ * qemu-img's flags is to take.
+ */
+export function convert({ name, kind, below, question, format = 'raw', compression = 'none', times }) {
+  const words = compression === 'none' ? [] : ['-c', '-o', `compression_type=${compression}`];
+  const qemuImg = (...flags) => ({
+    peer: 'qemu-img',
+    image: kind,
+    options: { work: 'convert', format, flags: [...words, ...flags] },
+  });
   const best = 'qemu-img -m 16 -W';
   return {
-    name: `convert-${kind}`,
-    question: `How long does it take to convert a qcow2 of 1 GiB with 256 MiB of data, ${what}, to a raw file?`,
+    name,
+    question,
     unit: 'ms',
     slow: kind !== 'zlib',
     base: best,
@@ -15,17 +23,24 @@ export function convert({ kind, what, times }) {
     contenders: {
       [best]: qemuImg('-m', '16', '-W'),
       'qemu-img': qemuImg(),
-      'qemu-img -t none -m 16 -W': qemuImg('-t', 'none', '-m', '16', '-W'),
-      'node-compute': { peer: 'addon', image: kind, options: { work: 'convert' } },
+      ...(format === 'raw' && { 'qemu-img -t none -m 16 -W': qemuImg('-t', 'none', '-m', '16', '-W') }),
+      'node-compute': {
+        peer: 'addon',
+        image: kind,
+        options: { work: 'convert', below, format, compression },
+      },
     },
     goals: [
       {
-        text: `times as long by ${best}, ${what}`,
+        text: `times as long by ${best}`,
         of: { contender: best },
         over: { contender: 'node-compute' },
         atLeast: times,
       },
     ],
-    notes: ['Without fsync, into the page cache. node-compute validates the image first, qemu-img does not.'],
+    notes: [
+      'Without fsync, into the page cache. node-compute validates the image first, qemu-img does not.',
+      "The data is this host's own programs and libraries.",
+    ],
   };
 }

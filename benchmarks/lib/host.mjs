@@ -2,14 +2,17 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import {
-  appendFileSync,
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,8 +28,13 @@ const MIB = 1024 ** 2;
 const DATA_BYTES = 8 * MIB;
 /** Data of the large image, of 1 GiB: what launches of images that are not cached take their time for. */
 const LARGE_DATA_BYTES = 256 * MIB;
-/** What qemu-img makes of them. */
-const LARGE_IMAGES = { zlib: ['-c'], zstd: ['-c', '-o', 'compression_type=zstd'], plain: [] };
+/** What qemu-img makes of them; `chain` is an overlay on the plain one. */
+const LARGE_IMAGES = {
+  zlib: { words: ['-c'] },
+  zstd: { words: ['-c', '-o', 'compression_type=zstd'] },
+  plain: { words: [] },
+  sparse: { words: [], size: '100G' },
+};
 /** Domains of the test driver: as many as no host has, so that the cost of each shows. */
 const TEST_DOMAINS = 1000;
 const VIR_DOMAIN_SHUTOFF = 5;
@@ -37,6 +45,22 @@ function haltingBootSector() {
   sector.set([0xfa, 0xf4, 0xeb, 0xfd]);
   sector.writeUInt16BE(0x55aa, 510);
   return sector;
+}
+
+/** What a system disk holds: this host's own programs and libraries, again from the start where they are too few. */
+function writeProgramData(path, bytes) {
+  const output = openSync(path, 'w');
+  try {
+    for (let written = 0; written < bytes; ) {
+      for (const entry of readdirSync('/usr/lib', { recursive: true, withFileTypes: true })) {
+        if (!entry.isFile() || written >= bytes) continue;
+        const data = readFileSync(join(entry.parentPath ?? entry.path, entry.name));
+        written += writeSync(output, data.subarray(0, bytes - written));
+      }
+    }
+  } finally {
+    closeSync(output);
+  }
 }
 
 export class BenchmarkHost {
@@ -58,17 +82,21 @@ export class BenchmarkHost {
   /** A large image of a kind of LARGE_IMAGES. Made when it is first asked for. */
   largeImage(kind) {
     const path = join(this.directory, `${kind}.qcow2`);
-    if (!existsSync(path)) {
-      const raw = join(this.directory, 'large.raw');
-      // Text of random digits: halved by compression.
-      for (let bytes = 0; bytes < LARGE_DATA_BYTES; bytes += DATA_BYTES) {
-        appendFileSync(raw, randomBytes(DATA_BYTES / 2).toString('hex'));
-      }
-      execFileSync('truncate', ['--size=1G', raw]);
-      const words = ['-m', '8', '-f', 'raw', '-O', 'qcow2', ...LARGE_IMAGES[kind]];
-      execFileSync('qemu-img', ['convert', ...words, raw, path]);
-      rmSync(raw);
+    if (existsSync(path)) return path;
+    if (kind === 'chain') {
+      const base = this.largeImage('plain');
+      execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', path, '3G']);
+      const writes = Array.from({ length: 64 }, (_, n) => ['-c', `write -q -P ${n + 1} ${n * 32}M 1M`]);
+      execFileSync('qemu-io', ['-f', 'qcow2', ...writes.flat(), path]);
+      return path;
     }
+    const raw = join(this.directory, 'large.raw');
+    writeProgramData(raw, LARGE_DATA_BYTES);
+    execFileSync('truncate', ['--size=1G', raw]);
+    const { words, size } = LARGE_IMAGES[kind];
+    execFileSync('qemu-img', ['convert', '-m', '8', '-f', 'raw', '-O', 'qcow2', ...words, raw, path]);
+    if (size) execFileSync('qemu-img', ['resize', '-q', '-f', 'qcow2', path, size]);
+    rmSync(raw);
     return path;
   }
 

@@ -1,11 +1,22 @@
 // node-compute's addon alone, below the driver: what a crossing of threads and the work behind it cost; see ../README.md.
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { measureCalls, TEST_DOMAIN_UUID } from '../lib/client.mjs';
 import { OWN_LIBRARY } from '../lib/peer.mjs';
 import { repeat } from '../lib/repeat.mjs';
 
-const { work, directory, uri, image, base, library = OWN_LIBRARY, ...amount } = JSON.parse(process.argv[2]);
+const {
+  work,
+  directory,
+  uri,
+  image,
+  base,
+  below,
+  format = 'raw',
+  compression = 'none',
+  library = OWN_LIBRARY,
+  ...amount
+} = JSON.parse(process.argv[2]);
 const { DOMAIN_NAMESPACE } = await import(join(library, 'libvirt/xml/domain.js'));
 const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
@@ -55,11 +66,21 @@ function info() {
   return repeat('info', () => native((addon, id) => addon.imageInfo(image, 'qcow2', id)), amount);
 }
 
+/** `below` is the kind of the image under an overlay. */
 async function convert() {
-  const raw = join(directory, 'base.raw');
-  const options = { maxVirtualBytes: GIB, threads: 0, sync: false };
-  const undo = () => rmSync(raw, { force: true });
-  const operation = () => native((addon, id) => addon.convertToRaw(image, raw, options, id));
+  const target = join(directory, 'converted');
+  const layers = [image, ...(below ? [join(dirname(image), `${below}.qcow2`)] : [])];
+  const options = {
+    format,
+    compression,
+    clusterSizeBytes: 65536,
+    maxVirtualBytes: 100 * GIB,
+    threads: 0,
+    sync: false,
+  };
+  const undo = () => rmSync(target, { force: true });
+  const disk = layers.map((path) => ({ path, format: 'qcow2' }));
+  const operation = () => native((addon, id) => addon.convertImage(disk, target, options, id));
   try {
     return await repeat('convert', operation, { ...amount, undo });
   } finally {

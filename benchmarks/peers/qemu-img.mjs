@@ -1,13 +1,22 @@
 // qemu-img with its best flags, the floor of what is done to an image by a program of its own. Beyond the contract it
-// takes `subcommand`, for `inspect`: info, which reads the header, or check, which reads the tables too; and `flags`, for
-// `convert`.
+// takes `subcommand`, for `inspect`: info, which reads the header, or check, which reads the tables too; and `flags` and
+// `format`, for `convert`.
 import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { repeat } from '../lib/repeat.mjs';
 
-const { work, directory, image, base, subcommand, flags, ...amount } = JSON.parse(process.argv[2]);
+const {
+  work,
+  directory,
+  image,
+  base,
+  subcommand,
+  flags,
+  format = 'raw',
+  ...amount
+} = JSON.parse(process.argv[2]);
 const execute = promisify(execFile);
 const qemuImg = (...words) => execute('qemu-img', words);
 const raw = join(directory, 'base.raw');
@@ -41,7 +50,7 @@ function overlay() {
 }
 
 function convert() {
-  const operation = () => qemuImg('convert', ...flags, '-f', 'qcow2', '-O', 'raw', image, raw);
+  const operation = () => qemuImg('convert', ...flags, '-f', 'qcow2', '-O', format, image, raw);
   return repeat('convert', operation, { ...amount, undo: removeFiles });
 }
 

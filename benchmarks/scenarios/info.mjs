@@ -12,6 +12,14 @@ export const scenario = {
     'qemu-img info': { peer: 'qemu-img', image: 'zlib', options: info },
     'node-compute': { peer: 'addon', image: 'zlib', options: info },
   },
+  goals: [
+    {
+      text: 'times as long by qemu-img info',
+      of: { contender: 'qemu-img info' },
+      over: { contender: 'node-compute' },
+      atLeast: 100,
+    },
+  ],
   notes: [
     'The same facts from both; neither judges the image. qemu-img runs as a child of Node.js, as it would there.',
   ],

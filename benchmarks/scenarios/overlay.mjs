@@ -12,5 +12,13 @@ export const scenario = {
     'qemu-img create': { peer: 'qemu-img', options: overlay },
     'node-compute': { peer: 'addon', options: overlay },
   },
+  goals: [
+    {
+      text: 'times as long by qemu-img create',
+      of: { contender: 'qemu-img create' },
+      over: { contender: 'node-compute' },
+      atLeast: 100,
+    },
+  ],
   notes: ['A qcow2 of 1 GiB on a raw base. qemu-img runs as a child of Node.js, as it would there.'],
 };

@@ -137,4 +137,40 @@ describe('image', () => {
       value: digest(diskBytes(), 'sha512'),
     });
   });
+
+  it('opens the files it was given and none that an image names', () => {
+    const directory = scratch();
+    const base = writeRaw(directory, diskBytes(), 'given.raw');
+    const secret = writeRaw(directory, diskBytes(2), 'named-in-the-header.raw');
+    const overlay = join(directory, 'overlay');
+    execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', secret, '-F', 'raw', overlay]);
+    const trace = join(directory, 'trace');
+    const traced = (...words: string[]): { readonly status: number | null; readonly opened: string } => {
+      const { status } = spawnSync(
+        'strace',
+        ['-f', '-qq', '-e', 'trace=%file', '-o', trace, process.execPath, main, 'image', ...words, '--json'],
+        { encoding: 'utf8' },
+      );
+      return { status, opened: readFileSync(trace, 'utf8') };
+    };
+    const target = join(directory, 'target');
+    for (const { words, status } of [
+      { words: ['inspect', overlay, '--format', 'qcow2'], status: 1 },
+      { words: ['convert', overlay, target, '--from', 'qcow2'], status: 1 },
+      { words: ['info', overlay, '--format', 'qcow2'], status: 0 },
+      { words: ['map', overlay, '--format', 'qcow2', '--backing', `raw:${base}`], status: 0 },
+      { words: ['resize', overlay, '1G', '--format', 'qcow2', '--backing', `raw:${base}`], status: 0 },
+      { words: ['convert', overlay, target, '--from', 'qcow2', '--backing', `raw:${base}`], status: 0 },
+    ]) {
+      const result = traced(...words);
+      expect(result.status, words.join(' ')).toBe(status);
+      expect(result.opened, words.join(' ')).toContain(overlay);
+      expect(result.opened, words.join(' ')).not.toContain(secret);
+    }
+    expect(
+      readFileSync(target)
+        .subarray(0, 8 * MIB)
+        .equals(diskBytes()),
+    ).toBe(true);
+  });
 });
