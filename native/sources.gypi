@@ -39,6 +39,7 @@
       "native/image/publish.cc",
       "native/image/qcow2_header.cc",
       "native/image/qcow2_map.cc",
+      "native/image/qcow2_refcounts.cc",
       "native/image/qcow2_validator.cc",
       "native/image/source_file.cc"
     ],

@@ -10,6 +10,7 @@
 #include "image/cluster_map.h"
 #include "image/image_error.h"
 #include "image/qcow2_format.h"
+#include "image/qcow2_refcounts.h"
 #include "image/table_reader.h"
 
 namespace node_compute {
@@ -37,9 +38,13 @@ class Validator {
     mark_table(header_.l1_offset, std::uint64_t{header_.l1_entries} * 8, "L1 table");
     if (header_.bitmap_directory_bytes > 0) {
       mark_table(header_.bitmap_directory_offset, header_.bitmap_directory_bytes, "bitmap directory");
+      check_bitmaps();
     }
     mark_l2_tables();
     check_l2_tables();
+    for (const auto& [offset, entries] : snapshot_l1_) check_snapshot(offset, entries);
+    // A dirty image's counts are stale (lazy refcounts): QEMU makes them anew before it goes by them.
+    if (!header_.dirty()) check_refcounts(file_, header_, map_, cancel_);
     // Preallocated clusters are holes in the file and stay holes in what is converted.
     const std::uint64_t bytes = std::min(plain_bytes_, file_.allocated()) + multiplied_bytes_;
     return std::min(bytes, header_.virtual_size);
@@ -56,7 +61,8 @@ class Validator {
   }
 
   /// A table may end with the file inside its last cluster: qemu-img create leaves the L1 table like that.
-  void mark_table(std::uint64_t offset, std::uint64_t bytes, const char* what) {
+  void mark_table(std::uint64_t offset, std::uint64_t bytes, const char* what,
+                  ClusterUse use = ClusterUse::table) {
     if (bytes == 0) return;
     if (offset % cluster_ != 0) refuse("alignment", std::string(what) + at(offset) + " is not aligned");
     if (offset > file_.size() || bytes > file_.size() - offset) {
@@ -68,7 +74,7 @@ class Validator {
       if (map_.use(cluster) != ClusterUse::none) {
         refuse("overlap", std::string(what) + at(offset) + " lies over another table");
       }
-      map_.set(cluster, ClusterUse::metadata);
+      map_.set(cluster, use);
     }
   }
 
@@ -86,7 +92,6 @@ class Validator {
     if (header_.snapshots == 0) return;
     if (header_.snapshots_offset == 0) refuse("snapshots", "the snapshot table has no place");
     std::uint64_t offset = header_.snapshots_offset;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> l1_tables;
     for (std::uint32_t i = 0; i < header_.snapshots; ++i) {
       check_cancelled();
       std::uint8_t entry[40];
@@ -97,7 +102,7 @@ class Validator {
       if (extra_bytes > kMaxSnapshotExtraBytes) refuse("snapshots", "a snapshot has too much extra data");
       const std::uint64_t l1_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
       if (l1_bytes > kMaxL1Bytes) refuse("l1-table", "the L1 table of a snapshot is too large");
-      l1_tables.emplace_back(load_be<std::uint64_t>(entry), l1_bytes);
+      snapshot_l1_.emplace_back(load_be<std::uint64_t>(entry), l1_bytes / 8);
       const std::uint64_t bytes = sizeof entry + extra_bytes + id_bytes + name_bytes;
       offset += divide_up(bytes, 8) * 8;
       if (offset - header_.snapshots_offset > kMaxSnapshotTableBytes) {
@@ -107,8 +112,66 @@ class Validator {
     // The padding of the last entry need not be in the file.
     const std::uint64_t end = std::min(offset, std::max(file_.size(), header_.snapshots_offset));
     mark_table(header_.snapshots_offset, end - header_.snapshots_offset, "snapshot table");
-    for (const auto& [l1_offset, l1_bytes] : l1_tables)
-      mark_table(l1_offset, l1_bytes, "L1 table of a snapshot");
+    for (const auto& [l1_offset, entries] : snapshot_l1_)
+      mark_table(l1_offset, entries * 8, "L1 table of a snapshot");
+  }
+
+  /// The directory says where each bitmap's own table is.
+  void check_bitmaps() const {
+    const std::uint64_t end = header_.bitmap_directory_offset + header_.bitmap_directory_bytes;
+    std::uint32_t bitmaps = 0;
+    for (std::uint64_t offset = header_.bitmap_directory_offset; offset < end;) {
+      check_cancelled();
+      std::uint8_t entry[24];
+      if (end - offset < sizeof entry || ++bitmaps > kMaxBitmaps) {
+        refuse("bitmaps", "the bitmap directory has an impossible size");
+      }
+      file_.read(offset, entry, sizeof entry);
+      const auto table = load_be<std::uint64_t>(entry);
+      const std::uint64_t table_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
+      if (table == 0 || table_bytes == 0) refuse("bitmaps", "a bitmap has no table");
+      if (table % cluster_ != 0) refuse("alignment", "bitmap table" + at(table) + " is not aligned");
+      if (table > file_.size() || table_bytes > file_.size() - table) {
+        refuse("outside-file", "bitmap table" + at(table) + " is not inside the file");
+      }
+      offset += divide_up(sizeof entry + std::uint64_t{load_be<std::uint32_t>(entry + 20)} +
+                              load_be<std::uint16_t>(entry + 18),
+                          8) *
+                8;
+    }
+  }
+
+  /// A snapshot shares L2 tables with the active layer and with other snapshots. Each is looked at once,
+  /// however often it is named: time stays bounded by the file. Nothing converts a snapshot, so that its
+  /// clusters only have to be in the file.
+  void check_snapshot(std::uint64_t l1_offset, std::uint64_t l1_entries) {
+    each_entry(l1_offset, l1_entries, [this](std::uint64_t, std::uint64_t entry) {
+      if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry of a snapshot");
+      const std::uint64_t table = entry & kOffsetMask;
+      if (table == 0) return;
+      if (table % cluster_ == 0 && table < file_.size() && is_l2_table(table / cluster_)) return;
+      mark_table(table, cluster_, "L2 table of a snapshot", ClusterUse::l2_table);
+      const std::uint64_t words = header_.l2_entry_bytes() / 8;
+      each_entry(table, header_.l2_entries() * words, [this, words](std::uint64_t index, std::uint64_t word) {
+        if (index % words == 0) check_snapshot_cluster(word);
+      });
+    });
+  }
+
+  bool is_l2_table(std::uint64_t cluster) const {
+    return map_.use(cluster) == ClusterUse::l2_table || map_.use(cluster) == ClusterUse::copied_l2_table;
+  }
+
+  void check_snapshot_cluster(std::uint64_t entry) const {
+    if ((entry & kCompressed) != 0) {
+      check_compressed_place(entry);
+      return;
+    }
+    const std::uint64_t offset = entry & kOffsetMask;
+    if (offset % cluster_ != 0) refuse("alignment", "data cluster" + at(offset) + " is not aligned");
+    // The file may end inside its last cluster.
+    if (offset >= file_.size())
+      refuse("outside-file", "data cluster" + at(offset) + " is not inside the file");
   }
 
   /// Each L2 table has one place in the active L1 table. Without that rule a small file could make every
@@ -116,7 +179,10 @@ class Validator {
   void mark_l2_tables() {
     each_entry(header_.l1_offset, header_.l1_entries, [this](std::uint64_t, std::uint64_t entry) {
       if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry");
-      if ((entry & kOffsetMask) != 0) mark_table(entry & kOffsetMask, cluster_, "L2 table");
+      if ((entry & kOffsetMask) == 0) return;
+      const bool copied = (entry & kCopied) != 0;
+      mark_table(entry & kOffsetMask, cluster_, "L2 table",
+                 copied ? ClusterUse::copied_l2_table : ClusterUse::l2_table);
     });
   }
 
@@ -172,49 +238,53 @@ class Validator {
     (mark_data(offset / cluster_, (entry & kCopied) != 0) ? plain_bytes_ : multiplied_bytes_) += bytes;
   }
 
+  CompressedExtent check_compressed_place(std::uint64_t entry) const {
+    const CompressedExtent extent = header_.compressed_extent(entry);
+    // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
+    const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
+    if (extent.offset >= file_.size() || extent.bytes > end_of_file - extent.offset) {
+      refuse("outside-file", "compressed cluster" + at(extent.offset) + " is not inside the file");
+    }
+    return extent;
+  }
+
   void check_compressed(std::uint64_t entry, std::uint64_t bitmap) {
     if ((entry & kCopied) != 0 || bitmap != 0)
       refuse("l2-entry", "a compressed cluster has impossible flags");
-    const auto [offset, bytes] = header_.compressed_extent(entry);
-    // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
-    const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
-    if (offset >= file_.size() || bytes > end_of_file - offset) {
-      refuse("outside-file", "compressed cluster" + at(offset) + " is not inside the file");
-    }
+    const auto [offset, bytes] = check_compressed_place(entry);
     multiplied_bytes_ += cluster_;
     const std::uint64_t last = std::min((offset + bytes - 1) / cluster_, map_.clusters() - 1);
     for (std::uint64_t cluster = offset / cluster_; cluster <= last; ++cluster) mark_compressed(cluster);
   }
 
-  /// False where the cluster holds data of another place as well, rightly.
+  /// False where the cluster holds data of another place as well. Whether rightly, the refcounts say at the
+  /// end; where they mean nothing, nothing may be shared, as QEMU itself never shares within one layer.
   bool mark_data(std::uint64_t cluster, bool copied) {
-    switch (map_.use(cluster)) {
-      case ClusterUse::metadata:
-        refuse("overlap", "data cluster" + at(cluster * cluster_) + " lies over a table of the image");
-      case ClusterUse::none:
-        map_.set(cluster, ClusterUse::data);
-        return true;
-      case ClusterUse::data:
-      case ClusterUse::compressed:
-        if (copied || !is_shared(cluster)) refuse_sharing(cluster);
-        return false;
+    const ClusterUse use = map_.use(cluster);
+    if (use == ClusterUse::none) {
+      map_.set(cluster, copied ? ClusterUse::copied_data : ClusterUse::data);
+      return true;
     }
+    refuse_over_table(cluster);
+    if (copied || use == ClusterUse::copied_data || header_.dirty()) refuse_sharing(cluster);
+    map_.add_use(cluster, ClusterUse::data);
     return false;
   }
 
   /// Several compressed clusters usually share one cluster of the file.
   void mark_compressed(std::uint64_t cluster) {
-    switch (map_.use(cluster)) {
-      case ClusterUse::metadata:
-        refuse("overlap", "compressed cluster" + at(cluster * cluster_) + " lies over a table of the image");
-      case ClusterUse::none:
-        map_.set(cluster, ClusterUse::compressed);
-        return;
-      case ClusterUse::compressed:
-        return;
-      case ClusterUse::data:
-        if (!is_shared(cluster)) refuse_sharing(cluster);
-        return;
+    const ClusterUse use = map_.use(cluster);
+    if (use == ClusterUse::none) return map_.set(cluster, ClusterUse::compressed);
+    refuse_over_table(cluster);
+    if (use == ClusterUse::copied_data || (use == ClusterUse::data && header_.dirty())) {
+      refuse_sharing(cluster);
+    }
+    map_.add_use(cluster, use);
+  }
+
+  void refuse_over_table(std::uint64_t cluster) const {
+    if (map_.is_table(cluster)) {
+      refuse("overlap", "data" + at(cluster * cluster_) + " lies over a table of the image");
     }
   }
 
@@ -223,34 +293,13 @@ class Validator {
                                  " is used twice and the image does not count it as shared");
   }
 
-  /// Whether the image counts more than one use. A dirty image's counts mean nothing, and QEMU itself shares
-  /// clusters between snapshots only, never within one layer.
-  bool is_shared(std::uint64_t cluster) const {
-    if (header_.dirty()) return false;
-    const std::uint64_t bits = std::uint64_t{1} << header_.refcount_order;
-    const std::uint64_t per_block = cluster_ * 8 / bits;
-    const std::uint64_t entries = header_.refcount_table_clusters * cluster_ / 8;
-    if (cluster / per_block >= entries) return false;
-    std::uint8_t raw[8];
-    file_.read(header_.refcount_table_offset + cluster / per_block * 8, raw, 8);
-    const std::uint64_t block = load_be<std::uint64_t>(raw);
-    if (block == 0) return false;
-    const std::uint64_t first_bit = cluster % per_block * bits;
-    if (bits < 8) {
-      file_.read(block + first_bit / 8, raw, 1);
-      return (raw[0] >> first_bit % 8 & ((1U << bits) - 1)) > 1;
-    }
-    file_.read(block + first_bit / 8, raw, static_cast<std::size_t>(bits / 8));
-    std::uint64_t count = 0;
-    for (std::uint64_t i = 0; i < bits / 8; ++i) count = count << 8 | raw[i];
-    return count > 1;
-  }
-
   const SourceFile& file_;
   const Qcow2Header& header_;
   const Cancellation& cancel_;
   const std::uint64_t cluster_;
   ClusterMap map_;
+  /// Place and entries of the snapshots' L1 tables.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> snapshot_l1_;
   std::uint64_t plain_bytes_ = 0;
   /// Guest bytes that take less room in the file than out of it.
   std::uint64_t multiplied_bytes_ = 0;
