@@ -51,6 +51,7 @@
       "native/image/qcow2_grower.cc",
       "native/image/qcow2_header.cc",
       "native/image/qcow2_map.cc",
+      "native/image/qcow2_refcount_check.cc",
       "native/image/qcow2_refcounts.cc",
       "native/image/qcow2_snapshots.cc",
       "native/image/qcow2_stream.cc",

@@ -56,17 +56,4 @@ std::vector<std::uint64_t> read_refcount_table(const SourceFile& file, const Qco
   return blocks;
 }
 
-std::uint64_t read_refcount(const SourceFile& file, const Qcow2Header& header, std::uint64_t cluster) {
-  const std::uint64_t block_index = cluster / refcounts_per_block(header);
-  if (block_index >= header.refcount_table_clusters * header.cluster_size() / 8) return 0;
-  std::uint8_t raw[8];
-  file.read(header.refcount_table_offset + block_index * 8, raw, sizeof raw);
-  const auto block = load_be<std::uint64_t>(raw);
-  if (block == 0) return 0;
-  const std::uint64_t first_bit = cluster % refcounts_per_block(header) << header.refcount_order;
-  const unsigned bits = 1U << header.refcount_order;
-  file.read(block + first_bit / 8, raw, bits < 8 ? 1 : bits / 8);
-  return load_refcount(raw, bits < 8 ? first_bit % 8 / bits : 0, header.refcount_order);
-}
-
 }  // namespace node_compute

@@ -19,8 +19,4 @@ std::uint64_t refcounts_per_block(const Qcow2Header& header) noexcept;
 /// Offset of each block, 0 where there is none and every count in it is 0. Of a validated image.
 std::vector<std::uint64_t> read_refcount_table(const SourceFile& file, const Qcow2Header& header);
 
-/// One count, without reading the whole table. Of an image whose refcount blocks were found to be inside the
-/// file.
-std::uint64_t read_refcount(const SourceFile& file, const Qcow2Header& header, std::uint64_t cluster);
-
 }  // namespace node_compute

@@ -10,7 +10,7 @@
 #include "image/cluster_map.h"
 #include "image/image_error.h"
 #include "image/qcow2_format.h"
-#include "image/qcow2_refcounts.h"
+#include "image/qcow2_refcount_check.h"
 #include "image/qcow2_snapshots.h"
 #include "image/table_reader.h"
 
@@ -39,9 +39,13 @@ class Validator {
     mark_table(header_.l1_offset, std::uint64_t{header_.l1_entries} * 8, "L1 table");
     if (header_.bitmap_directory_bytes > 0) {
       mark_table(header_.bitmap_directory_offset, header_.bitmap_directory_bytes, "bitmap directory");
+      check_bitmaps();
     }
     mark_l2_tables();
     check_l2_tables();
+    for (const auto& [offset, entries] : snapshot_l1_) check_snapshot(offset, entries);
+    // A dirty image's counts are stale (lazy refcounts): QEMU makes them anew before it goes by them.
+    if (!header_.dirty()) check_refcounts(file_, header_, map_, cancel_);
     // Preallocated clusters are holes in the file and stay holes in what is converted.
     const std::uint64_t bytes = std::min(plain_bytes_, file_.allocated()) + multiplied_bytes_;
     return std::min(bytes, header_.virtual_size);
@@ -58,7 +62,8 @@ class Validator {
   }
 
   /// A table may end with the file inside its last cluster: qemu-img create leaves the L1 table like that.
-  void mark_table(std::uint64_t offset, std::uint64_t bytes, const char* what) {
+  void mark_table(std::uint64_t offset, std::uint64_t bytes, const char* what,
+                  ClusterUse use = ClusterUse::table) {
     if (bytes == 0) return;
     if (offset % cluster_ != 0) refuse("alignment", std::string(what) + at(offset) + " is not aligned");
     if (offset > file_.size() || bytes > file_.size() - offset) {
@@ -70,7 +75,7 @@ class Validator {
       if (map_.use(cluster) != ClusterUse::none) {
         refuse("overlap", std::string(what) + at(offset) + " lies over another table");
       }
-      map_.set(cluster, ClusterUse::metadata);
+      map_.set(cluster, use);
     }
   }
 
@@ -85,19 +90,76 @@ class Validator {
   }
 
   void mark_snapshots() {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> l1_tables;
-    const std::uint64_t bytes = each_snapshot(file_, header_, [&](const Qcow2Snapshot& snapshot) {
+    const std::uint64_t bytes = each_snapshot(file_, header_, [this](const Qcow2Snapshot& snapshot) {
       check_cancelled();
       const std::uint64_t l1_bytes = std::uint64_t{snapshot.l1_entries} * 8;
       if (l1_bytes > kMaxL1Bytes) refuse("l1-table", "the L1 table of a snapshot is too large");
-      l1_tables.emplace_back(snapshot.l1_offset, l1_bytes);
+      snapshot_l1_.emplace_back(snapshot.l1_offset, snapshot.l1_entries);
     });
     if (bytes == 0) return;
     // The padding of the last entry need not be in the file.
     mark_table(header_.snapshots_offset, std::min(bytes, file_.size() - header_.snapshots_offset),
                "snapshot table");
-    for (const auto& [l1_offset, l1_bytes] : l1_tables)
-      mark_table(l1_offset, l1_bytes, "L1 table of a snapshot");
+    for (const auto& [l1_offset, entries] : snapshot_l1_)
+      mark_table(l1_offset, entries * 8, "L1 table of a snapshot");
+  }
+
+  /// The directory says where each bitmap's own table is.
+  void check_bitmaps() const {
+    const std::uint64_t end = header_.bitmap_directory_offset + header_.bitmap_directory_bytes;
+    std::uint32_t bitmaps = 0;
+    for (std::uint64_t offset = header_.bitmap_directory_offset; offset < end;) {
+      check_cancelled();
+      std::uint8_t entry[24];
+      if (end - offset < sizeof entry || ++bitmaps > kMaxBitmaps) {
+        refuse("bitmaps", "the bitmap directory has an impossible size");
+      }
+      file_.read(offset, entry, sizeof entry);
+      const auto table = load_be<std::uint64_t>(entry);
+      const std::uint64_t table_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
+      if (table == 0 || table_bytes == 0) refuse("bitmaps", "a bitmap has no table");
+      if (table % cluster_ != 0) refuse("alignment", "bitmap table" + at(table) + " is not aligned");
+      if (table > file_.size() || table_bytes > file_.size() - table) {
+        refuse("outside-file", "bitmap table" + at(table) + " is not inside the file");
+      }
+      offset += divide_up(sizeof entry + std::uint64_t{load_be<std::uint32_t>(entry + 20)} +
+                              load_be<std::uint16_t>(entry + 18),
+                          8) *
+                8;
+    }
+  }
+
+  /// A snapshot shares L2 tables with the active layer and with other snapshots. Each is looked at once,
+  /// however often it is named: time stays bounded by the file. Nothing converts a snapshot, so that its
+  /// clusters only have to be in the file.
+  void check_snapshot(std::uint64_t l1_offset, std::uint64_t l1_entries) {
+    each_entry(l1_offset, l1_entries, [this](std::uint64_t, std::uint64_t entry) {
+      if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry of a snapshot");
+      const std::uint64_t table = entry & kOffsetMask;
+      if (table == 0) return;
+      if (table % cluster_ == 0 && table < file_.size() && is_l2_table(table / cluster_)) return;
+      mark_table(table, cluster_, "L2 table of a snapshot", ClusterUse::l2_table);
+      const std::uint64_t words = header_.l2_entry_bytes() / 8;
+      each_entry(table, header_.l2_entries() * words, [this, words](std::uint64_t index, std::uint64_t word) {
+        if (index % words == 0) check_snapshot_cluster(word);
+      });
+    });
+  }
+
+  bool is_l2_table(std::uint64_t cluster) const {
+    return map_.use(cluster) == ClusterUse::l2_table || map_.use(cluster) == ClusterUse::copied_l2_table;
+  }
+
+  void check_snapshot_cluster(std::uint64_t entry) const {
+    if ((entry & kCompressed) != 0) {
+      check_compressed_place(entry);
+      return;
+    }
+    const std::uint64_t offset = entry & kOffsetMask;
+    if (offset % cluster_ != 0) refuse("alignment", "data cluster" + at(offset) + " is not aligned");
+    // The file may end inside its last cluster.
+    if (offset >= file_.size())
+      refuse("outside-file", "data cluster" + at(offset) + " is not inside the file");
   }
 
   /// Each L2 table has one place in the active L1 table. Without that rule a small file could make every
@@ -105,7 +167,10 @@ class Validator {
   void mark_l2_tables() {
     each_entry(header_.l1_offset, header_.l1_entries, [this](std::uint64_t, std::uint64_t entry) {
       if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry");
-      if ((entry & kOffsetMask) != 0) mark_table(entry & kOffsetMask, cluster_, "L2 table");
+      if ((entry & kOffsetMask) == 0) return;
+      const bool copied = (entry & kCopied) != 0;
+      mark_table(entry & kOffsetMask, cluster_, "L2 table",
+                 copied ? ClusterUse::copied_l2_table : ClusterUse::l2_table);
     });
   }
 
@@ -161,49 +226,53 @@ class Validator {
     (mark_data(offset / cluster_, (entry & kCopied) != 0) ? plain_bytes_ : multiplied_bytes_) += bytes;
   }
 
+  CompressedExtent check_compressed_place(std::uint64_t entry) const {
+    const CompressedExtent extent = header_.compressed_extent(entry);
+    // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
+    const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
+    if (extent.offset >= file_.size() || extent.bytes > end_of_file - extent.offset) {
+      refuse("outside-file", "compressed cluster" + at(extent.offset) + " is not inside the file");
+    }
+    return extent;
+  }
+
   void check_compressed(std::uint64_t entry, std::uint64_t bitmap) {
     if ((entry & kCopied) != 0 || bitmap != 0)
       refuse("l2-entry", "a compressed cluster has impossible flags");
-    const auto [offset, bytes] = header_.compressed_extent(entry);
-    // The last sector of the last cluster may be cut: its rest is no part of the compressed stream.
-    const std::uint64_t end_of_file = divide_up(file_.size(), 512) * 512;
-    if (offset >= file_.size() || bytes > end_of_file - offset) {
-      refuse("outside-file", "compressed cluster" + at(offset) + " is not inside the file");
-    }
+    const auto [offset, bytes] = check_compressed_place(entry);
     multiplied_bytes_ += cluster_;
     const std::uint64_t last = std::min((offset + bytes - 1) / cluster_, map_.clusters() - 1);
     for (std::uint64_t cluster = offset / cluster_; cluster <= last; ++cluster) mark_compressed(cluster);
   }
 
-  /// False where the cluster holds data of another place as well, rightly.
+  /// False where the cluster holds data of another place as well. Whether rightly, the refcounts say at the
+  /// end; where they mean nothing, nothing may be shared, as QEMU itself never shares within one layer.
   bool mark_data(std::uint64_t cluster, bool copied) {
-    switch (map_.use(cluster)) {
-      case ClusterUse::metadata:
-        refuse("overlap", "data cluster" + at(cluster * cluster_) + " lies over a table of the image");
-      case ClusterUse::none:
-        map_.set(cluster, ClusterUse::data);
-        return true;
-      case ClusterUse::data:
-      case ClusterUse::compressed:
-        if (copied || !is_shared(cluster)) refuse_sharing(cluster);
-        return false;
+    const ClusterUse use = map_.use(cluster);
+    if (use == ClusterUse::none) {
+      map_.set(cluster, copied ? ClusterUse::copied_data : ClusterUse::data);
+      return true;
     }
+    refuse_over_table(cluster);
+    if (copied || use == ClusterUse::copied_data || header_.dirty()) refuse_sharing(cluster);
+    map_.add_use(cluster, ClusterUse::data);
     return false;
   }
 
   /// Several compressed clusters usually share one cluster of the file.
   void mark_compressed(std::uint64_t cluster) {
-    switch (map_.use(cluster)) {
-      case ClusterUse::metadata:
-        refuse("overlap", "compressed cluster" + at(cluster * cluster_) + " lies over a table of the image");
-      case ClusterUse::none:
-        map_.set(cluster, ClusterUse::compressed);
-        return;
-      case ClusterUse::compressed:
-        return;
-      case ClusterUse::data:
-        if (!is_shared(cluster)) refuse_sharing(cluster);
-        return;
+    const ClusterUse use = map_.use(cluster);
+    if (use == ClusterUse::none) return map_.set(cluster, ClusterUse::compressed);
+    refuse_over_table(cluster);
+    if (use == ClusterUse::copied_data || (use == ClusterUse::data && header_.dirty())) {
+      refuse_sharing(cluster);
+    }
+    map_.add_use(cluster, use);
+  }
+
+  void refuse_over_table(std::uint64_t cluster) const {
+    if (map_.is_table(cluster)) {
+      refuse("overlap", "data" + at(cluster * cluster_) + " lies over a table of the image");
     }
   }
 
@@ -212,18 +281,13 @@ class Validator {
                                  " is used twice and the image does not count it as shared");
   }
 
-  /// Whether the image counts more than one use. A dirty image's counts mean nothing, and QEMU itself shares
-  /// clusters between snapshots only, never within one layer.
-  bool is_shared(std::uint64_t cluster) const {
-    if (header_.dirty()) return false;
-    return read_refcount(file_, header_, cluster) > 1;
-  }
-
   const SourceFile& file_;
   const Qcow2Header& header_;
   const Cancellation& cancel_;
   const std::uint64_t cluster_;
   ClusterMap map_;
+  /// Place and entries of the snapshots' L1 tables.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> snapshot_l1_;
   std::uint64_t plain_bytes_ = 0;
   /// Guest bytes that take less room in the file than out of it.
   std::uint64_t multiplied_bytes_ = 0;

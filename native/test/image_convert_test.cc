@@ -49,6 +49,11 @@ void put_compressed(Qcow2Image& image, std::uint64_t guest_cluster, std::uint64_
   const std::uint64_t sectors = (at % 512 + stream.size() - 1) / 512;
   const unsigned shift = 62 - (image.cluster_bits - 8);
   image.put64(image.l2 + guest_cluster * 8, kCompressed | sectors << shift | at);
+  const std::uint64_t end = (at / 512 + sectors + 1) * 512;
+  for (std::uint64_t cluster = at / image.cluster; cluster * image.cluster < end; ++cluster) {
+    const std::uint64_t count = image.block + cluster * 2;
+    image.put16(count, static_cast<std::uint16_t>(load_be<std::uint16_t>(image.bytes.data() + count) + 1));
+  }
 }
 
 /// What the fixture's image holds: three clusters of data, the rest zeros.

@@ -24,6 +24,19 @@ using namespace node_compute::test;
 
 namespace {
 
+std::uint64_t read_refcount(const SourceFile& file, const Qcow2Header& header, std::uint64_t cluster) {
+  const std::uint64_t block_index = cluster / refcounts_per_block(header);
+  if (block_index >= header.refcount_table_clusters * header.cluster_size() / 8) return 0;
+  std::uint8_t raw[8];
+  file.read(header.refcount_table_offset + block_index * 8, raw, sizeof raw);
+  const auto block = load_be<std::uint64_t>(raw);
+  if (block == 0) return 0;
+  const std::uint64_t first_bit = cluster % refcounts_per_block(header) << header.refcount_order;
+  const unsigned bits = 1U << header.refcount_order;
+  file.read(block + first_bit / 8, raw, bits < 8 ? 1 : bits / 8);
+  return load_refcount(raw, bits < 8 ? first_bit % 8 / bits : 0, header.refcount_order);
+}
+
 constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
 
 struct Step {
@@ -325,6 +338,10 @@ TEST_CASE("what cannot grow is refused and stays as it was") {
           // A directory in the first data cluster.
           i.put64(88, kAutoclearBitmaps);
           i.put64(i.l2, 0);
+          // One bitmap, its table and a name of 8 bytes.
+          i.put64(i.data, i.data + i.cluster);
+          i.put32(i.data + 8, 1);
+          i.put64(i.data + 16, std::uint64_t{8} << 32);
           Bytes extension(24, 0);
           store_be<std::uint32_t>(extension.data(), 1);
           store_be<std::uint64_t>(extension.data() + 8, 32);

@@ -64,7 +64,8 @@ void damage(std::mt19937_64& random, Qcow2Image& image) {
     }
     default: {
       // Where the interesting numbers are.
-      const std::uint64_t places[] = {8, 24, 40, 48, 64, 72, image.table, image.l1, image.l2, image.l2 + 8};
+      const std::uint64_t places[] = {8,           24,          40,       48,       64,          72,
+                                      image.table, image.block, image.l1, image.l2, image.l2 + 8};
       image.put64(places[random() % std::size(places)], awkward(random, image.bytes.size()));
     }
   }

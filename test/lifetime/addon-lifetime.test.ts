@@ -32,6 +32,31 @@ describe('garbage collection', () => {
     expectClean(result, '2000');
   });
 
+  it('leaves reads in flight alone when a disk and its stream are collected or closed', async () => {
+    const result = await runChild(`
+      const directory = mkdtempSync(join(tmpdir(), 'node-compute-disk-'));
+      const path = join(directory, 'image');
+      const image = { virtualSizeBytes: 2 ** 30, clusterSizeBytes: 65536, compression: 'zlib' };
+      await addon.createQcow2(path, image, 0);
+      const results = [];
+      for (let round = 0; round < 50; round += 1) {
+        let disk = await addon.openDisk([{ path, format: 'qcow2' }], 2 ** 40, 0);
+        let stream = await disk.openQcow2Stream(0);
+        for (let i = 0; i < 10; i += 1) {
+          results.push(disk.read(i * 4096, 65536, 0), disk.map(0, 0), stream.read(0, stream.clusters, 0));
+        }
+        if (round % 2 === 0) disk.close();
+        disk = stream = undefined;
+        global.gc();
+      }
+      const settled = await Promise.all(results);
+      global.gc();
+      rmSync(directory, { recursive: true });
+      console.log(settled.length);
+    `);
+    expectClean(result, '1500');
+  });
+
   it('collects connections that nobody closed', async () => {
     const result = await runChild(`
       const registry = new FinalizationRegistry(() => { collected += 1; });
