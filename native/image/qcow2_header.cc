@@ -68,9 +68,6 @@ void check_compression(const Qcow2Header& header) {
 void check_tables(const Qcow2Header& header) {
   require(!header.extended_l2() || header.cluster_bits >= kMinExtendedClusterBits, "header",
           "clusters are too small for extended L2 entries");
-  const std::uint64_t clusters = divide_up(header.virtual_size, header.cluster_size());
-  require(header.l1_entries >= divide_up(clusters, header.l2_entries()), "l1-table",
-          "the L1 table is too small for the disk");
   require(std::uint64_t{header.l1_entries} * 8 <= kMaxL1Bytes, "l1-table", "the L1 table is too large");
   require(header.refcount_table_clusters > 0 &&
               header.refcount_table_clusters <= kMaxRefcountTableBytes / header.cluster_size(),
@@ -177,6 +174,9 @@ void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules) {
   require((header.incompatible & ~kKnownIncompatible) == 0, "unknown-feature",
           "the image needs features that are not known here");
   check_virtual_size(header.virtual_size, rules.max_virtual_bytes);
+  const std::uint64_t clusters = divide_up(header.virtual_size, header.cluster_size());
+  require(header.l1_entries >= divide_up(clusters, header.l2_entries()), "l1-table",
+          "the L1 table is too small for the disk");
 }
 
 }  // namespace node_compute

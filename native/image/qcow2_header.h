@@ -73,7 +73,7 @@ struct Qcow2Rules {
 Qcow2Header read_qcow2_header(const SourceFile& file);
 
 /// Refuses, each with its own rule: unknown incompatible features, the corrupt bit, backing file, external
-/// data file, encryption, an empty disk and one above the limit.
+/// data file, encryption, an empty disk, one above the limit and one above its L1 table.
 void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules);
 
 }  // namespace node_compute

@@ -1,4 +1,5 @@
 // The qcow2 validator and refcounts: what is used must be counted, and shared only where it is counted so.
+#include <functional>
 #include <string>
 
 #include "image_fixture.h"
@@ -8,6 +9,12 @@ using namespace node_compute::qcow2;
 using namespace node_compute::test;
 
 namespace {
+
+std::string broken(const std::function<void(Qcow2Image&)>& damage) {
+  Qcow2Image image;
+  damage(image);
+  return image.rule();
+}
 
 void put_count(Qcow2Image& image, unsigned order, std::uint64_t cluster, std::uint64_t count) {
   const unsigned bits = 1U << order;

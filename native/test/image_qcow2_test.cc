@@ -76,7 +76,7 @@ TEST_CASE("header fields") {
   CHECK(broken([](Qcow2Image& i) { i.put32(20, 8); }) == "header");
   CHECK(broken([](Qcow2Image& i) { i.put32(20, 22); }) == "header");
   CHECK(broken([](Qcow2Image& i) { i.put64(24, 0); }) == "empty");
-  CHECK(broken([](Qcow2Image& i) { i.put64(24, kAnySize + 1); }) == "l1-table");
+  CHECK(broken([](Qcow2Image& i) { i.put64(24, kAnySize + 1); }) == "too-large");
   CHECK(broken([](Qcow2Image& i) { i.put32(32, 1); }) == "encrypted");
   CHECK(broken([](Qcow2Image& i) { i.put32(32, 2); }) == "encrypted");
   CHECK(broken([](Qcow2Image& i) { i.put32(36, 0); }) == "l1-table");
