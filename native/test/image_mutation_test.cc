@@ -87,8 +87,8 @@ bool in_bounds(const Qcow2Image& image, const Qcow2Header& header) {
   return true;
 }
 
-/// Reads all that the guest would, in each way there is; a damaged stream throws ImageError.
-void convert(const Qcow2Image& image, const Qcow2Header& header) {
+/// Reads all that the guest would; a damaged stream throws ImageError. `in_every_way` takes its time.
+void convert(const Qcow2Image& image, const Qcow2Header& header, bool in_every_way) {
   std::vector<Layer> layers;
   layers.push_back({in_memory(image.bytes), header});
   const Disk disk(std::move(layers));
@@ -98,6 +98,7 @@ void convert(const Qcow2Image& image, const Qcow2Header& header) {
   REQUIRE(qcow2);
   Cancellation never;
   convert_to_raw(disk, raw.get(), "raw", 1, never);
+  if (!in_every_way) return;
   convert_to_qcow2(disk, qcow2.get(), "qcow2", Compression::zstd, 65536, 1, never);
   Qcow2Stream stream(disk, never);
   std::vector<std::uint8_t> bytes(stream.clusters() * Qcow2Stream::kCluster);
@@ -124,7 +125,7 @@ TEST_CASE("mutated images are refused or stay inside their file") {
       ++accepted;
       REQUIRE(verdict.qcow2);
       CHECK(in_bounds(image, *verdict.qcow2));
-      if (verdict.virtual_size <= std::uint64_t{1} << 26) convert(image, *verdict.qcow2);
+      if (verdict.virtual_size <= std::uint64_t{1} << 26) convert(image, *verdict.qcow2, round % 16 == 0);
     } catch (const ImageError& error) {
       ++refused;
       CHECK_FALSE(error.rule.empty());
