@@ -118,9 +118,9 @@ export function testPlan(root) {
   return [
     [
       [
-        native('native', 'unit', minutes(5)),
-        native('native-asan', 'asan', minutes(6)),
-        native('native-tsan', 'tsan', minutes(6)),
+        native('native', 'unit', minutes(8)),
+        native('native-asan', 'asan', minutes(12)),
+        native('native-tsan', 'tsan', minutes(15)),
         fuzz(root),
       ],
       [
