@@ -39,10 +39,12 @@ export function convertCommand(): Command {
       const top = { path: resolve(source), format: flags.from };
       const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
       // An overlay is no image from elsewhere: its guest may have written any signature to it.
-      if (flags.backing.length === 0) await inspectImage(top.path, { ...options, format: top.format });
-      const path = resolve(target);
       const layers = [top, ...flags.backing];
-      const totalBytes = await sizeOf(layers, options);
+      const totalBytes =
+        flags.backing.length === 0
+          ? (await inspectImage(top.path, { ...options, format: top.format })).virtualSizeBytes
+          : await sizeOf(layers, options);
+      const path = resolve(target);
       using progress = new Progress(run.output);
       const result = await convertImage(layers, path, {
         ...options,
