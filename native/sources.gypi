@@ -29,7 +29,7 @@
       "native/image/disk_reader.cc",
       "native/image/file_sink.cc",
       "native/image/format.cc",
-      "native/image/formats/extents.cc",
+      "native/image/formats/file_ranges.cc",
       "native/image/formats/parallels.cc",
       "native/image/formats/qcow1.cc",
       "native/image/formats/qed.cc",

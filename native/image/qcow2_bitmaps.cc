@@ -2,8 +2,11 @@
 
 #include "image/byte_order.h"
 #include "image/image_error.h"
+#include "image/qcow2_format.h"
 
 namespace node_compute {
+
+using namespace qcow2;
 
 namespace {
 
@@ -15,17 +18,15 @@ constexpr unsigned kMinGranularityBits = 9;
 constexpr unsigned kMaxGranularityBits = 31;
 constexpr std::size_t kMaxNameBytes = 1023;
 
-void require(bool condition, const char* message) {
-  if (!condition) throw ImageError("bitmaps", message);
-}
-
 }  // namespace
 
 void each_bitmap(const SourceFile& file, const Qcow2Header& header,
                  const std::function<void(const Qcow2Bitmap&)>& visit) {
+  std::uint32_t bitmaps = 0;
   std::uint64_t rest = header.bitmap_directory_bytes;
   for (std::uint64_t offset = header.bitmap_directory_offset; rest > 0;) {
-    require(rest >= kFixedBytes, "the bitmap directory ends inside an entry");
+    require(rest >= kFixedBytes, "bitmaps", "the bitmap directory ends inside an entry");
+    require(++bitmaps <= kMaxBitmaps, "bitmaps", "the image has too many bitmaps");
     std::uint8_t entry[kFixedBytes];
     file.read(offset, entry, sizeof entry);
     const auto flags = load_be<std::uint32_t>(entry + 12);
@@ -35,12 +36,14 @@ void each_bitmap(const SourceFile& file, const Qcow2Header& header,
     const std::uint64_t extra_bytes = load_be<std::uint32_t>(entry + 20);
     require(type == kDirtyTracking && granularity_bits >= kMinGranularityBits &&
                 granularity_bits <= kMaxGranularityBits && name_bytes > 0 && name_bytes <= kMaxNameBytes,
-            "a bitmap has impossible properties");
+            "bitmaps", "a bitmap has impossible properties");
     const std::uint64_t bytes = divide_up(kFixedBytes + extra_bytes + name_bytes, 8) * 8;
-    require(bytes <= rest, "the bitmap directory ends inside an entry");
+    require(bytes <= rest, "bitmaps", "the bitmap directory ends inside an entry");
     Qcow2Bitmap bitmap;
     bitmap.name.resize(name_bytes);
     file.read(offset + kFixedBytes + extra_bytes, bitmap.name.data(), name_bytes);
+    bitmap.table_offset = load_be<std::uint64_t>(entry);
+    bitmap.table_entries = load_be<std::uint32_t>(entry + 8);
     bitmap.granularity = std::uint64_t{1} << granularity_bits;
     bitmap.in_use = (flags & kInUse) != 0;
     bitmap.automatic = (flags & kAutomatic) != 0;

@@ -13,6 +13,9 @@ namespace node_compute {
 struct Qcow2Bitmap {
   /// As it stands in the directory: any bytes.
   std::string name;
+  /// Of the table with its clusters.
+  std::uint64_t table_offset = 0;
+  std::uint32_t table_entries = 0;
   /// Guest bytes to a bit.
   std::uint64_t granularity = 0;
   /// Was not saved: its bits mean nothing.

@@ -9,9 +9,11 @@
 #include "image/byte_order.h"
 #include "image/cluster_map.h"
 #include "image/image_error.h"
+#include "image/qcow2_bitmaps.h"
 #include "image/qcow2_format.h"
 #include "image/qcow2_refcount_check.h"
 #include "image/qcow2_snapshots.h"
+#include "image/raw_map.h"
 #include "image/table_reader.h"
 
 namespace node_compute {
@@ -106,34 +108,32 @@ class Validator {
 
   /// The directory says where each bitmap's own table is.
   void check_bitmaps() const {
-    const std::uint64_t end = header_.bitmap_directory_offset + header_.bitmap_directory_bytes;
-    std::uint32_t bitmaps = 0;
-    for (std::uint64_t offset = header_.bitmap_directory_offset; offset < end;) {
+    each_bitmap(file_, header_, [this](const Qcow2Bitmap& bitmap) {
       check_cancelled();
-      std::uint8_t entry[24];
-      if (end - offset < sizeof entry || ++bitmaps > kMaxBitmaps) {
-        refuse("bitmaps", "the bitmap directory has an impossible size");
-      }
-      file_.read(offset, entry, sizeof entry);
-      const auto table = load_be<std::uint64_t>(entry);
-      const std::uint64_t table_bytes = std::uint64_t{load_be<std::uint32_t>(entry + 8)} * 8;
-      if (table == 0 || table_bytes == 0) refuse("bitmaps", "a bitmap has no table");
+      const std::uint64_t table = bitmap.table_offset;
+      const std::uint64_t bytes = std::uint64_t{bitmap.table_entries} * 8;
+      if (table == 0 || bytes == 0) refuse("bitmaps", "a bitmap has no table");
       if (table % cluster_ != 0) refuse("alignment", "bitmap table" + at(table) + " is not aligned");
-      if (table > file_.size() || table_bytes > file_.size() - table) {
+      if (table > file_.size() || bytes > file_.size() - table) {
         refuse("outside-file", "bitmap table" + at(table) + " is not inside the file");
       }
-      offset += divide_up(sizeof entry + std::uint64_t{load_be<std::uint32_t>(entry + 20)} +
-                              load_be<std::uint16_t>(entry + 18),
-                          8) *
-                8;
+    });
+  }
+
+  /// Holes are entries of 0. Snapshots may have 128 GiB of L1 tables, in a file that takes no room.
+  void check_snapshot(std::uint64_t l1_offset, std::uint64_t l1_entries) {
+    Extents extents;
+    RawMap(file_).read(l1_offset, l1_entries * 8, extents);
+    for (const Extent& extent : extents) {
+      if (extent.kind == Extent::Kind::data) check_snapshot_tables(extent.offset, extent.bytes / 8);
     }
   }
 
   /// A snapshot shares L2 tables with the active layer and with other snapshots. Each is looked at once,
   /// however often it is named: time stays bounded by the file. Nothing converts a snapshot, so that its
   /// clusters only have to be in the file.
-  void check_snapshot(std::uint64_t l1_offset, std::uint64_t l1_entries) {
-    each_entry(l1_offset, l1_entries, [this](std::uint64_t, std::uint64_t entry) {
+  void check_snapshot_tables(std::uint64_t offset, std::uint64_t entries) {
+    each_entry(offset, entries, [this](std::uint64_t, std::uint64_t entry) {
       if ((entry & kL1Reserved) != 0) refuse("reserved-bits", "in an L1 entry of a snapshot");
       const std::uint64_t table = entry & kOffsetMask;
       if (table == 0) return;

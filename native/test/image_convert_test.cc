@@ -47,8 +47,7 @@ void put_compressed(Qcow2Image& image, std::uint64_t guest_cluster, std::uint64_
   if (image.bytes.size() < at + stream.size()) image.bytes.resize(at + stream.size());
   std::copy(stream.begin(), stream.end(), image.bytes.begin() + static_cast<std::ptrdiff_t>(at));
   const std::uint64_t sectors = (at % 512 + stream.size() - 1) / 512;
-  const unsigned shift = 62 - (image.cluster_bits - 8);
-  image.put64(image.l2 + guest_cluster * 8, kCompressed | sectors << shift | at);
+  image.put64(image.l2 + guest_cluster * 8, compressed_entry(image, at, sectors));
   const std::uint64_t end = (at / 512 + sectors + 1) * 512;
   for (std::uint64_t cluster = at / image.cluster; cluster * image.cluster < end; ++cluster) {
     const std::uint64_t count = image.block + cluster * 2;

@@ -148,6 +148,12 @@ struct Qcow2Image {
   std::string rule(std::uint64_t max = kAnySize) const { return rule_of(bytes, "qcow2", max); }
 };
 
+/// An L2 entry; of the sectors of a stream it counts those after the first.
+inline std::uint64_t compressed_entry(const Qcow2Image& image, std::uint64_t offset,
+                                      std::uint64_t extra_sectors) {
+  return qcow2::kCompressed | extra_sectors << (62 - (image.cluster_bits - 8)) | offset;
+}
+
 /// The rule by which the work refuses an image; "" where it does not.
 template <class Work>
 std::string image_rule(Work work) {

@@ -341,7 +341,7 @@ TEST_CASE("what cannot grow is refused and stays as it was") {
           // One bitmap, its table and a name of 8 bytes.
           i.put64(i.data, i.data + i.cluster);
           i.put32(i.data + 8, 1);
-          i.put64(i.data + 16, std::uint64_t{8} << 32);
+          i.put64(i.data + 16, 0x0110000800000000);
           Bytes extension(24, 0);
           store_be<std::uint32_t>(extension.data(), 1);
           store_be<std::uint64_t>(extension.data() + 8, 32);

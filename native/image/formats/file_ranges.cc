@@ -1,4 +1,4 @@
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 
 #include <algorithm>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace node_compute {
 
-void Extents::claim(std::uint64_t offset, std::uint64_t bytes) {
+void FileRanges::claim(std::uint64_t offset, std::uint64_t bytes) {
   if (offset >= file_.size() || bytes > file_.size() - offset) {
     refuse("outside-file", "the image refers to " + std::to_string(bytes) + " bytes at offset " +
                                std::to_string(offset) + ", which are not inside the file");
@@ -16,19 +16,19 @@ void Extents::claim(std::uint64_t offset, std::uint64_t bytes) {
   if (claimed_ > file_.size()) refuse("overlap", "the image refers to more than the file holds");
 }
 
-void Extents::add_table(std::uint64_t offset, std::uint64_t bytes) { claim(offset, bytes); }
+void FileRanges::add_table(std::uint64_t offset, std::uint64_t bytes) { claim(offset, bytes); }
 
-void Extents::add_block(std::uint64_t guest_offset, std::uint64_t offset, std::uint64_t bytes) {
+void FileRanges::add_block(std::uint64_t guest_offset, std::uint64_t offset, std::uint64_t bytes) {
   const std::uint64_t used = std::min(bytes, virtual_size_ > guest_offset ? virtual_size_ - guest_offset : 0);
   claim(offset, used);
   data_ += used;
 }
 
-void Extents::add_compressed(std::uint64_t offset, std::uint64_t stored, std::uint64_t bytes) {
+void FileRanges::add_compressed(std::uint64_t offset, std::uint64_t stored, std::uint64_t bytes) {
   claim(offset, stored);
   data_ = std::min(virtual_size_, data_ + bytes);
 }
 
-std::uint64_t Extents::data_bytes() const noexcept { return std::min(data_, virtual_size_); }
+std::uint64_t FileRanges::data_bytes() const noexcept { return std::min(data_, virtual_size_); }
 
 }  // namespace node_compute

@@ -10,9 +10,9 @@ namespace node_compute {
 /// Each table and block of a good image has a place of its own, so that all of them together are never more
 /// than the file. Where they are, one place is named many times: to make a walk without end, or a disk that
 /// is far larger than the download. Counting needs no memory, and it bounds the time of every walk.
-class Extents {
+class FileRanges {
  public:
-  Extents(const SourceFile& file, std::uint64_t virtual_size) : file_(file), virtual_size_(virtual_size) {}
+  FileRanges(const SourceFile& file, std::uint64_t virtual_size) : file_(file), virtual_size_(virtual_size) {}
 
   /// Before a table is read. ImageError `outside-file`, `overlap`.
   void add_table(std::uint64_t offset, std::uint64_t bytes);

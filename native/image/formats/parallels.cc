@@ -1,7 +1,7 @@
 // Parallels disks, which Glance calls ploop: a header, and a table of blocks right behind it.
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -40,15 +40,15 @@ DiskFacts inspect_parallels(const SourceFile& file, std::uint64_t max_virtual_by
   require(load_le<std::uint64_t>(header + 56) == 0, "unknown-feature",
           "the image has extensions that are not known here");
 
-  Extents extents(file, sectors * kSector);
-  extents.add_table(kHeaderBytes, blocks * 4);
+  FileRanges ranges(file, sectors * kSector);
+  ranges.add_table(kHeaderBytes, blocks * 4);
   each_number<std::uint32_t, load_le<std::uint32_t>>(
       file, kHeaderBytes, blocks, cancel, [&](std::uint64_t index, std::uint64_t entry) {
         if (entry == 0) return;
         const std::uint64_t sector = entry * (extended ? block_sectors : 1);
-        extents.add_block(index * block_sectors * kSector, sector * kSector, block_sectors * kSector);
+        ranges.add_block(index * block_sectors * kSector, sector * kSector, block_sectors * kSector);
       });
-  return {sectors * kSector, extents.data_bytes()};
+  return {sectors * kSector, ranges.data_bytes()};
 }
 
 }  // namespace node_compute

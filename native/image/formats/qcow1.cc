@@ -1,7 +1,7 @@
 // QCOW images of version 1: tables of two levels, clusters plain or compressed.
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -32,19 +32,19 @@ DiskFacts inspect_qcow1(const SourceFile& file, std::uint64_t max_virtual_bytes,
   const auto l1 = load_be<std::uint64_t>(header + 40);
   require(l1 >= kHeaderBytes, "overlap", "the L1 table lies over the header");
 
-  Extents extents(file, virtual_size);
+  FileRanges ranges(file, virtual_size);
   const auto each_entry = [&](std::uint64_t table, std::uint64_t entries, auto visit) {
-    extents.add_table(table, entries * 8);
+    ranges.add_table(table, entries * 8);
     each_number<std::uint64_t, load_be<std::uint64_t>>(file, table, entries, cancel, visit);
   };
   const auto check_cluster = [&](std::uint64_t guest_cluster, std::uint64_t entry) {
     if ((entry & kCompressed) != 0) {
       const unsigned size_shift = 63 - cluster_bits;
-      extents.add_compressed(entry & ((std::uint64_t{1} << size_shift) - 1),
-                             entry >> size_shift & (cluster - 1), cluster);
+      ranges.add_compressed(entry & ((std::uint64_t{1} << size_shift) - 1),
+                            entry >> size_shift & (cluster - 1), cluster);
     } else if (entry != 0) {
       if (entry % 512 != 0) refuse("alignment", "a data cluster is not aligned");
-      extents.add_block(guest_cluster * cluster, entry, cluster);
+      ranges.add_block(guest_cluster * cluster, entry, cluster);
     }
   };
   const std::uint64_t l1_entries = divide_up(divide_up(virtual_size, cluster), l2_entries);
@@ -54,7 +54,7 @@ DiskFacts inspect_qcow1(const SourceFile& file, std::uint64_t max_virtual_bytes,
       check_cluster(l1_index * l2_entries + index, entry);
     });
   });
-  return {virtual_size, extents.data_bytes()};
+  return {virtual_size, ranges.data_bytes()};
 }
 
 }  // namespace node_compute

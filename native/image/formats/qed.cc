@@ -3,7 +3,7 @@
 
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -52,10 +52,10 @@ DiskFacts inspect_qed(const SourceFile& file, std::uint64_t max_virtual_bytes, c
   require(l1_entries <= entries, "header", "the tables are too small for the disk");
   require(l1 >= header_clusters * cluster, "overlap", "the L1 table lies over the header");
 
-  Extents extents(file, virtual_size);
+  FileRanges ranges(file, virtual_size);
   const auto each_entry = [&](std::uint64_t table, std::uint64_t used, auto visit) {
     if (table % cluster != 0) refuse("alignment", "a table is not aligned");
-    extents.add_table(table, table_bytes);
+    ranges.add_table(table, table_bytes);
     each_number<std::uint64_t, load_le<std::uint64_t>>(file, table, used, cancel, visit);
   };
   each_entry(l1, l1_entries, [&](std::uint64_t l1_index, std::uint64_t l2) {
@@ -63,10 +63,10 @@ DiskFacts inspect_qed(const SourceFile& file, std::uint64_t max_virtual_bytes, c
     each_entry(l2, entries, [&](std::uint64_t index, std::uint64_t entry) {
       if (entry == 0 || entry == kZeroCluster) return;
       if (entry % cluster != 0) refuse("alignment", "a data cluster is not aligned");
-      extents.add_block((l1_index * entries + index) * cluster, entry, cluster);
+      ranges.add_block((l1_index * entries + index) * cluster, entry, cluster);
     });
   });
-  return {virtual_size, extents.data_bytes()};
+  return {virtual_size, ranges.data_bytes()};
 }
 
 }  // namespace node_compute

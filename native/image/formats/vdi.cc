@@ -3,7 +3,7 @@
 
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -47,14 +47,14 @@ DiskFacts inspect_vdi(const SourceFile& file, std::uint64_t max_virtual_bytes, c
   const std::uint64_t virtual_size = divide_up(disk, kSector) * kSector;
   check_virtual_size(virtual_size, max_virtual_bytes);
 
-  Extents extents(file, virtual_size);
-  extents.add_table(table, blocks * 4);
+  FileRanges ranges(file, virtual_size);
+  ranges.add_table(table, blocks * 4);
   each_number<std::uint32_t, load_le<std::uint32_t>>(
       file, table, blocks, cancel, [&](std::uint64_t index, std::uint64_t entry) {
         if (entry >= kNoBlock) return;
-        extents.add_block(index * kBlockBytes, data + entry * kBlockBytes, kBlockBytes);
+        ranges.add_block(index * kBlockBytes, data + entry * kBlockBytes, kBlockBytes);
       });
-  return {virtual_size, extents.data_bytes()};
+  return {virtual_size, ranges.data_bytes()};
 }
 
 }  // namespace node_compute

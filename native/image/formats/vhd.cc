@@ -6,7 +6,7 @@
 
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -76,16 +76,16 @@ DiskFacts inspect_dynamic(const SourceFile& file, const std::uint8_t* footer, st
   // Before each block stands a bitmap of its sectors.
   const std::uint64_t bitmap = divide_up(divide_up(block / kSector, 8), kSector) * kSector;
 
-  Extents extents(file, virtual_size);
-  extents.add_table(file.size() - kFooterBytes, kFooterBytes);
-  extents.add_table(table, blocks * 4);
+  FileRanges ranges(file, virtual_size);
+  ranges.add_table(file.size() - kFooterBytes, kFooterBytes);
+  ranges.add_table(table, blocks * 4);
   each_number<std::uint32_t, load_be<std::uint32_t>>(
       file, table, blocks, cancel, [&](std::uint64_t index, std::uint64_t sector) {
         if (sector == kNoBlock) return;
-        extents.add_table(sector * kSector, bitmap);
-        extents.add_block(index * block, sector * kSector + bitmap, block);
+        ranges.add_table(sector * kSector, bitmap);
+        ranges.add_block(index * block, sector * kSector + bitmap, block);
       });
-  return {virtual_size, extents.data_bytes()};
+  return {virtual_size, ranges.data_bytes()};
 }
 
 }  // namespace

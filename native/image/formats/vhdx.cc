@@ -9,7 +9,7 @@
 #include "image/byte_order.h"
 #include "image/formats/crc32c.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
 #include "image/virtual_size.h"
@@ -57,7 +57,7 @@ std::optional<std::vector<std::uint8_t>> read_header(const SourceFile& file, std
 }
 
 /// A log with entries is to be replayed, which only a writer can do.
-void check_log(const SourceFile& file, Extents& extents) {
+void check_log(const SourceFile& file, FileRanges& ranges) {
   const auto first = read_header(file, kTableBytes);
   const auto second = read_header(file, 2 * kTableBytes);
   require(first || second, "header", "the image has no good header");
@@ -67,7 +67,7 @@ void check_log(const SourceFile& file, Extents& extents) {
   const auto& current = !second || (first && sequence(first) >= sequence(second)) ? *first : *second;
   require(std::all_of(current.data() + 48, current.data() + 64, [](std::uint8_t byte) { return byte == 0; }),
           "dirty-log", "the image has a log that was not replayed");
-  extents.add_table(load_le<std::uint64_t>(current.data() + 72), load_le<std::uint32_t>(current.data() + 68));
+  ranges.add_table(load_le<std::uint64_t>(current.data() + 72), load_le<std::uint32_t>(current.data() + 68));
 }
 
 struct Region {
@@ -80,7 +80,7 @@ struct Regions {
   Region metadata;
 };
 
-Regions read_regions(const SourceFile& file, Extents& extents) {
+Regions read_regions(const SourceFile& file, FileRanges& ranges) {
   std::vector<std::uint8_t> table(kTableBytes);
   file.read(3 * kTableBytes, table.data(), table.size());
   require(text(table.data(), 4) == "regi"sv, "header", "the image has no region table");
@@ -95,7 +95,7 @@ Regions read_regions(const SourceFile& file, Extents& extents) {
     const Region region{load_le<std::uint64_t>(entry + 16), load_le<std::uint32_t>(entry + 24)};
     require(region.offset % kMib == 0 && region.offset >= kMib && region.bytes > 0, "alignment",
             "a region has an impossible place");
-    extents.add_table(region.offset, region.bytes);
+    ranges.add_table(region.offset, region.bytes);
     require(id == kBat || id == kMetadata || load_le<std::uint32_t>(entry + 28) == 0, "unknown-feature",
             "the image needs a region that is not known here");
     if (id != kBat && id != kMetadata) continue;
@@ -193,7 +193,7 @@ bool is_present(std::uint64_t entry) {
 
 DiskFacts inspect_vhdx(const SourceFile& file, std::uint64_t max_virtual_bytes, const Cancellation& cancel) {
   // The place of the tables does not depend on the size of the disk.
-  Extents places(file, 0);
+  FileRanges places(file, 0);
   check_log(file, places);
   const Regions regions = read_regions(file, places);
   const Disk disk = read_metadata(file, regions.metadata);
@@ -205,16 +205,16 @@ DiskFacts inspect_vhdx(const SourceFile& file, std::uint64_t max_virtual_bytes, 
   const std::uint64_t entries = blocks + (blocks - 1) / blocks_per_bitmap;
   require(entries <= regions.bat.bytes / 8, "header", "the table is too small for the disk");
 
-  Extents extents(file, disk.virtual_size);
+  FileRanges ranges(file, disk.virtual_size);
   each_number<std::uint64_t, load_le<std::uint64_t>>(
       file, regions.bat.offset, entries, cancel, [&](std::uint64_t index, std::uint64_t entry) {
         const std::uint64_t bitmaps = index / (blocks_per_bitmap + 1);
         if (index % (blocks_per_bitmap + 1) == blocks_per_bitmap || !is_present(entry)) return;
         const std::uint64_t offset = entry & ~(kMib - 1);
         if (offset < kMib) refuse("overlap", "a block lies over the headers");
-        extents.add_block((index - bitmaps) * disk.block, offset, disk.block);
+        ranges.add_block((index - bitmaps) * disk.block, offset, disk.block);
       });
-  return {disk.virtual_size, extents.data_bytes()};
+  return {disk.virtual_size, ranges.data_bytes()};
 }
 
 }  // namespace node_compute

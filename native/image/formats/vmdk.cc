@@ -7,7 +7,7 @@
 
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
-#include "image/formats/extents.h"
+#include "image/formats/file_ranges.h"
 #include "image/formats/vmdk_descriptor.h"
 #include "image/image_error.h"
 #include "image/table_reader.h"
@@ -98,7 +98,7 @@ void check_descriptor(const Header& header, const SourceFile& file) {
 class Tables {
  public:
   Tables(const SourceFile& file, const Header& header, const Cancellation& cancel)
-      : file_(file), header_(header), cancel_(cancel), extents_(file, header.capacity() * kSector) {}
+      : file_(file), header_(header), cancel_(cancel), ranges_(file, header.capacity() * kSector) {}
 
   std::uint64_t walk() {
     each_table(header_.directory(), [this](std::uint64_t table_index, std::uint64_t table) {
@@ -111,7 +111,7 @@ class Tables {
     if ((header_.flags() & kRedundantDirectory) != 0) {
       each_table(header_.redundant_directory(), [](std::uint64_t, std::uint64_t) {});
     }
-    return extents_.data_bytes();
+    return ranges_.data_bytes();
   }
 
  private:
@@ -121,11 +121,11 @@ class Tables {
         divide_up(divide_up(header_.capacity(), header_.grain_sectors()), kEntriesPerTable);
     if (directory_sector > file_.size() / kSector)
       refuse("outside-file", "the directory is not inside the file");
-    extents_.add_table(directory_sector * kSector, tables * 4);
+    ranges_.add_table(directory_sector * kSector, tables * 4);
     each_number<std::uint32_t, load_le<std::uint32_t>>(
         file_, directory_sector * kSector, tables, cancel_, [&](std::uint64_t index, std::uint64_t sector) {
           if (sector == 0) return;
-          extents_.add_table(sector * kSector, kEntriesPerTable * 4);
+          ranges_.add_table(sector * kSector, kEntriesPerTable * 4);
           visit(index, sector * kSector);
         });
   }
@@ -133,7 +133,7 @@ class Tables {
   void check_grain(std::uint64_t index, std::uint64_t sector) {
     if (sector == 0 || (sector == 1 && (header_.flags() & kZeroGrains) != 0)) return;
     const std::uint64_t grain = header_.grain_sectors() * kSector;
-    if (!header_.compressed()) return extents_.add_block(index * grain, sector * kSector, grain);
+    if (!header_.compressed()) return ranges_.add_block(index * grain, sector * kSector, grain);
     // The marker: which sector of the disk this is, and how many bytes follow.
     constexpr std::uint64_t kMarkerBytes = 12;
     std::uint8_t marker[kMarkerBytes];
@@ -142,13 +142,13 @@ class Tables {
     const std::uint64_t stored = load_le<std::uint32_t>(marker + 8);
     if (stored == 0 || stored > 2 * grain) refuse("compressed-cluster", "a grain has an impossible length");
     // Each begins a sector of its own.
-    extents_.add_compressed(sector * kSector, divide_up(kMarkerBytes + stored, kSector) * kSector, grain);
+    ranges_.add_compressed(sector * kSector, divide_up(kMarkerBytes + stored, kSector) * kSector, grain);
   }
 
   const SourceFile& file_;
   const Header& header_;
   const Cancellation& cancel_;
-  Extents extents_;
+  FileRanges ranges_;
 };
 
 }  // namespace
