@@ -30,12 +30,13 @@ afterAll(() => {
   for (const path of [directory, compiled]) if (path !== '') rmSync(path, { recursive: true, force: true });
 });
 
-it(`leaves nothing behind in ${ROUNDS} kills, and keeps what was launched`, async () => {
+it(`leaves nothing behind in ${ROUNDS} kills or more, and keeps what was launched`, async () => {
   const path = join(directory, 'instances');
   const stateFile = join(directory, 'hypervisor.json');
   const actions = new Map<string, number>();
   let launched = 0;
-  for (let round = 0; round < ROUNDS; round++) {
+  // More of them where a slow machine has launched too little to lose.
+  for (let round = 0; round < ROUNDS || (launched <= ROUNDS && round < 5 * ROUNDS); round++) {
     const { launches, standing } = await runAndKill(path, stateFile, Math.random() * 120);
     launched += launches;
     const hypervisor = FakeHypervisor.load(
