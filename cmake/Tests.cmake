@@ -5,6 +5,10 @@ if(NODE_COMPUTE_TESTS)
   add_executable(unit_tests native/test/main.cc ${test_sources})
   target_include_directories(unit_tests SYSTEM PRIVATE ${DOCTEST_INCLUDE_DIR})
   target_link_libraries(unit_tests PRIVATE node_compute_core)
+  # Most of what is built is the same headers, again for each test.
+  target_precompile_headers(unit_tests PRIVATE
+    <doctest/doctest.h> <filesystem> <fstream> <functional> <string> <thread> <vector>)
+  set_source_files_properties(native/test/main.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # it defines doctest
 endif()
 
 if(NODE_COMPUTE_FUZZ)
