@@ -15,10 +15,11 @@ const tiers: readonly Tier[] = [
   { name: 'unit', order: 0, timeoutMs: 20_000 },
   { name: 'golden', order: 1, timeoutMs: 20_000 },
   { name: 'package', order: 2, timeoutMs: 180_000, files: 1 },
-  { name: 'lifetime', order: 3, timeoutMs: 120_000, files: 1 },
-  { name: 'contract', order: 4, timeoutMs: 180_000, files: 1 },
-  { name: 'integration', order: 5, timeoutMs: 180_000, files: 1 },
-  { name: 'fault', order: 6, timeoutMs: 180_000, files: 1 },
+  { name: 'image', order: 3, timeoutMs: 180_000 },
+  { name: 'lifetime', order: 4, timeoutMs: 120_000, files: 1 },
+  { name: 'contract', order: 5, timeoutMs: 180_000, files: 1 },
+  { name: 'integration', order: 6, timeoutMs: 180_000, files: 1 },
+  { name: 'fault', order: 7, timeoutMs: 180_000, files: 1 },
 ];
 
 const projects = tiers.map(

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readAllowedSkips, unexpectedSkips } from './test/skips.mjs';
 import { runStage, stopAll } from './test/stage-runner.mjs';
-import { testPlan } from './test/stages.mjs';
+import { stagesOnDemand, testPlan } from './test/stages.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
@@ -14,7 +14,7 @@ process.chdir(root);
 const { values } = parseArgs({
   options: { only: { type: 'string', multiple: true }, list: { type: 'boolean' } },
 });
-const plan = testPlan(root);
+const plan = [...testPlan(root), [stagesOnDemand()]];
 const names = plan.flat(2).map(({ name }) => name);
 if (values.list) {
   console.log(names.join('\n'));
@@ -25,7 +25,8 @@ for (const name of values.only ?? []) {
   console.error(`no stage is named ${name}; there are: ${names.join(', ')}`);
   process.exit(2);
 }
-const isWanted = ({ name }) => !values.only || values.only.includes(name);
+const onDemand = stagesOnDemand().map(({ name }) => name);
+const isWanted = ({ name }) => values.only?.includes(name) ?? !onDemand.includes(name);
 
 const logs = join(root, 'build/test-logs');
 if (!values.only) rmSync(logs, { recursive: true, force: true });

@@ -38,6 +38,19 @@ struct FreeFile {
   void operator()(libqcow_file_t* file) const noexcept { libqcow_file_free(&file, nullptr); }
 };
 
+/// "" where the image names no backing file.
+std::string backing_name(libqcow_file_t* file, Error& error) {
+  std::size_t bytes = 0;
+  if (libqcow_file_get_utf8_backing_filename_size(file, &bytes, error.out()) != 1 || bytes == 0) return {};
+  std::string name(bytes, '\0');
+  if (libqcow_file_get_utf8_backing_filename(file, reinterpret_cast<std::uint8_t*>(name.data()), bytes,
+                                             error.out()) != 1) {
+    throw ImageError("parsers-disagree", "libqcow cannot tell the name of the backing file: " + error.text());
+  }
+  // With the terminator.
+  return name.c_str();
+}
+
 void agree(bool condition, const std::string& message) {
   if (!condition) throw ImageError("parsers-disagree", message);
 }
@@ -59,8 +72,6 @@ std::optional<LibqcowIdentity> identify_with_libqcow(const SourceFile& source, c
   LibqcowIdentity identity;
   std::uint32_t encryption = 0;
   std::uint64_t size = 0;
-  std::size_t backing_name_bytes = 0;
-  const int backing = libqcow_file_get_utf8_backing_filename_size(raw, &backing_name_bytes, error.out());
   if (libqcow_file_get_format_version(raw, &identity.version, error.out()) != 1 ||
       libqcow_file_get_media_size(raw, &size, error.out()) != 1 ||
       libqcow_file_get_encryption_method(raw, &encryption, error.out()) != 1 ||
@@ -74,7 +85,7 @@ std::optional<LibqcowIdentity> identify_with_libqcow(const SourceFile& source, c
         "libqcow reads " + std::to_string(identity.virtual_size) + " bytes, we " +
             std::to_string(header.virtual_size));
   agree(encryption == LIBQCOW_ENCRYPTION_METHOD_NONE, "libqcow finds the image encrypted");
-  agree(backing != 1 || backing_name_bytes == 0, "libqcow finds a backing file");
+  agree(backing_name(raw, error) == header.backing_name.value_or(""), "libqcow reads another backing file");
   agree(identity.snapshots >= 0 && static_cast<std::uint32_t>(identity.snapshots) == header.snapshots,
         "libqcow reads " + std::to_string(identity.snapshots) + " snapshots, we " +
             std::to_string(header.snapshots));

@@ -13,7 +13,7 @@ namespace node_compute::test {
 
 using Bytes = std::vector<std::uint8_t>;
 
-struct Disk {
+struct Sample {
   std::string format;
   Bytes bytes;
   std::uint64_t virtual_size = 0;
@@ -41,7 +41,7 @@ inline std::string vmdk_descriptor(const std::string& type, const std::string& e
          "\"\n\n# Extent description\n" + extent + "\n\n#DDB\nddb.adapterType = \"ide\"\n";
 }
 
-inline void put_vmdk_header(Disk& disk, std::size_t at, std::uint32_t flags, std::uint64_t directory) {
+inline void put_vmdk_header(Sample& disk, std::size_t at, std::uint32_t flags, std::uint64_t directory) {
   disk.text(at, "KDMV");
   disk.le32(at + 4, (flags & 1U << 16) != 0 ? 3 : 1);
   disk.le32(at + 8, flags);
@@ -58,8 +58,8 @@ inline void put_vmdk_header(Disk& disk, std::size_t at, std::uint32_t flags, std
 }
 
 /// Sectors: header, descriptor from 1, directories at 21 and 26 with a table behind each, two grains from 32.
-inline Disk sparse_vmdk() {
-  Disk disk{"vmdk", Bytes(48 * 512), 4096 * 512, 2 * 4096};
+inline Sample sparse_vmdk() {
+  Sample disk{"vmdk", Bytes(48 * 512), 4096 * 512, 2 * 4096};
   put_vmdk_header(disk, 0, 7, 26);
   disk.text(512, vmdk_descriptor("monolithicSparse", "RW 4096 SPARSE \"disk.vmdk\""));
   disk.le32(21 * 512, 22);
@@ -71,8 +71,8 @@ inline Disk sparse_vmdk() {
 }
 
 /// Sectors: header, descriptor from 1, a grain at 32, its table at 33, the directory at 37, footer at 39.
-inline Disk stream_vmdk() {
-  Disk disk{"vmdk", Bytes(41 * 512), 4096 * 512, 4096};
+inline Sample stream_vmdk() {
+  Sample disk{"vmdk", Bytes(41 * 512), 4096 * 512, 4096};
   put_vmdk_header(disk, 0, 0x30001, ~std::uint64_t{0});
   disk.text(512, vmdk_descriptor("streamOptimized", "RW 4096 SPARSE \"disk.vmdk\""));
   disk.le32(32 * 512 + 8, 100);
@@ -93,7 +93,7 @@ inline void put_vhd_sum(Bytes& bytes, std::size_t from, std::size_t length, std:
   store_be(bytes.data() + from + at, ~sum);
 }
 
-inline void put_vhd_footer(Disk& disk, std::size_t at, std::uint32_t type) {
+inline void put_vhd_footer(Sample& disk, std::size_t at, std::uint32_t type) {
   disk.text(at, "conectix");
   disk.be32(at + 12, 0x10000);
   disk.be64(at + 16, type == 2 ? ~std::uint64_t{0} : 512);
@@ -102,10 +102,10 @@ inline void put_vhd_footer(Disk& disk, std::size_t at, std::uint32_t type) {
   disk.be32(at + 60, type);
 }
 
-inline Disk fixed_vhd() {
-  Disk disk{"vhd", Bytes(65536 + 512, 7), 65536, 65536, [](Bytes& bytes) {
-              if (bytes.size() >= 512) put_vhd_sum(bytes, bytes.size() - 512, 512, 64);
-            }};
+inline Sample fixed_vhd() {
+  Sample disk{"vhd", Bytes(65536 + 512, 7), 65536, 65536, [](Bytes& bytes) {
+                if (bytes.size() >= 512) put_vhd_sum(bytes, bytes.size() - 512, 512, 64);
+              }};
   std::memset(disk.bytes.data() + 65536, 0, 512);
   put_vhd_footer(disk, 65536, 2);
   disk.seal(disk.bytes);
@@ -114,12 +114,12 @@ inline Disk fixed_vhd() {
 
 /// Footer, dynamic header at 512, table at 1536, blocks of 4 KiB behind a sector of bitmap from 2048 on,
 /// footer.
-inline Disk dynamic_vhd() {
-  Disk disk{"vhd", Bytes(2048 + 2 * 4608 + 512), 65536, 8192, [](Bytes& bytes) {
-              put_vhd_sum(bytes, 0, 512, 64);
-              put_vhd_sum(bytes, 512, 1024, 36);
-              if (bytes.size() >= 512) put_vhd_sum(bytes, bytes.size() - 512, 512, 64);
-            }};
+inline Sample dynamic_vhd() {
+  Sample disk{"vhd", Bytes(2048 + 2 * 4608 + 512), 65536, 8192, [](Bytes& bytes) {
+                put_vhd_sum(bytes, 0, 512, 64);
+                put_vhd_sum(bytes, 512, 1024, 36);
+                if (bytes.size() >= 512) put_vhd_sum(bytes, bytes.size() - 512, 512, 64);
+              }};
   put_vhd_footer(disk, 0, 3);
   put_vhd_footer(disk, disk.bytes.size() - 512, 3);
   disk.text(512, "cxsparse");
@@ -137,19 +137,19 @@ inline Disk dynamic_vhd() {
 
 /// Headers at 64 and 128 KiB, regions at 192 KiB, the table of blocks at 1 MiB, metadata at 2 MiB, one block
 /// at 3 MiB.
-inline Disk vhdx() {
+inline Sample vhdx() {
   constexpr std::size_t kKib = 1024;
   constexpr std::size_t kMib = 1024 * kKib;
-  Disk disk{"vhdx", Bytes(4 * kMib), 3 * kMib, kMib, [](Bytes& bytes) {
-              for (const auto& [at, length] :
-                   {std::pair{64 * kKib, 4 * kKib}, {128 * kKib, 4 * kKib}, {192 * kKib, 64 * kKib}}) {
-                if (at + length > bytes.size()) continue;
-                const std::uint32_t crc = crc32c_without(bytes.data() + at, length, 4);
-                for (std::size_t i = 0; i < 4; ++i) {
-                  bytes[at + 4 + i] = static_cast<std::uint8_t>(crc >> 8 * i);
+  Sample disk{"vhdx", Bytes(4 * kMib), 3 * kMib, kMib, [](Bytes& bytes) {
+                for (const auto& [at, length] :
+                     {std::pair{64 * kKib, 4 * kKib}, {128 * kKib, 4 * kKib}, {192 * kKib, 64 * kKib}}) {
+                  if (at + length > bytes.size()) continue;
+                  const std::uint32_t crc = crc32c_without(bytes.data() + at, length, 4);
+                  for (std::size_t i = 0; i < 4; ++i) {
+                    bytes[at + 4 + i] = static_cast<std::uint8_t>(crc >> 8 * i);
+                  }
                 }
-              }
-            }};
+              }};
   const auto id = [&disk](std::size_t at, std::uint32_t first, std::uint32_t second, std::uint64_t rest) {
     disk.le32(at, first);
     disk.le16(at + 4, static_cast<std::uint16_t>(second >> 16));
@@ -196,9 +196,9 @@ inline Disk vhdx() {
 }
 
 /// The map at 512, one block of 1 MiB at 1024.
-inline Disk vdi() {
+inline Sample vdi() {
   constexpr std::uint32_t kMib = 1 << 20;
-  Disk disk{"vdi", Bytes(1024 + kMib), 3 * kMib, kMib};
+  Sample disk{"vdi", Bytes(1024 + kMib), 3 * kMib, kMib};
   disk.text(0, "<<< Disk Image >>>\n");
   disk.text(0x40, "\x7f\x10\xda\xbe");
   disk.le32(0x44, 0x10001);
@@ -217,8 +217,8 @@ inline Disk vdi() {
 }
 
 /// Clusters of 4 KiB: header, L1 table, L2 table, data.
-inline Disk qed() {
-  Disk disk{"qed", Bytes(4 * 4096), 65536, 4096};
+inline Sample qed() {
+  Sample disk{"qed", Bytes(4 * 4096), 65536, 4096};
   disk.text(0, "QED");
   disk.le32(4, 4096);
   disk.le32(8, 1);
@@ -232,8 +232,8 @@ inline Disk qed() {
 }
 
 /// Clusters of 4 KiB: header and L1 table, L2 table, plain data, compressed data.
-inline Disk qcow1() {
-  Disk disk{"qcow", Bytes(3 * 4096 + 100), 65536, 2 * 4096};
+inline Sample qcow1() {
+  Sample disk{"qcow", Bytes(3 * 4096 + 100), 65536, 2 * 4096};
   disk.text(0, "QFI\xfb");
   disk.be32(4, 1);
   disk.be64(24, 65536);
@@ -247,8 +247,8 @@ inline Disk qcow1() {
 }
 
 /// Blocks of 4 KiB from 4096 on; `extended` counts in blocks, else in sectors.
-inline Disk parallels(bool extended = true) {
-  Disk disk{"ploop", Bytes(3 * 4096), 65536, 2 * 4096};
+inline Sample parallels(bool extended = true) {
+  Sample disk{"ploop", Bytes(3 * 4096), 65536, 2 * 4096};
   disk.text(0, extended ? "WithouFreSpacExt" : "WithoutFreeSpace");
   disk.le32(16, 2);
   disk.le32(28, 8);

@@ -12,7 +12,7 @@ using namespace node_compute::test;
 
 namespace {
 
-const std::vector<std::pair<std::string, Disk>> kDisks = {
+const std::vector<std::pair<std::string, Sample>> kDisks = {
     {"sparse VMDK", sparse_vmdk()},
     {"stream-optimised VMDK", stream_vmdk()},
     {"fixed VHD", fixed_vhd()},
@@ -25,12 +25,12 @@ const std::vector<std::pair<std::string, Disk>> kDisks = {
     {"ploop that counts in sectors", parallels(false)},
 };
 
-std::string rule(const Disk& disk, std::uint64_t most = kAnySize) {
+std::string rule(const Sample& disk, std::uint64_t most = kAnySize) {
   return rule_of(disk.bytes, disk.format, most);
 }
 
 /// The rule after a change, with the checksums made right again.
-std::string broken(Disk disk, const std::function<void(Disk&)>& damage) {
+std::string broken(Sample disk, const std::function<void(Sample&)>& damage) {
   damage(disk);
   disk.seal(disk.bytes);
   return rule(disk);
@@ -71,7 +71,7 @@ TEST_CASE("images of each format damaged at random give a verdict") {
   for (const auto& [name, disk] : kDisks) {
     int accepted = 0;
     for (int round = 0; round < 300; ++round) {
-      Disk mutant = disk;
+      Sample mutant = disk;
       for (int edits = 0; edits < 2; ++edits) {
         const std::size_t size = mutant.bytes.size();
         const std::size_t places[] = {random() % 128, random() % std::min<std::size_t>(size - 8, 16384),
@@ -96,49 +96,49 @@ TEST_CASE("an encrypted container is refused as such") {
 
 TEST_CASE("VMDK: header") {
   const auto with = [](auto damage) { return broken(sparse_vmdk(), damage); };
-  CHECK(with([](Disk& d) { d.le32(4, 4); }) == "version");
+  CHECK(with([](Sample& d) { d.le32(4, 4); }) == "version");
   // QEMU would open what the descriptor names.
-  CHECK(with([](Disk& d) { d.le64(12, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.le64(12, ~std::uint64_t{0}); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(20, 0); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(20, 7); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(20, 0x400000); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(44, 511); }) == "header");
-  CHECK(with([](Disk& d) { d.le16(77, 2); }) == "compression");
-  CHECK(with([](Disk& d) { d.le16(77, 1); }) == "compression");
-  CHECK(with([](Disk& d) { d.le64(64, 49); }) == "truncated");
-  CHECK(with([](Disk& d) { d.text(0, "COWD"); }) == "data-file");
+  CHECK(with([](Sample& d) { d.le64(12, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.le64(12, ~std::uint64_t{0}); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(20, 0); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(20, 7); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(20, 0x400000); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(44, 511); }) == "header");
+  CHECK(with([](Sample& d) { d.le16(77, 2); }) == "compression");
+  CHECK(with([](Sample& d) { d.le16(77, 1); }) == "compression");
+  CHECK(with([](Sample& d) { d.le64(64, 49); }) == "truncated");
+  CHECK(with([](Sample& d) { d.text(0, "COWD"); }) == "data-file");
 }
 
 TEST_CASE("VMDK: tables and grains") {
   const auto with = [](auto damage) { return broken(sparse_vmdk(), damage); };
-  CHECK(with([](Disk& d) { d.le64(56, 48); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(56, std::uint64_t{1} << 55 | 26); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(48, 48); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(21 * 512, 45); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(26 * 512, 45); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(27 * 512, 41); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(27 * 512, 0xffffffff); }) == "outside-file");
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) { d.le64(56, 48); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(56, std::uint64_t{1} << 55 | 26); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(48, 48); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(21 * 512, 45); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(26 * 512, 45); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(27 * 512, 41); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(27 * 512, 0xffffffff); }) == "outside-file");
+  CHECK(with([](Sample& d) {
           for (std::size_t i = 0; i < 16; ++i) d.le32(27 * 512 + i * 4, 32);
         }) == "overlap");
   // Without the flag the entry 1 is a place, where a whole grain must be.
-  CHECK(with([](Disk& d) { d.le32(8, 3); }).empty());
+  CHECK(with([](Sample& d) { d.le32(8, 3); }).empty());
 }
 
 TEST_CASE("VMDK: streams") {
   const auto with = [](auto damage) { return broken(stream_vmdk(), damage); };
-  CHECK(with([](Disk& d) { d.bytes.resize(d.bytes.size() - 1); }) == "truncated");
-  CHECK(with([](Disk& d) { d.le32(38 * 512 + 12, 2); }) == "truncated");
-  CHECK(with([](Disk& d) { d.le32(40 * 512 + 12, 3); }) == "truncated");
-  CHECK(with([](Disk& d) { d.le64(39 * 512 + 12, 8192); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(39 * 512 + 56, ~std::uint64_t{0}); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(39 * 512 + 56, 41); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(32 * 512 + 8, 0); }) == "compressed-cluster");
-  CHECK(with([](Disk& d) { d.le32(32 * 512 + 8, 8193); }) == "compressed-cluster");
-  CHECK(with([](Disk& d) { d.le32(32 * 512 + 8, 8192); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(33 * 512, 100); }) == "outside-file");
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) { d.bytes.resize(d.bytes.size() - 1); }) == "truncated");
+  CHECK(with([](Sample& d) { d.le32(38 * 512 + 12, 2); }) == "truncated");
+  CHECK(with([](Sample& d) { d.le32(40 * 512 + 12, 3); }) == "truncated");
+  CHECK(with([](Sample& d) { d.le64(39 * 512 + 12, 8192); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(39 * 512 + 56, ~std::uint64_t{0}); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(39 * 512 + 56, 41); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(32 * 512 + 8, 0); }) == "compressed-cluster");
+  CHECK(with([](Sample& d) { d.le32(32 * 512 + 8, 8193); }) == "compressed-cluster");
+  CHECK(with([](Sample& d) { d.le32(32 * 512 + 8, 8192); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(33 * 512, 100); }) == "outside-file");
+  CHECK(with([](Sample& d) {
           for (std::size_t i = 0; i < 64; ++i) d.le32(33 * 512 + i * 4, 32);
         }) == "overlap");
 }
@@ -146,7 +146,7 @@ TEST_CASE("VMDK: streams") {
 TEST_CASE("VMDK: the descriptor names the file itself and no other") {
   const std::string extent = "RW 4096 SPARSE \"disk.vmdk\"";
   const auto with = [](const std::string& text) {
-    return broken(sparse_vmdk(), [&](Disk& d) {
+    return broken(sparse_vmdk(), [&](Sample& d) {
       std::memset(d.bytes.data() + 512, 0, 20 * 512);
       d.text(512, text);
     });
@@ -181,14 +181,14 @@ TEST_CASE("VMDK: the descriptor names the file itself and no other") {
   CHECK(extents(extent + "\n# parentFileNameHint=\"/etc/shadow\"") == "backing-file");
   CHECK(with("version=1\n") == "descriptor");
   CHECK(with("") == "descriptor");
-  CHECK(broken(sparse_vmdk(), [](Disk& d) { d.text(19 * 512, "parentFileNameHint=\"x\""); }) ==
+  CHECK(broken(sparse_vmdk(), [](Sample& d) { d.text(19 * 512, "parentFileNameHint=\"x\""); }) ==
         "backing-file");
   // Where the header puts the descriptor elsewhere, QEMU still reads the first place.
-  CHECK(broken(sparse_vmdk(), [](Disk& d) { d.le64(28, 2); }) == "descriptor");
-  CHECK(broken(sparse_vmdk(), [](Disk& d) { d.le64(28, 0); }) == "descriptor");
-  CHECK(broken(sparse_vmdk(), [](Disk& d) { d.le64(36, 129); }) == "descriptor");
-  CHECK(broken(sparse_vmdk(), [](Disk& d) { d.le64(36, 0); }) == "descriptor");
-  CHECK(broken(sparse_vmdk(), [](Disk& d) {
+  CHECK(broken(sparse_vmdk(), [](Sample& d) { d.le64(28, 2); }) == "descriptor");
+  CHECK(broken(sparse_vmdk(), [](Sample& d) { d.le64(28, 0); }) == "descriptor");
+  CHECK(broken(sparse_vmdk(), [](Sample& d) { d.le64(36, 129); }) == "descriptor");
+  CHECK(broken(sparse_vmdk(), [](Sample& d) { d.le64(36, 0); }) == "descriptor");
+  CHECK(broken(sparse_vmdk(), [](Sample& d) {
           d.le64(36, 1);
           d.text(19 * 512, "parentFileNameHint=\"x\"");
         }) == "backing-file");
@@ -206,23 +206,23 @@ TEST_CASE("VMDK: a text that names files is no disk") {
 TEST_CASE("VHD: footer") {
   const std::size_t at = 65536;
   const auto with = [](auto damage) { return broken(fixed_vhd(), damage); };
-  CHECK(with([](Disk& d) { d.be32(at + 12, 0x20000); }) == "version");
-  CHECK(with([](Disk& d) { d.be32(at + 60, 4); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.be32(at + 60, 5); }) == "header");
-  CHECK(with([](Disk& d) { d.be32(at + 60, 3); }) == "header");
-  CHECK(with([](Disk& d) { d.be64(at + 48, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.be64(at + 48, 65536 + 512); }) == "truncated");
-  CHECK(with([](Disk& d) { d.be64(at + 48, ~std::uint64_t{0}); }) == "too-large");
-  CHECK(with([](Disk& d) { d.text(0, "conectix"); }) == "header");
-  Disk unsealed = fixed_vhd();
+  CHECK(with([](Sample& d) { d.be32(at + 12, 0x20000); }) == "version");
+  CHECK(with([](Sample& d) { d.be32(at + 60, 4); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.be32(at + 60, 5); }) == "header");
+  CHECK(with([](Sample& d) { d.be32(at + 60, 3); }) == "header");
+  CHECK(with([](Sample& d) { d.be64(at + 48, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.be64(at + 48, 65536 + 512); }) == "truncated");
+  CHECK(with([](Sample& d) { d.be64(at + 48, ~std::uint64_t{0}); }) == "too-large");
+  CHECK(with([](Sample& d) { d.text(0, "conectix"); }) == "header");
+  Sample unsealed = fixed_vhd();
   unsealed.bytes[at + 200] = 1;
   CHECK(rule(unsealed) == "checksum");
   // As old tools cut it.
-  CHECK(with([](Disk& d) { d.bytes.pop_back(); }) == "truncated");
+  CHECK(with([](Sample& d) { d.bytes.pop_back(); }) == "truncated");
 }
 
 TEST_CASE("VHD: the geometry is the size where QEMU takes it for the size") {
-  Disk disk = fixed_vhd();
+  Sample disk = fixed_vhd();
   disk.text(65536 + 28, "qemu");
   disk.bytes[65536 + 57] = 5;
   disk.bytes[65536 + 58] = 4;
@@ -232,37 +232,37 @@ TEST_CASE("VHD: the geometry is the size where QEMU takes it for the size") {
 }
 
 TEST_CASE("VHD: a fixed disk begins as any disk may, a dynamic one does not") {
-  CHECK(broken(fixed_vhd(), [](Disk& d) { d.text(510, "\x55\xaa"); }).empty());
-  CHECK(broken(fixed_vhd(), [](Disk& d) { d.text(512, "EFI PART"); }).empty());
-  CHECK(broken(fixed_vhd(), [](Disk& d) { d.text(0, "QFI\xfb"); }) == "ambiguous-format");
-  CHECK(broken(dynamic_vhd(), [](Disk& d) { d.text(510, "\x55\xaa"); }) == "ambiguous-format");
+  CHECK(broken(fixed_vhd(), [](Sample& d) { d.text(510, "\x55\xaa"); }).empty());
+  CHECK(broken(fixed_vhd(), [](Sample& d) { d.text(512, "EFI PART"); }).empty());
+  CHECK(broken(fixed_vhd(), [](Sample& d) { d.text(0, "QFI\xfb"); }) == "ambiguous-format");
+  CHECK(broken(dynamic_vhd(), [](Sample& d) { d.text(510, "\x55\xaa"); }) == "ambiguous-format");
 }
 
 TEST_CASE("VHD: dynamic disks") {
   const auto with = [](auto damage) { return broken(dynamic_vhd(), damage); };
   const auto both = [&](auto damage) {
-    return with([&](Disk& d) {
+    return with([&](Sample& d) {
       damage(d, 0);
       damage(d, d.bytes.size() - 512);
     });
   };
-  CHECK(with([](Disk& d) { d.bytes[100] = 1; }) == "header");
-  CHECK(both([](Disk& d, std::size_t at) { d.be32(at + 60, 4); }) == "backing-file");
-  CHECK(both([](Disk& d, std::size_t at) { d.be64(at + 16, 1 << 30); }) == "truncated");
-  CHECK(both([](Disk& d, std::size_t at) { d.be64(at + 16, 0); }) == "header");
-  CHECK(both([](Disk& d, std::size_t at) { d.be64(at + 48, 65536 + 512); }) == "header");
-  CHECK(with([](Disk& d) { d.be32(536, 0x20000); }) == "version");
-  CHECK(with([](Disk& d) { d.bytes[512 + 65] = 'c'; }) == "backing-file");
-  CHECK(with([](Disk& d) { d.text(512 + 576, "W2ku"); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.be64(528, 1 << 30); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be32(540, 15); }) == "header");
-  CHECK(with([](Disk& d) { d.be32(540, 0xffffffff); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be32(544, 4097); }) == "header");
-  CHECK(with([](Disk& d) { d.be32(544, 256); }) == "header");
-  CHECK(with([](Disk& d) { d.be32(1536, 15); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be32(1536, 0xfffffffe); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be32(1544, 13); }) == "overlap");
-  Disk unsealed = dynamic_vhd();
+  CHECK(with([](Sample& d) { d.bytes[100] = 1; }) == "header");
+  CHECK(both([](Sample& d, std::size_t at) { d.be32(at + 60, 4); }) == "backing-file");
+  CHECK(both([](Sample& d, std::size_t at) { d.be64(at + 16, 1 << 30); }) == "truncated");
+  CHECK(both([](Sample& d, std::size_t at) { d.be64(at + 16, 0); }) == "header");
+  CHECK(both([](Sample& d, std::size_t at) { d.be64(at + 48, 65536 + 512); }) == "header");
+  CHECK(with([](Sample& d) { d.be32(536, 0x20000); }) == "version");
+  CHECK(with([](Sample& d) { d.bytes[512 + 65] = 'c'; }) == "backing-file");
+  CHECK(with([](Sample& d) { d.text(512 + 576, "W2ku"); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.be64(528, 1 << 30); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be32(540, 15); }) == "header");
+  CHECK(with([](Sample& d) { d.be32(540, 0xffffffff); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be32(544, 4097); }) == "header");
+  CHECK(with([](Sample& d) { d.be32(544, 256); }) == "header");
+  CHECK(with([](Sample& d) { d.be32(1536, 15); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be32(1536, 0xfffffffe); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be32(1544, 13); }) == "overlap");
+  Sample unsealed = dynamic_vhd();
   unsealed.bytes[512 + 1000] = 1;
   CHECK(rule(unsealed) == "checksum");
 }
@@ -271,30 +271,31 @@ TEST_CASE("VHDX: headers, log and regions") {
   constexpr std::size_t kKib = 1024;
   constexpr std::size_t kRegions = 192 * kKib;
   const auto with = [](auto damage) { return broken(vhdx(), damage); };
-  CHECK(with([](Disk& d) { d.text(64 * kKib, "HEAD"); }).empty());
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) { d.text(64 * kKib, "HEAD"); }).empty());
+  CHECK(with([](Sample& d) {
           d.text(64 * kKib, "HEAD");
           d.le16(128 * kKib + 66, 2);
         }) == "header");
-  CHECK(with([](Disk& d) { d.le64(64 * kKib + 8, 128); }).empty());
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) { d.le64(64 * kKib + 8, 128); }).empty());
+  CHECK(with([](Sample& d) {
           d.le64(64 * kKib + 8, 128);
           d.bytes[64 * kKib + 16] = 1;
         }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[128 * kKib + 48] = 1; }) == "dirty-log");
+  CHECK(with([](Sample& d) { d.bytes[128 * kKib + 48] = 1; }) == "dirty-log");
   // The older header's log does not count.
-  CHECK(with([](Disk& d) { d.bytes[64 * kKib + 48] = 1; }).empty());
-  CHECK(with([](Disk& d) { d.le64(128 * kKib + 72, 4096 * kKib); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.text(kRegions, "REGI"); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(kRegions + 8, 2048); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(kRegions + 8, 1); }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[kRegions + 16] = 0; }) == "unknown-feature");
-  CHECK(with([](Disk& d) { d.le32(kRegions + 8, 3); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(kRegions + 32, 512 * kKib); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(kRegions + 32, 0); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(kRegions + 32, 4096 * kKib); }) == "outside-file");
-  CHECK(with([](Disk& d) { std::memcpy(&d.bytes[kRegions + 48], &d.bytes[kRegions + 16], 32); }) == "header");
-  Disk unsealed = vhdx();
+  CHECK(with([](Sample& d) { d.bytes[64 * kKib + 48] = 1; }).empty());
+  CHECK(with([](Sample& d) { d.le64(128 * kKib + 72, 4096 * kKib); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.text(kRegions, "REGI"); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(kRegions + 8, 2048); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(kRegions + 8, 1); }) == "header");
+  CHECK(with([](Sample& d) { d.bytes[kRegions + 16] = 0; }) == "unknown-feature");
+  CHECK(with([](Sample& d) { d.le32(kRegions + 8, 3); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(kRegions + 32, 512 * kKib); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(kRegions + 32, 0); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(kRegions + 32, 4096 * kKib); }) == "outside-file");
+  CHECK(with([](Sample& d) { std::memcpy(&d.bytes[kRegions + 48], &d.bytes[kRegions + 16], 32); }) ==
+        "header");
+  Sample unsealed = vhdx();
   unsealed.bytes[kRegions + 2000] = 1;
   CHECK(rule(unsealed) == "checksum");
 }
@@ -304,88 +305,88 @@ TEST_CASE("VHDX: metadata and blocks") {
   constexpr std::size_t kTable = 2 * kMib;
   constexpr std::size_t kItems = kTable + 65536;
   const auto with = [](auto damage) { return broken(vhdx(), damage); };
-  CHECK(with([](Disk& d) { d.text(kTable, "METADATA"); }) == "header");
-  CHECK(with([](Disk& d) { d.le16(kTable + 10, 2048); }) == "header");
-  CHECK(with([](Disk& d) { d.le16(kTable + 10, 3); }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[kTable + 32] = 0; }) == "unknown-feature");
-  CHECK(with([](Disk& d) { std::memcpy(&d.bytes[kTable + 96], &d.bytes[kTable + 64], 32); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(kTable + 64 + 16, 128 * 1024); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(kTable + 64 + 16, 0); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(kItems + 4, 2); }) == "backing-file");
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) { d.text(kTable, "METADATA"); }) == "header");
+  CHECK(with([](Sample& d) { d.le16(kTable + 10, 2048); }) == "header");
+  CHECK(with([](Sample& d) { d.le16(kTable + 10, 3); }) == "header");
+  CHECK(with([](Sample& d) { d.bytes[kTable + 32] = 0; }) == "unknown-feature");
+  CHECK(with([](Sample& d) { std::memcpy(&d.bytes[kTable + 96], &d.bytes[kTable + 64], 32); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(kTable + 64 + 16, 128 * 1024); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(kTable + 64 + 16, 0); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(kItems + 4, 2); }) == "backing-file");
+  CHECK(with([](Sample& d) {
           const std::uint8_t locator[] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
                                           0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
           std::memcpy(&d.bytes[kTable + 32 + 2 * 32], locator, 16);
         }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le32(kItems, kMib / 2); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(kItems, 3 * kMib); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(kItems + 8, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.le64(kItems + 8, 513); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(kItems + 8, std::uint64_t{65} << 40); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(kItems + 8, 513 * kMib); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(kItems + 32, 4096); }) == "unknown-feature");
-  CHECK(with([](Disk& d) { d.le64(kMib, 4 * kMib | 6); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(kMib, ~std::uint64_t{0xfffff} | 6); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(kMib, 6); }) == "overlap");
-  CHECK(with([](Disk& d) { d.le64(kMib, 3 * kMib | 7); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le64(kMib, 3 * kMib | 4); }) == "reserved-bits");
+  CHECK(with([](Sample& d) { d.le32(kItems, kMib / 2); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(kItems, 3 * kMib); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(kItems + 8, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.le64(kItems + 8, 513); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(kItems + 8, std::uint64_t{65} << 40); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(kItems + 8, 513 * kMib); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(kItems + 32, 4096); }) == "unknown-feature");
+  CHECK(with([](Sample& d) { d.le64(kMib, 4 * kMib | 6); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(kMib, ~std::uint64_t{0xfffff} | 6); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(kMib, 6); }) == "overlap");
+  CHECK(with([](Sample& d) { d.le64(kMib, 3 * kMib | 7); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.le64(kMib, 3 * kMib | 4); }) == "reserved-bits");
   for (const std::uint64_t empty : {0U, 1U, 2U, 3U, 5U}) {
-    CHECK(with([=](Disk& d) { d.le64(kMib, std::uint64_t{1} << 50 | empty); }).empty());
+    CHECK(with([=](Sample& d) { d.le64(kMib, std::uint64_t{1} << 50 | empty); }).empty());
   }
 }
 
 TEST_CASE("VDI") {
   const auto with = [](auto damage) { return broken(vdi(), damage); };
-  CHECK(with([](Disk& d) { d.le32(0x44, 1); }) == "version");
-  CHECK(with([](Disk& d) { d.le32(0x4c, 2); }).empty());
+  CHECK(with([](Sample& d) { d.le32(0x44, 1); }) == "version");
+  CHECK(with([](Sample& d) { d.le32(0x4c, 2); }).empty());
   for (const std::uint32_t type : {0U, 3U, 4U}) {
-    CHECK(with([=](Disk& d) { d.le32(0x4c, type); }) == "backing-file");
+    CHECK(with([=](Sample& d) { d.le32(0x4c, type); }) == "backing-file");
   }
-  CHECK(with([](Disk& d) { d.bytes[0x1a8] = 1; }) == "backing-file");
-  CHECK(with([](Disk& d) { d.bytes[0x1b8 + 15] = 1; }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le32(0x168, 4096); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x178, 1 << 21); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x17c, 512); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x180, 2); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x180, 0x40000000); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x180, 0x3fffffff); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(0x170, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.le64(0x170, ~std::uint64_t{0}); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(0x154, 513); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le32(0x158, 1000); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le32(0x154, 1 << 30); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(0x158, 1536); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(516, 1); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(516, 0xfffffffd); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(512, 0); }) == "overlap");
+  CHECK(with([](Sample& d) { d.bytes[0x1a8] = 1; }) == "backing-file");
+  CHECK(with([](Sample& d) { d.bytes[0x1b8 + 15] = 1; }) == "backing-file");
+  CHECK(with([](Sample& d) { d.le32(0x168, 4096); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x178, 1 << 21); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x17c, 512); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x180, 2); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x180, 0x40000000); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x180, 0x3fffffff); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(0x170, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.le64(0x170, ~std::uint64_t{0}); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(0x154, 513); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le32(0x158, 1000); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le32(0x154, 1 << 30); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(0x158, 1536); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(516, 1); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(516, 0xfffffffd); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(512, 0); }) == "overlap");
 }
 
 TEST_CASE("QED") {
   const auto with = [](auto damage) { return broken(qed(), damage); };
-  CHECK(with([](Disk& d) { d.le32(4, 2048); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(4, 5000); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(4, 1 << 27); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(8, 3); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(8, 32); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(12, 0); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(12, 2); }) == "overlap");
-  CHECK(with([](Disk& d) { d.le64(16, 1); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le64(16, 4); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le32(56, 64); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.le64(16, 2); }) == "not-closed");
-  CHECK(with([](Disk& d) { d.le64(16, 8); }) == "unknown-feature");
-  CHECK(with([](Disk& d) { d.le64(40, 4608); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(40, 1 << 30); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(48, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.le64(48, 513); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(48, kAnySize); }) == "header");
-  CHECK(with([](Disk& d) { d.le64(4096, 8193); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(4096, 16384); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(8200, 12289); }) == "alignment");
-  CHECK(with([](Disk& d) { d.le64(8200, 16384); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(8200, ~std::uint64_t{4095}); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(4, 2048); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(4, 5000); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(4, 1 << 27); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(8, 3); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(8, 32); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(12, 0); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(12, 2); }) == "overlap");
+  CHECK(with([](Sample& d) { d.le64(16, 1); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.le64(16, 4); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.le32(56, 64); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.le64(16, 2); }) == "not-closed");
+  CHECK(with([](Sample& d) { d.le64(16, 8); }) == "unknown-feature");
+  CHECK(with([](Sample& d) { d.le64(40, 4608); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(40, 1 << 30); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(48, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.le64(48, 513); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(48, kAnySize); }) == "header");
+  CHECK(with([](Sample& d) { d.le64(4096, 8193); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(4096, 16384); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(8200, 12289); }) == "alignment");
+  CHECK(with([](Sample& d) { d.le64(8200, 16384); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(8200, ~std::uint64_t{4095}); }) == "outside-file");
   // One L2 table in all places of the L1 table.
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) {
           d.le64(48, std::uint64_t{4096} * 512 * 512);
           for (std::size_t i = 0; i < 512; ++i) d.le64(4096 + i * 8, 8192);
         }) == "overlap");
@@ -393,42 +394,42 @@ TEST_CASE("QED") {
 
 TEST_CASE("qcow version 1") {
   const auto with = [](auto damage) { return broken(qcow1(), damage); };
-  CHECK(with([](Disk& d) { d.be64(8, 100); }) == "backing-file");
-  CHECK(with([](Disk& d) { d.be32(36, 1); }) == "encrypted");
-  CHECK(with([](Disk& d) { d.bytes[32] = 8; }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[32] = 17; }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[33] = 5; }) == "header");
-  CHECK(with([](Disk& d) { d.bytes[33] = 14; }) == "header");
-  CHECK(with([](Disk& d) { d.be64(24, 511); }) == "empty");
-  CHECK(with([](Disk& d) { d.be64(24, kAnySize); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be64(40, 40); }) == "overlap");
-  CHECK(with([](Disk& d) { d.be64(40, 1 << 30); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be64(48, 16384); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be64(4096, 8193); }) == "alignment");
-  CHECK(with([](Disk& d) { d.be64(4096, 16384); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.be64(4104, std::uint64_t{1} << 63 | std::uint64_t{100} << 51 | 16300); }) ==
+  CHECK(with([](Sample& d) { d.be64(8, 100); }) == "backing-file");
+  CHECK(with([](Sample& d) { d.be32(36, 1); }) == "encrypted");
+  CHECK(with([](Sample& d) { d.bytes[32] = 8; }) == "header");
+  CHECK(with([](Sample& d) { d.bytes[32] = 17; }) == "header");
+  CHECK(with([](Sample& d) { d.bytes[33] = 5; }) == "header");
+  CHECK(with([](Sample& d) { d.bytes[33] = 14; }) == "header");
+  CHECK(with([](Sample& d) { d.be64(24, 511); }) == "empty");
+  CHECK(with([](Sample& d) { d.be64(24, kAnySize); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be64(40, 40); }) == "overlap");
+  CHECK(with([](Sample& d) { d.be64(40, 1 << 30); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be64(48, 16384); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be64(4096, 8193); }) == "alignment");
+  CHECK(with([](Sample& d) { d.be64(4096, 16384); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.be64(4104, std::uint64_t{1} << 63 | std::uint64_t{100} << 51 | 16300); }) ==
         "outside-file");
-  CHECK(with([](Disk& d) {
+  CHECK(with([](Sample& d) {
           for (std::size_t i = 0; i < 8; ++i) d.be64(4096 + i * 8, 8192);
         }) == "overlap");
 }
 
 TEST_CASE("ploop") {
   const auto with = [](auto damage) { return broken(parallels(), damage); };
-  CHECK(with([](Disk& d) { d.le32(16, 1); }) == "version");
-  CHECK(with([](Disk& d) { d.le32(28, 0); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(28, 0x7fffffff); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(32, 0x7fffffff); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(32, 15); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(32, 10000); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le64(36, 0); }) == "empty");
-  CHECK(with([](Disk& d) { d.le64(36, ~std::uint64_t{0}); }) == "header");
-  CHECK(with([](Disk& d) { d.le32(44, 0x746f6e59); }) == "not-closed");
-  CHECK(with([](Disk& d) { d.le64(56, 8); }) == "unknown-feature");
-  CHECK(with([](Disk& d) { d.le32(64, 3); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(64, 0xffffffff); }) == "outside-file");
-  CHECK(with([](Disk& d) { d.le32(68, 2); }) == "overlap");
-  CHECK(broken(parallels(false), [](Disk& d) { d.le32(64, 17); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(16, 1); }) == "version");
+  CHECK(with([](Sample& d) { d.le32(28, 0); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(28, 0x7fffffff); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(32, 0x7fffffff); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(32, 15); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(32, 10000); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le64(36, 0); }) == "empty");
+  CHECK(with([](Sample& d) { d.le64(36, ~std::uint64_t{0}); }) == "header");
+  CHECK(with([](Sample& d) { d.le32(44, 0x746f6e59); }) == "not-closed");
+  CHECK(with([](Sample& d) { d.le64(56, 8); }) == "unknown-feature");
+  CHECK(with([](Sample& d) { d.le32(64, 3); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(64, 0xffffffff); }) == "outside-file");
+  CHECK(with([](Sample& d) { d.le32(68, 2); }) == "overlap");
+  CHECK(broken(parallels(false), [](Sample& d) { d.le32(64, 17); }) == "outside-file");
 }
 
 TEST_CASE("an inspection that is cancelled stops") {

@@ -150,3 +150,19 @@ TEST_CASE("libqcow must see the same snapshots and the same size") {
   CHECK(disagrees([](Qcow2Header& h) { h.version = 2; }));
   CHECK(disagrees([](Qcow2Header& h) { h.snapshots = 0; }));
 }
+
+TEST_CASE("libqcow must see the same backing file") {
+  const std::string name = "/var/lib/base image";
+  Qcow2Image image;
+  image.put64(8, 512);
+  image.put32(16, static_cast<std::uint32_t>(name.size()));
+  image.put_text(512, name);
+  const SourceFile file = in_memory(image.bytes);
+  Qcow2Header header = read_qcow2_header(file);
+  REQUIRE(header.backing_name == name);
+  CHECK(identify_with_libqcow(file, header).has_value());
+  header.backing_name = "/var/lib/base";
+  CHECK(image_rule([&] { identify_with_libqcow(file, header); }) == "parsers-disagree");
+  header.backing_name.reset();
+  CHECK(image_rule([&] { identify_with_libqcow(file, header); }) == "parsers-disagree");
+}

@@ -1,14 +1,13 @@
 // What the full test run consists of. A stage is a list of commands, run one after the other, that stop at the first failure.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 
 const jobs = String(availableParallelism());
 const minutes = (count) => count * 60_000;
 
-/** Seconds for each fuzz target; FUZZ_SECONDS=600 makes a long run of it. */
-const fuzzSeconds = process.env.FUZZ_SECONDS ?? '10';
+/** Seconds for each parser; FUZZ_SECONDS=600 makes a long run of it. */
+const fuzzSeconds = process.env.FUZZ_SECONDS ?? '4';
 
 const node = (...args) => ({ command: process.execPath, args });
 const check = (...args) => ({ ...node(...args), independent: true });
@@ -42,45 +41,50 @@ const sanitizerOptions = {
   TSAN_OPTIONS: 'suppressions=native/test/tsan.supp:halt_on_error=0:second_deadlock_stack=1',
 };
 
-function native(name, preset, timeoutMs) {
+function native(name, preset, timeoutMs, ...alsoBuilt) {
   const program = `build/cmake-${preset}/unit_tests`;
   const run = preset === 'tsan' ? withoutRandomisation(program) : { command: program, args: [] };
   return {
     name,
     timeoutMs,
-    commands: [...cmake(preset, 'unit_tests'), { ...run, env: sanitizerOptions, count: 'doctest' }],
+    commands: [
+      ...cmake(preset, 'unit_tests', ...alsoBuilt),
+      { ...run, env: sanitizerOptions, count: 'doctest' },
+    ],
   };
 }
 
-function fuzz(root) {
-  const targets = readdirSync(join(root, 'native/test'))
-    .filter((file) => /^fuzz_.*\.cc$/.test(file))
-    .map((file) => file.slice(0, -'.cc'.length));
-  const run = (target) => {
-    const corpus = join('native/test/corpus', target);
-    // What is found is kept beside the logs; the committed corpus is only read.
-    const found = join('build/fuzz', target);
+/** The parsers beside qcow2's, by the names of native/test/fuzz_formats.cc. */
+const formatParsers = ['ploop', 'qcow1', 'qed', 'vdi', 'vhd', 'vhdx', 'vmdk', 'vmdk_descriptor'];
+
+function fuzz() {
+  const run = (program, parser, env = {}) => {
+    // What is found is kept beside the logs.
+    const found = join('build/fuzz', parser);
     return {
-      command: `build/cmake-fuzz/${target}`,
+      command: `build/cmake-fuzz/${program}`,
       args: [
         `-max_total_time=${fuzzSeconds}`,
         '-timeout=10',
         '-rss_limit_mb=2048',
         '-print_final_stats=1',
-        `-artifact_prefix=build/fuzz/${target}-`,
+        `-artifact_prefix=${found}-`,
         found,
-        ...(existsSync(join(root, corpus)) ? [corpus] : []),
       ],
       directory: found,
-      env: sanitizerOptions,
+      env: { ...sanitizerOptions, ...env },
       count: 'exit',
       independent: true,
     };
   };
+  const runs = [
+    run('fuzz_qcow2', 'qcow2'),
+    ...formatParsers.map((parser) => run('fuzz_formats', parser, { FUZZ_PARSER: parser })),
+  ];
   return {
     name: 'fuzz',
-    timeoutMs: minutes(4) + targets.length * Number(fuzzSeconds) * 2000,
-    commands: targets.length > 0 ? [...cmake('fuzz'), ...targets.map(run)] : [],
+    timeoutMs: minutes(4) + runs.length * Number(fuzzSeconds) * 2000,
+    commands: [...cmake('fuzz'), ...runs],
   };
 }
 
@@ -110,6 +114,11 @@ function lifetimeUnderAsan(root) {
   };
 }
 
+/** Asked for by name only: what these find, the sanitizers find too. */
+export function stagesOnDemand() {
+  return [native('native', 'unit', minutes(8))];
+}
+
 /**
  * Groups run one after the other; in a group the lanes run side by side, the stages of a lane one after the other.
  * The last group has one lane: guests, and tests that measure time, want the machine for themselves.
@@ -117,13 +126,9 @@ function lifetimeUnderAsan(root) {
 export function testPlan(root) {
   return [
     [
+      [native('native-asan', 'asan', minutes(9), 'node_compute'), native('native-tsan', 'tsan', minutes(7))],
       [
-        native('native', 'unit', minutes(8)),
-        native('native-asan', 'asan', minutes(12)),
-        native('native-tsan', 'tsan', minutes(15)),
-        fuzz(root),
-      ],
-      [
+        fuzz(),
         {
           name: 'lint',
           timeoutMs: minutes(2),
@@ -151,6 +156,7 @@ export function testPlan(root) {
         tier('unit', minutes(3)),
         tier('golden', minutes(2)),
         tier('package', minutes(5)),
+        tier('image', minutes(8), { root: true }),
       ],
     ],
     [
@@ -158,7 +164,7 @@ export function testPlan(root) {
         tier('lifetime', minutes(5), { root: true }),
         lifetimeUnderAsan(root),
         tier('contract', minutes(6), { root: true }),
-        tier('integration', minutes(10), { root: true }),
+        tier('integration', minutes(8), { root: true }),
         tier('fault', minutes(6), { root: true }),
       ],
     ],

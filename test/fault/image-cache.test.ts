@@ -13,7 +13,7 @@ import {
   serve,
   writeQcow2,
   writeRaw,
-} from '../integration/image-fixtures.js';
+} from '../image/fixtures.js';
 
 const ANY_SIZE = { flavorRootBytes: 0 };
 

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import type { ImageMeta } from '../../src/driver/model.js';
-import { digest, diskBytes, httpImage, MIB, noise, openCache, serve } from '../integration/image-fixtures.js';
+import { digest, diskBytes, httpImage, MIB, noise, openCache, serve } from '../image/fixtures.js';
 
 const ANY_SIZE = { flavorRootBytes: 0 };
 const GOOD = diskBytes();

@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSy
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type NativeAddon, native } from '../../src/native.js';
-import { diskBytes, MIB, scratch, writeQcow2, writeRaw } from './image-fixtures.js';
+import { diskBytes, MIB, scratch, writeQcow2, writeRaw } from './fixtures.js';
 
 let addon: NativeAddon;
 

@@ -4,7 +4,7 @@ import { copyFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type NativeAddon, native } from '../../src/native.js';
-import { diskBytes, MIB, read, scratch, writeRaw } from './image-fixtures.js';
+import { diskBytes, MIB, read, scratch, writeRaw } from './fixtures.js';
 
 const ANY_SIZE = 2 ** 50;
 

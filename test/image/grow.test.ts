@@ -4,7 +4,7 @@ import { copyFileSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type NativeAddon, type NativeLayer, native } from '../../src/native.js';
-import { diskBytes, MIB, scratch, writeQcow2, writeRaw } from './image-fixtures.js';
+import { diskBytes, MIB, scratch, writeQcow2, writeRaw } from './fixtures.js';
 
 const KIB = 1024;
 const GIB = 2 ** 30;

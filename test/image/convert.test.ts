@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
 import { convertImage } from '../../src/image/convert-image.js';
 import { type DiskExtent, type ImageLayer, openDisk } from '../../src/image/disk.js';
-import { MIB, scratch } from './image-fixtures.js';
+import { MIB, scratch } from './fixtures.js';
 
 /** NODE_COMPUTE_TEST_SEED repeats a run, NODE_COMPUTE_TEST_IMAGES makes it longer. */
 const SEED = Number(process.env['NODE_COMPUTE_TEST_SEED'] ?? Date.now() % 2 ** 31);

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { digest, diskBytes, MIB, scratch, writeQcow2, writeRaw } from './image-fixtures.js';
+import { digest, diskBytes, MIB, scratch, writeQcow2, writeRaw } from './fixtures.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 

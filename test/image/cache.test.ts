@@ -30,7 +30,7 @@ import {
   until,
   writeQcow2,
   writeRaw,
-} from './image-fixtures.js';
+} from './fixtures.js';
 
 const ANY_SIZE = { flavorRootBytes: 0 };
 

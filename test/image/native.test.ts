@@ -4,7 +4,7 @@ import { copyFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type NativeAddon, type NativeImageVerdict, native } from '../../src/native.js';
-import { diskBytes, MIB, read, scratch, writeQcow2, writeRaw } from './image-fixtures.js';
+import { diskBytes, MIB, read, scratch, writeQcow2, writeRaw } from './fixtures.js';
 
 const GIB = 2 ** 30;
 const ANY_SIZE = 2 ** 50;
