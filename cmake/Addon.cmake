@@ -18,6 +18,7 @@ target_compile_definitions(
                        NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS
                        NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_link_libraries(node_compute PRIVATE node_compute_core)
+target_precompile_headers(node_compute PRIVATE <napi.h> <memory> <optional> <string> <utility> <vector>)
 # Never unloaded: its threads and libvirt's may still run when the environment that loaded it has gone.
 set(exports ${CMAKE_CURRENT_SOURCE_DIR}/native/exports.map)
 target_link_options(node_compute PRIVATE -Wl,-z,relro,-z,now -Wl,-z,nodelete -Wl,--version-script=${exports})

@@ -12,7 +12,12 @@ if(NODE_COMPUTE_TESTS)
   # Most of what is built is the same headers, again for each test.
   target_precompile_headers(unit_tests PRIVATE
     <doctest/doctest.h> <filesystem> <fstream> <functional> <string> <thread> <vector>)
-  set_source_files_properties(native/test/main.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # it defines doctest
+  # It defines doctest, which is not what is tested.
+  set(main_options -O0)
+  if(sanitizers)
+    list(APPEND main_options -fno-sanitize=all)
+  endif()
+  set_source_files_properties(native/test/main.cc PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${main_options}")
 endif()
 
 if(NODE_COMPUTE_FUZZ)
