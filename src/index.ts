@@ -55,7 +55,12 @@ export {
   type FakeHypervisorState,
 } from './fake/fake-hypervisor.js';
 export { type FakeCallName, type Fault, type FaultAction, type FaultPoint, Faults } from './fake/faults.js';
-export { type ConvertedImage, type ConvertImageOptions, convertImage } from './image/convert-image.js';
+export {
+  type ConvertedImage,
+  type ConvertImageOptions,
+  convertImage,
+  type ForeignImage,
+} from './image/convert-image.js';
 export {
   Disk,
   type DiskExtent,

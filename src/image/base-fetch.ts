@@ -6,6 +6,7 @@ import { assertDiskFits, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, fetchSource } from './image-source.js';
+import { convertForeign, isForeign } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
@@ -82,8 +83,8 @@ class BaseFetch {
     const verdict = await this.#native('inspection', (addon, id) =>
       addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
     );
-    this.#assertConvertible(verdict.format);
-    const base = verdict.format === 'qcow2' ? await this.#convert(downloaded, verdict) : downloaded;
+    const isDisk = verdict.format === 'raw' || verdict.format === 'iso';
+    const base = isDisk ? downloaded : await this.#convert(downloaded, verdict);
     const virtualSizeBytes = rawSize(verdict);
     this.#assertFits(virtualSizeBytes);
 
@@ -110,16 +111,6 @@ class BaseFetch {
       throw error;
     }
     return record;
-  }
-
-  /** Inspection knows more formats than there is a way to a raw disk from. */
-  #assertConvertible(format: string): void {
-    if (['raw', 'iso', 'qcow2'].includes(format)) return;
-    throw new ComputeError(
-      'IMAGE_UNACCEPTABLE',
-      `image ${this.#image.id} is of the format ${format}, which cannot be converted`,
-      { operation: 'inspection', details: { rule: 'unsupported-format' } },
-    );
   }
 
   async #downloadWithRetries(): Promise<{ readonly downloaded: string; readonly result: SourceResult }> {
@@ -162,7 +153,7 @@ class BaseFetch {
         http,
         report: (progress) => this.#flight.report(progress),
         onSize: async ({ bytes, storedBytes }) => {
-          if (this.#image.diskFormat !== 'qcow2') this.#assertFits(bytes);
+          if (['raw', 'iso'].includes(this.#image.diskFormat)) this.#assertFits(bytes);
           await this.#assertRoom(storedBytes);
         },
       });
@@ -206,19 +197,32 @@ class BaseFetch {
     const report = (doneBytes: number): void =>
       this.#flight.report({ activity: 'converting', doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
     report(0);
-    const options = {
-      format: 'raw',
-      compression: 'none',
-      clusterSizeBytes: 65_536,
-      maxVirtualBytes: this.#context.maxVirtualBytes,
-      threads: 0,
-      sync: false,
-    } as const;
-    await this.#native(
-      'conversion',
-      (addon, id) => addon.convertImage([{ path: source, format: 'qcow2' }], target, options, id),
-      report,
-    );
+    const { format } = verdict;
+    if (isForeign(format)) {
+      const { signal } = this.#flight;
+      await convertForeign({
+        source,
+        format,
+        target,
+        virtualSizeBytes: totalBytes,
+        signal,
+        onProgress: report,
+      });
+    } else {
+      const options = {
+        format: 'raw',
+        compression: 'none',
+        clusterSizeBytes: 65_536,
+        maxVirtualBytes: this.#context.maxVirtualBytes,
+        threads: 0,
+        sync: false,
+      } as const;
+      await this.#native(
+        'conversion',
+        (addon, id) => addon.convertImage([{ path: source, format: 'qcow2' }], target, options, id),
+        report,
+      );
+    }
     report(totalBytes);
     await removeTemporary(source);
     return target;

@@ -2,6 +2,8 @@
 import { callNative } from '../native.js';
 import type { ImageLayer } from './disk.js';
 import { type ImageProgressOptions, MOST_BYTES } from './image-options.js';
+import { inspectImage } from './inspect-image.js';
+import { convertForeign, type ForeignFormat, isForeign } from './qemu-img.js';
 
 export interface ConvertImageOptions extends ImageProgressOptions {
   readonly format: 'raw' | 'qcow2';
@@ -17,6 +19,12 @@ export interface ConvertImageOptions extends ImageProgressOptions {
   readonly sync?: boolean | undefined;
 }
 
+/** A disk image of another hypervisor; no image stands on it or below it. */
+export interface ForeignImage {
+  readonly path: string;
+  readonly format: ForeignFormat;
+}
+
 export interface ConvertedImage {
   readonly virtualSizeBytes: number;
   /** raw: what is no hole. qcow2: the length of the file. */
@@ -30,8 +38,59 @@ export interface ConvertedImage {
  *
  * Each qcow2 is validated, content is NOT held against its declared format: {@link inspectImage} images from elsewhere
  * first. Rejects with IMAGE_UNACCEPTABLE and a rule, INVALID_ARGUMENT, SYSTEM, ABORTED; `target` is then gone.
+ *
+ * A {@link ForeignImage} is inspected, then read by `qemu-img` in a process with limits; to qcow2 it goes by way of a raw file
+ * `<target>.raw`.
  */
 export async function convertImage(
+  layers: readonly ImageLayer[] | readonly [ForeignImage],
+  target: string,
+  options: ConvertImageOptions,
+): Promise<ConvertedImage> {
+  const [top] = layers;
+  if (top && isForeign(top.format)) {
+    return await convertForeignImage({ path: top.path, format: top.format }, target, options);
+  }
+  return await convertDisk(layers as readonly ImageLayer[], target, options);
+}
+
+async function convertForeignImage(
+  image: ForeignImage,
+  target: string,
+  options: ConvertImageOptions,
+): Promise<ConvertedImage> {
+  const { virtualSizeBytes } = await inspectImage(image.path, { ...options, format: image.format });
+  const raw = options.format === 'raw' ? target : `${target}.raw`;
+  await convertForeign({
+    source: image.path,
+    format: image.format,
+    target: raw,
+    virtualSizeBytes,
+    signal: options.signal,
+    onProgress: options.onProgress,
+  });
+  const operation = `conversion of ${image.path}`;
+  const remove = (): Promise<void> => callNative((addon, id) => addon.removeTree(raw, id), { operation });
+  if (options.format === 'qcow2') {
+    try {
+      return await convertDisk([{ path: raw, format: 'raw' }], target, options);
+    } finally {
+      await remove();
+    }
+  }
+  try {
+    if (options.sync ?? true) {
+      await callNative((addon, id) => addon.sealFile(raw, virtualSizeBytes, 0o600, id), { operation });
+    }
+    const stat = await callNative((addon, id) => addon.statFile(raw, id), { operation });
+    return { virtualSizeBytes, writtenBytes: stat?.type === 'file' ? stat.allocatedBytes : 0 };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+async function convertDisk(
   layers: readonly ImageLayer[],
   target: string,
   options: ConvertImageOptions,

@@ -51,17 +51,6 @@ describe('a hostile image is refused by its rule', () => {
     expect([...bases(), ...temporaries()]).toEqual([]);
   });
 
-  it('when its format is not supported', async () => {
-    const { cache, temporaries } = openCache();
-    const path = join(scratch(), 'image.vmdk');
-    execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', path, '1M']);
-    await expect(cache.ensureBase(fileImage(path, 'vmdk'), ANY_SIZE)).rejects.toMatchObject({
-      code: 'IMAGE_UNACCEPTABLE',
-      details: { rule: 'unsupported-format' },
-    });
-    expect(temporaries()).toEqual([]);
-  });
-
   it('when the disk in it is a qcow2 image again', async () => {
     const inner = readFileSync(create([]));
     const { cache, bases, temporaries } = openCache();

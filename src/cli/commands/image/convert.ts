@@ -1,9 +1,11 @@
 // node-compute image convert: a disk to a file of its own, raw or qcow2.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { ComputeError } from '../../../driver/errors.js';
 import { convertImage } from '../../../image/convert-image.js';
 import { type ImageLayer, type OpenDiskOptions, openDisk } from '../../../image/disk.js';
 import { inspectImage } from '../../../image/inspect-image.js';
+import { FOREIGN_FORMATS, type ForeignFormat, isForeign } from '../../../image/qemu-img.js';
 import { action } from '../../command.js';
 import { withOutputOptions } from '../../node-options.js';
 import { Progress } from '../../progress.js';
@@ -12,7 +14,7 @@ import { size } from './size.js';
 
 export function convertCommand(): Command {
   interface Flags {
-    readonly from: 'raw' | 'qcow2';
+    readonly from: ImageLayer['format'] | ForeignFormat;
     readonly to: 'raw' | 'qcow2';
     readonly compression: 'none' | 'zlib' | 'zstd';
     readonly clusterSize: number;
@@ -26,7 +28,9 @@ export function convertCommand(): Command {
       )
       .argument('<source>')
       .argument('<target>', 'must not exist')
-      .addOption(new Option('--from <format>').choices(['raw', 'qcow2']).makeOptionMandatory())
+      .addOption(
+        new Option('--from <format>').choices(['raw', 'qcow2', ...FOREIGN_FORMATS]).makeOptionMandatory(),
+      )
       .addOption(new Option('--to <format>').choices(['raw', 'qcow2']).default('raw'))
       .addOption(
         new Option('--compression <kind>', 'of a qcow2').choices(['none', 'zlib', 'zstd']).default('none'),
@@ -36,17 +40,22 @@ export function convertCommand(): Command {
       .addOption(maxSize()),
   ).action(
     action(async (run, source: string, target: string, flags: Flags) => {
-      const top = { path: resolve(source), format: flags.from };
+      const path = resolve(source);
       const options = { maxVirtualBytes: flags.maxSize, signal: run.signal };
+      if (isForeign(flags.from) && flags.backing.length > 0) {
+        throw new ComputeError('INVALID_ARGUMENT', `a ${flags.from} stands on no other image`);
+      }
+      const layers = isForeign(flags.from)
+        ? ([{ path, format: flags.from }] as const)
+        : [{ path, format: flags.from }, ...flags.backing];
       // An overlay is no image from elsewhere: its guest may have written any signature to it.
-      const layers = [top, ...flags.backing];
       const totalBytes =
         flags.backing.length === 0
-          ? (await inspectImage(top.path, { ...options, format: top.format })).virtualSizeBytes
-          : await sizeOf(layers, options);
-      const path = resolve(target);
+          ? (await inspectImage(path, { ...options, format: flags.from })).virtualSizeBytes
+          : await sizeOf(layers as readonly ImageLayer[], options);
+      const made = resolve(target);
       using progress = new Progress(run.output);
-      const result = await convertImage(layers, path, {
+      const result = await convertImage(layers, made, {
         ...options,
         format: flags.to,
         compression: flags.compression,
@@ -54,7 +63,7 @@ export function convertCommand(): Command {
         onProgress: (doneBytes) =>
           progress.show({ step: 'image', activity: 'converting', doneBytes, totalBytes }),
       });
-      run.output.result({ path, ...result }, '');
+      run.output.result({ path: made, ...result }, '');
     }),
   );
 }
