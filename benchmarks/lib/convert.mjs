@@ -23,7 +23,10 @@ export function convert({ name, kind, below, question, format = 'raw', compressi
     contenders: {
       [best]: qemuImg('-m', '16', '-W'),
       'qemu-img': qemuImg(),
-      ...(format === 'raw' && { 'qemu-img -t none -m 16 -W': qemuImg('-t', 'none', '-m', '16', '-W') }),
+      ...(format === 'raw' && {
+        'qemu-img -t none -m 16 -W': qemuImg('-t', 'none', '-m', '16', '-W'),
+        'cp of the raw file': { peer: 'qemu-img', image: kind, options: { work: 'copy' } },
+      }),
       'node-compute': {
         peer: 'addon',
         image: kind,

@@ -17,7 +17,10 @@ export function processOf(uuid) {
 /** Memory of a process that is resident, in MiB. */
 export const residentMib = (pid) => mib(`/proc/${pid}/status`, /^VmRSS:\s+(\d+)/m);
 
-/** The same, of which a page that several processes share counts its share only. */
+/** The most that was resident since the process began, or since 5 was written to its clear_refs. */
+export const peakMib = (pid) => mib(`/proc/${pid}/status`, /^VmHWM:\s+(\d+)/m);
+
+/** Memory that is resident, of which a page that several processes share counts its share only. */
 export const proportionalMib = (pid) => mib(`/proc/${pid}/smaps_rollup`, /^Pss:\s+(\d+)/m);
 
 function mib(file, field) {

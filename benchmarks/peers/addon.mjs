@@ -1,8 +1,9 @@
 // node-compute's addon alone, below the driver: what a crossing of threads and the work behind it cost; see ../README.md.
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { measureCalls, TEST_DOMAIN_UUID } from '../lib/client.mjs';
-import { OWN_LIBRARY } from '../lib/peer.mjs';
+import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
+import { peakMib, residentMib } from '../lib/process.mjs';
 import { repeat } from '../lib/repeat.mjs';
 
 const {
@@ -22,7 +23,7 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect, info, convert }[work]()));
+console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory }[work]()));
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -66,8 +67,23 @@ function info() {
   return repeat('info', () => native((addon, id) => addon.imageInfo(image, 'qcow2', id)), amount);
 }
 
+function convert() {
+  return converting((operation, undo) => repeat('convert', operation, { ...amount, undo }));
+}
+
+/** How far the resident set grows above what it was, in MiB, in the first conversion of a process. */
+function memory() {
+  return converting(async (operation) => {
+    const usage = meter();
+    const before = residentMib('self');
+    writeFileSync('/proc/self/clear_refs', '5');
+    await operation();
+    return { samples: { memory: [peakMib('self') - before] }, ...usage() };
+  });
+}
+
 /** `below` is the kind of the image under an overlay. */
-async function convert() {
+async function converting(measure) {
   const target = join(directory, 'converted');
   const layers = [image, ...(below ? [join(dirname(image), `${below}.qcow2`)] : [])];
   const options = {
@@ -80,9 +96,8 @@ async function convert() {
   };
   const undo = () => rmSync(target, { force: true });
   const disk = layers.map((path) => ({ path, format: 'qcow2' }));
-  const operation = () => native((addon, id) => addon.convertImage(disk, target, options, id));
   try {
-    return await repeat('convert', operation, { ...amount, undo });
+    return await measure(() => native((addon, id) => addon.convertImage(disk, target, options, id)), undo);
   } finally {
     undo();
   }
