@@ -61,6 +61,8 @@ export {
   convertImage,
   type ForeignImage,
 } from './image/convert-image.js';
+export { type CreateImageOptions, createImage } from './image/create-image.js';
+export { digestFile } from './image/digest-file.js';
 export {
   Disk,
   type DiskExtent,
@@ -70,6 +72,8 @@ export {
   type OpenDiskOptions,
   openDisk,
 } from './image/disk.js';
+export { type GrownImage, growImage } from './image/grow-image.js';
+export { type ImageInfo, imageInfo } from './image/image-info.js';
 export type { ImageCallOptions, ImageProgressOptions } from './image/image-options.js';
 export { type ImageVerdict, type InspectImageOptions, inspectImage } from './image/inspect-image.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';

@@ -21,7 +21,7 @@ function mounted(): string | undefined {
   return point;
 }
 
-it.each(['qcow2', 'raw'] as const)('a conversion of %s shares what it can', async (format, context) => {
+it.for(['qcow2', 'raw'] as const)('a conversion of %s shares what it can', async (format, context) => {
   const directory = mounted();
   if (!directory) return context.skip('no loop device to mount');
   const disk = Buffer.concat([diskBytes(), Buffer.alloc(4 * MIB, 0x5a), Buffer.alloc(MIB)]);

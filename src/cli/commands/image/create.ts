@@ -1,7 +1,7 @@
 // node-compute image create: an empty qcow2 image, or an overlay.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { callNative } from '../../../native.js';
+import { createImage } from '../../../image/create-image.js';
 import { action, UsageError } from '../../command.js';
 import { withOutputOptions } from '../../node-options.js';
 import { size } from './size.js';
@@ -33,10 +33,7 @@ export function createCommand(): Command {
         clusterSizeBytes: flags.clusterSize,
         compression: flags.compression,
       };
-      await callNative((addon, id) => addon.createQcow2(path, options, id), {
-        operation: 'image create',
-        signal: run.signal,
-      });
+      await createImage(path, { ...options, signal: run.signal });
       run.output.result({ path, ...options }, '');
     }),
   );

@@ -1,7 +1,7 @@
 // node-compute image digest: the hash of a file.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { callNative } from '../../../native.js';
+import { digestFile } from '../../../image/digest-file.js';
 import { action } from '../../command.js';
 import { withOutputOptions } from '../../node-options.js';
 
@@ -13,10 +13,7 @@ export function digestCommand(): Command {
       .addOption(new Option('--algorithm <name>').choices(['md5', 'sha256', 'sha512']).default('sha256')),
   ).action(
     action(async (run, file: string, { algorithm }: { readonly algorithm: 'md5' | 'sha256' | 'sha512' }) => {
-      const value = await callNative((addon, id) => addon.digestFile(resolve(file), algorithm, id), {
-        operation: 'image digest',
-        signal: run.signal,
-      });
+      const value = await digestFile(resolve(file), algorithm, { signal: run.signal });
       run.output.result({ algorithm, value }, value);
     }),
   );

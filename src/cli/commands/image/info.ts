@@ -1,7 +1,7 @@
 // node-compute image info: what an image says of itself, as qemu-img info tells it.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { callNative } from '../../../native.js';
+import { imageInfo } from '../../../image/image-info.js';
 import { action } from '../../command.js';
 import { withOutputOptions } from '../../node-options.js';
 
@@ -13,10 +13,7 @@ export function infoCommand(): Command {
       .addOption(new Option('--format <format>').choices(['raw', 'qcow2']).makeOptionMandatory()),
   ).action(
     action(async (run, file: string, { format }: { readonly format: 'raw' | 'qcow2' }) => {
-      const image = await callNative((addon, id) => addon.imageInfo(resolve(file), format, id), {
-        operation: 'image info',
-        signal: run.signal,
-      });
+      const image = await imageInfo(resolve(file), format, { signal: run.signal });
       const { 'format-specific': specific, ...common } = image;
       // Names come from the image: JSON keeps their control characters from the terminal.
       const lines = Object.entries({ ...common, ...specific?.data }).map(

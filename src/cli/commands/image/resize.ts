@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { ImageLayer } from '../../../image/disk.js';
-import { callNative } from '../../../native.js';
+import { growImage } from '../../../image/grow-image.js';
+import { imageInfo } from '../../../image/image-info.js';
 import { action } from '../../command.js';
 import { withOutputOptions } from '../../node-options.js';
 import { backing } from './options.js';
@@ -31,15 +32,10 @@ export function resizeCommand(): Command {
   ).action(
     action(async (run, file: string, { bytes, more }: Wanted, flags: Flags) => {
       const path = resolve(file);
-      const rules = { operation: 'image resize', signal: run.signal, waitOnAbort: true };
-      const before = more
-        ? (await callNative((addon, id) => addon.imageInfo(path, flags.format, id), rules))['virtual-size']
-        : 0;
-      const grown = await callNative(
-        (addon, id) =>
-          addon.growImage([{ path, format: flags.format }, ...flags.backing], before + bytes, id),
-        rules,
-      );
+      const { signal } = run;
+      const before = more ? (await imageInfo(path, flags.format, { signal }))['virtual-size'] : 0;
+      const layers = [{ path, format: flags.format }, ...flags.backing];
+      const grown = await growImage(layers, before + bytes, { signal });
       run.output.result({ path, ...grown }, '');
     }),
   );
