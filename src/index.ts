@@ -72,10 +72,23 @@ export {
   type OpenDiskOptions,
   openDisk,
 } from './image/disk.js';
+export type {
+  GlanceOptions,
+  KeystoneApplicationCredential,
+  KeystoneCredentials,
+  KeystonePassword,
+} from './image/glance-options.js';
+export { GlanceImageService } from './image/glance-service.js';
 export { type GrownImage, growImage } from './image/grow-image.js';
 export { type ImageInfo, imageInfo } from './image/image-info.js';
 export type { ImageCallOptions, ImageProgressOptions } from './image/image-options.js';
 export { type ImageVerdict, type InspectImageOptions, inspectImage } from './image/inspect-image.js';
+export type {
+  HttpSourceOptions,
+  ImageCacheOptions,
+  ImageLookupOptions,
+  ImageService,
+} from './image/types.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
 export type {

@@ -48,7 +48,9 @@ export interface ImageChecksum {
 /** Where the bytes of an image come from. */
 export type ImageSource =
   | { readonly type: 'file'; readonly path: string }
-  | { readonly type: 'http'; readonly url: string };
+  | { readonly type: 'http'; readonly url: string }
+  /** `imageId` is Glance's; default: the id of the image. */
+  | { readonly type: 'glance'; readonly imageId?: string };
 
 /** Nova's ImageMeta: what is declared of an image before one byte of it is read. */
 export interface ImageMeta {

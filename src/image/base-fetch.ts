@@ -5,7 +5,7 @@ import { callNative, type NativeImageVerdict } from '../native.js';
 import { assertDiskFits, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
-import { digestOf, fetchSource } from './image-source.js';
+import { digestOf, type ImageSources } from './image-source.js';
 import { convertForeign, isForeign } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
@@ -16,20 +16,13 @@ import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
 const BASE_MODE = 0o644;
 const SECTOR_BYTES = 512;
 
-/** What is tried again, and after which pauses; everything else is not. */
-const RETRY_PAUSES_MS: Readonly<Record<'transient' | 'corrupt', readonly number[]>> = {
-  /** IMAGE_DOWNLOAD_FAILED that says it is retryable: connection lost, short body, 5xx. */
-  transient: [250, 1000, 4000],
-  /** IMAGE_CHECKSUM_MISMATCH of a download: damaged on the way. */
-  corrupt: [250],
-};
-
 export interface FetchContext {
   readonly paths: CachePaths;
   readonly logger: ImageLogger;
   readonly maxVirtualBytes: number;
   readonly reservedBytes: number;
   readonly http: HttpSourceOptions;
+  readonly sources: ImageSources;
 }
 
 /** Leaves a base under its final name with a record beside it, or nothing. */
@@ -67,7 +60,7 @@ export async function adoptBase(
 class BaseFetch {
   readonly #context: FetchContext;
   readonly #key: string;
-  readonly #image: ImageMeta;
+  #image: ImageMeta;
   readonly #flight: Flight<ImageProgress>;
 
   constructor(context: FetchContext, key: string, image: ImageMeta, flight: Flight<ImageProgress>) {
@@ -78,7 +71,7 @@ class BaseFetch {
   }
 
   async run(): Promise<BaseRecord> {
-    const { downloaded, result } = await this.#downloadWithRetries();
+    const { downloaded, result } = await this.#downloadVerified();
     this.#flight.report({ activity: 'inspecting', totalBytes: result.bytes });
     const verdict = await this.#native('inspection', (addon, id) =>
       addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
@@ -113,44 +106,35 @@ class BaseFetch {
     return record;
   }
 
-  async #downloadWithRetries(): Promise<{ readonly downloaded: string; readonly result: SourceResult }> {
-    const tries = { transient: 0, corrupt: 0 };
-    for (;;) {
+  /** What was damaged on the way is fetched once more; what passes by itself its source tries again. */
+  async #downloadVerified(): Promise<{ readonly downloaded: string; readonly result: SourceResult }> {
+    const { signal } = this.#flight;
+    this.#image = await this.#context.sources.declare(this.#image, { signal, logger: this.#context.logger });
+    for (let attempt = 0; ; attempt++) {
       const downloaded = this.#context.paths.temporary(this.#key, 'download');
       try {
         return { downloaded, result: await this.#download(downloaded) };
       } catch (error) {
-        const kind = retryKind(error, this.#image);
-        const pause = kind && this.#pauses(kind)[tries[kind]++];
-        if (pause === undefined || this.#flight.signal.aborted) throw error;
-        this.#context.logger.warn('image download failed, trying again', {
-          imageId: this.#image.id,
-          pauseMs: pause,
-          error: error instanceof Error ? error.message : String(error),
-        });
+        if (attempt > 0 || !isDamaged(error, this.#image) || signal.aborted) throw error;
+        this.#context.logger.warn('an image came damaged, fetching it again', { imageId: this.#image.id });
         await removeTemporary(downloaded);
-        await sleep(pause, this.#flight.signal);
       }
     }
   }
 
-  #pauses(kind: keyof typeof RETRY_PAUSES_MS): readonly number[] {
-    const pauses = this.#context.http.retryPausesMs ?? RETRY_PAUSES_MS.transient;
-    return pauses.slice(0, RETRY_PAUSES_MS[kind].length);
-  }
-
   async #download(target: string): Promise<SourceResult> {
-    const { maxVirtualBytes, http } = this.#context;
+    const { maxVirtualBytes, http, logger, sources } = this.#context;
     const room = await this.#room();
     const roomIsTheCap = room < maxVirtualBytes;
     try {
-      const result = await fetchSource({
+      const result = await sources.fetch({
         image: this.#image,
         target,
         digest: digestOf(this.#image),
         maxBytes: Math.min(maxVirtualBytes, room),
         signal: this.#flight.signal,
         http,
+        logger,
         report: (progress) => this.#flight.report(progress),
         onSize: async ({ bytes, storedBytes }) => {
           if (['raw', 'iso'].includes(this.#image.diskFormat)) this.#assertFits(bytes);
@@ -273,24 +257,6 @@ function rawSize(verdict: NativeImageVerdict): number {
   return format === 'qcow2' ? virtualSizeBytes - (virtualSizeBytes % SECTOR_BYTES) : virtualSizeBytes;
 }
 
-function retryKind(error: unknown, image: ImageMeta): keyof typeof RETRY_PAUSES_MS | undefined {
-  if (!ComputeError.is(error) || image.source.type !== 'http') return undefined;
-  if (error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable) return 'transient';
-  if (error.code === 'IMAGE_CHECKSUM_MISMATCH') return 'corrupt';
-  return undefined;
-}
-
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      reject(new ComputeError('ABORTED', 'the fetch of an image was aborted', { operation: 'image cache' }));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    }, milliseconds);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
+function isDamaged(error: unknown, image: ImageMeta): boolean {
+  return ComputeError.is(error) && error.code === 'IMAGE_CHECKSUM_MISMATCH' && image.source.type !== 'file';
 }

@@ -8,7 +8,7 @@ import { adoptBase, type FetchContext, fetchBase } from './base-fetch.js';
 import { assertSameImage, type BaseRecord, INSPECTOR_VERSION, readRecord } from './base-record.js';
 import { tryBaseLock, withBaseLock } from './cache-lock.js';
 import { CachePaths, imageKey, keyOfTemporary } from './cache-paths.js';
-import { describeSource } from './image-source.js';
+import { describeSource, ImageSources } from './image-source.js';
 import { createInstanceDisk } from './instance-disk.js';
 import { type Flight, SingleFlight, type Waiter } from './single-flight.js';
 import { removeTemporary } from './temporaries.js';
@@ -49,7 +49,7 @@ export class ImageCache {
   readonly #verdicts = new Map<string, Verdict>();
   #directories: Promise<void> | undefined;
 
-  /** Throws `INVALID_ARGUMENT` for a relative instances path. Touches no file. */
+  /** Throws `INVALID_ARGUMENT` for a relative instances path and for wrong options of Glance. Touches no file. */
   constructor(options: ImageCacheOptions) {
     if (!options.instancesPath.startsWith('/')) {
       throw new ComputeError(
@@ -63,6 +63,7 @@ export class ImageCache {
       maxVirtualBytes: options.maxVirtualBytes ?? 16 * 1024 * GIB,
       reservedBytes: options.reservedBytes ?? GIB / 4,
       http: options.http ?? {},
+      sources: new ImageSources(options),
     };
   }
 
@@ -106,7 +107,7 @@ export class ImageCache {
   /**
    * The base of that image: fetched, verified, inspected and converted where it is not there yet. A hit costs one
    * lookup. Rejects with `FLAVOR_DISK_TOO_SMALL`, `IMAGE_NOT_FOUND`, `IMAGE_UNACCEPTABLE` (`details.rule`),
-   * `IMAGE_CHECKSUM_MISMATCH`, `IMAGE_DOWNLOAD_FAILED`, `NO_SPACE`, `ABORTED`, `TIMEOUT`,
+   * `IMAGE_CHECKSUM_MISMATCH`, `IMAGE_DOWNLOAD_FAILED`, `UNAUTHORIZED`, `NO_SPACE`, `ABORTED`, `TIMEOUT`,
    * `SYSTEM`; nothing but a complete base ever stands under its final name.
    */
   async ensureBase(image: ImageMeta, options: EnsureBaseOptions): Promise<BaseImage> {
@@ -120,6 +121,11 @@ export class ImageCache {
     // A flight that was joined fetched for an image of that id, maybe with another checksum.
     assertSameImage(result.record, image);
     return this.#base(key, image, result.record, joined ? 'joined' : result.how, limit);
+  }
+
+  /** Ends the connections to image servers, with what is under way there. Idempotent. */
+  async close(): Promise<void> {
+    await this.#context.sources.close();
   }
 
   /** Where the base of that image stands, or would. Throws `INVALID_ARGUMENT`. */

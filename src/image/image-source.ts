@@ -1,22 +1,67 @@
-// Where image bytes come from: one function a kind of source, all with the same promise.
+// Where image bytes come from: one way a kind of source, all with the same promise.
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta, ImageSource } from '../driver/model.js';
 import { callNative } from '../native.js';
+import { GlanceImageService } from './glance-service.js';
+import { HttpClient } from './http-client.js';
+import { fetchHttp } from './http-source.js';
+import { Retries, type RetriesOptions } from './retries.js';
 import type { DigestAlgorithm, SourceRequest, SourceResult } from './source-request.js';
+import type { HttpSourceOptions, ImageCacheOptions } from './types.js';
 
-/** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
-export async function fetchSource(request: SourceRequest): Promise<SourceResult> {
-  const { source } = request.image;
-  switch (source.type) {
-    case 'file':
-      return await copyLocal(request, source.path);
-    case 'http': {
-      // Loaded here, as its client takes 17 MB of memory: a node whose images are files never needs it.
-      const { fetchHttp } = await import('./http-source.js');
-      return await fetchHttp(request, source.url);
+/** Keeps connections and tokens between fetches, until it is closed. */
+export class ImageSources {
+  readonly #options: HttpSourceOptions;
+  readonly #http: HttpClient;
+  readonly #glance: GlanceImageService | undefined;
+
+  /** Throws `INVALID_ARGUMENT`. */
+  constructor({ http = {}, glance }: Pick<ImageCacheOptions, 'http' | 'glance'>) {
+    this.#options = http;
+    this.#http = new HttpClient(http);
+    this.#glance = glance && new GlanceImageService(glance, http);
+  }
+
+  /** The image with its size and checksum as its service has them, where the request left them out: none is unverified. */
+  async declare(image: ImageMeta, options: Omit<RetriesOptions, 'imageId'>): Promise<ImageMeta> {
+    const { source } = image;
+    if (source.type !== 'glance') return image;
+    const glance = this.#requireGlance(image);
+    const retries = new Retries(this.#options, { ...options, imageId: image.id });
+    for (;;) {
+      try {
+        const { sizeBytes, checksum } = await glance.getImage(source.imageId ?? image.id, options);
+        return { ...(sizeBytes !== undefined && { sizeBytes }), ...(checksum && { checksum }), ...image };
+      } catch (error) {
+        await retries.next(error);
+      }
     }
-    default:
-      return unknownSource(source);
+  }
+
+  /** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
+  async fetch(request: SourceRequest): Promise<SourceResult> {
+    const { image } = request;
+    const { source } = image;
+    switch (source.type) {
+      case 'file':
+        return await copyLocal(request, source.path);
+      case 'http':
+        return await fetchHttp(request, this.#http, source.url);
+      case 'glance':
+        return await this.#requireGlance(image).fetch(request, source.imageId ?? image.id);
+      default:
+        return unknownSource(source);
+    }
+  }
+
+  /** Downloads under way fail with `CLOSED`. Idempotent. */
+  async close(): Promise<void> {
+    await Promise.all([this.#http.close(), this.#glance?.close()]);
+  }
+
+  #requireGlance({ id }: ImageMeta): GlanceImageService {
+    if (this.#glance) return this.#glance;
+    throw new ComputeError('INVALID_ARGUMENT', `image ${id} is in Glance, and no Glance is configured`);
   }
 }
 
@@ -25,12 +70,13 @@ export async function fetchSource(request: SourceRequest): Promise<SourceResult>
  * file does not, so that a file system with reflinks need not read it at all.
  */
 export function digestOf(image: ImageMeta): DigestAlgorithm {
-  return image.checksum?.algorithm ?? (image.source.type === 'http' ? 'sha256' : '');
+  return image.checksum?.algorithm ?? (image.source.type === 'file' ? '' : 'sha256');
 }
 
 /** For logs and records: without user info, query and fragment, which may hold secrets. */
 export function describeSource(source: ImageSource): string {
   if (source.type === 'file') return source.path;
+  if (source.type === 'glance') return source.imageId === undefined ? 'Glance' : `Glance, ${source.imageId}`;
   try {
     const url = new URL(source.url);
     return `${url.origin}${url.pathname}`;
@@ -79,5 +125,8 @@ async function copyLocal(request: SourceRequest, path: string): Promise<SourceRe
 }
 
 function unknownSource(source: never): never {
-  throw new ComputeError('INVALID_ARGUMENT', `unknown image source ${JSON.stringify(source)}`);
+  throw new ComputeError(
+    'INVALID_ARGUMENT',
+    `unknown image source ${JSON.stringify((source as ImageSource).type)}`,
+  );
 }

@@ -1,10 +1,10 @@
 // What the cache asks of a source of image bytes, and what it gets.
 import type { ImageMeta } from '../driver/model.js';
-import type { HttpSourceOptions, ImageProgress } from './types.js';
+import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
 
 export type DigestAlgorithm = '' | 'md5' | 'sha256' | 'sha512';
 
-/** One attempt to bring an image into a new file. */
+/** To bring an image into a new file. */
 export interface SourceRequest {
   readonly image: ImageMeta;
   /** Must not exist. Left as it is on failure: the caller removes it. */
@@ -13,6 +13,7 @@ export interface SourceRequest {
   readonly maxBytes: number;
   readonly signal: AbortSignal;
   readonly http: HttpSourceOptions;
+  readonly logger: ImageLogger;
   readonly report: (progress: ImageProgress) => void;
   /** Called before the first byte is written, where the size is known; what it throws ends the fetch. */
   readonly onSize: (size: { readonly bytes: number; readonly storedBytes: number }) => Promise<void>;

@@ -1,4 +1,6 @@
 // The words of the image cache: what is asked of it, what it tells while it works, what it gives back.
+import type { ImageMeta } from '../driver/model.js';
+import type { GlanceOptions } from './glance-options.js';
 
 /** Where log lines go; the logger of a ComputeNode fits. */
 export interface ImageLogger {
@@ -8,13 +10,43 @@ export interface ImageLogger {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
+/** How image servers, Glance and Keystone are talked to. TLS is always verified. */
 export interface HttpSourceOptions {
   /** Milliseconds until the server's headers are there. Default 30000. */
   readonly headersTimeoutMs?: number;
   /** Milliseconds between two pieces of the body. Default 30000. */
   readonly idleTimeoutMs?: number;
-  /** Pauses before a download that failed for a passing reason is tried again, one each. Default 250, 1000, 4000. */
+  /** Bytes a second that a server must send, on average over {@link rateWindowMs}; 0 takes any. Default 16384. */
+  readonly leastBytesPerSecond?: number;
+  /** Milliseconds of waiting for the server; what writing to disk takes does not count. Default 30000. */
+  readonly rateWindowMs?: number;
+  /**
+   * Pauses before a download that failed for a passing reason goes on or begins again, one each; a connection that got
+   * further starts them anew. Default 250, 1000, 4000.
+   */
   readonly retryPausesMs?: readonly number[];
+  /** Where a server may redirect to beside its own origin: `host` or `host:port` as the URL has it. Default nowhere. */
+  readonly allowedRedirectHosts?: readonly string[];
+  /** PEM file of the authorities that are trusted in place of those that Node.js knows. Absolute. */
+  readonly caFile?: string;
+}
+
+export interface ImageLookupOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Default 60000 (one minute). */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Where images are registered. */
+export interface ImageService extends AsyncDisposable {
+  /**
+   * What is declared of the image of that id; fit for a launch as it is. Rejects with `INVALID_ARGUMENT` for an id that
+   * none can have, `IMAGE_NOT_FOUND`, `IMAGE_UNACCEPTABLE`, `IMAGE_DOWNLOAD_FAILED`, `UNAUTHORIZED`, `ABORTED`, `TIMEOUT`,
+   * `CLOSED`.
+   */
+  getImage(id: string, options?: ImageLookupOptions): Promise<ImageMeta>;
+  /** Ends connections and what is under way. Idempotent. */
+  close(): Promise<void>;
 }
 
 export interface ImageCacheOptions {
@@ -26,6 +58,8 @@ export interface ImageCacheOptions {
   /** Kept free on the file system of `instancesPath`. Default 256 MiB. */
   readonly reservedBytes?: number;
   readonly http?: HttpSourceOptions;
+  /** For images whose source is `glance`; without it they are refused with INVALID_ARGUMENT. */
+  readonly glance?: GlanceOptions;
 }
 
 export type ImageActivity =

@@ -145,7 +145,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   async close(): Promise<void> {
-    await this.#hypervisor.close();
+    await Promise.all([this.#images.close(), this.#hypervisor.close()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

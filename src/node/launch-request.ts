@@ -2,20 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
+import { cleanText, imageSchema, nameText } from '../driver/image-schema.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { check, closedObject, type Problem } from '../driver/schema.js';
 import { DEFAULT_BRIDGE, generateMac, tapName } from '../network/names.js';
-import {
-  bridgeText,
-  cleanText,
-  flavorSchema,
-  imageSchema,
-  macText,
-  mtuNumber,
-  nameText,
-  portIdText,
-  uuidText,
-} from './instance-schema.js';
+import { bridgeText, flavorSchema, macText, mtuNumber, portIdText, uuidText } from './instance-schema.js';
 
 /** An instance that has no number yet. */
 export type InstanceDraft = Omit<Instance, 'id' | 'name'>;

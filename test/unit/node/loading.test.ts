@@ -27,6 +27,6 @@ it('loads valibot and no other package with the library and its drivers', async 
 });
 
 it('loads undici with an image over HTTP, commander with the command line', async () => {
-  expect(await packagesOf('image/http-source.js')).toContain('undici');
+  expect(await packagesOf('image/http-agent.js')).toContain('undici');
   expect(await packagesOf('cli/commands/list.js')).toContain('commander');
 });
