@@ -77,6 +77,14 @@ $package
       install_clang_format
       ;;
   esac
+  [ "$level" != test ] || install_glance
+}
+
+# The tests start a Glance of their own. Where systemd runs, the package starts one on every address, which nobody asked for.
+install_glance() {
+  dpkg-query -W -f='${db:Status-Abbrev}' glance-api 2>/dev/null | grep -q '^ii' && return 0
+  apt_install glance-api
+  [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now glance-api
 }
 
 # One by one, and none of them must be: a benchmark names whom it skips.
