@@ -1,6 +1,7 @@
 // The options that every command shares, from flags and environment, and the node that they describe.
 import { type Command, Option } from 'commander';
 import type { ComputeNode, ComputeNodeOptions } from '../index.js';
+import type { GlanceEnvironment } from './glance-environment.js';
 
 export interface SharedOptions {
   readonly json: boolean;
@@ -10,6 +11,8 @@ export interface SharedOptions {
   readonly uri?: string;
   readonly root?: string;
   readonly virtType?: string;
+  /** For the driver's image cache. */
+  readonly images?: GlanceEnvironment;
 }
 
 const SHARED: readonly (readonly [flags: string, description: string, variable: string])[] = [
@@ -40,7 +43,7 @@ export function withNodeOptions(command: Command): Command {
 }
 
 export function toNodeOptions(options: SharedOptions): ComputeNodeOptions {
-  const { instancesPath, driver, uri, root, virtType } = options;
+  const { instancesPath, driver, uri, root, virtType, images } = options;
   return {
     ...(driver !== undefined && { driver }),
     ...(instancesPath !== undefined && { instancesPath }),
@@ -48,6 +51,7 @@ export function toNodeOptions(options: SharedOptions): ComputeNodeOptions {
       ...(uri !== undefined && { uri }),
       ...(root !== undefined && { root }),
       ...(virtType !== undefined && { virtType }),
+      ...(images && { images }),
     },
   };
 }

@@ -1,14 +1,17 @@
 // Images of a real Glance: what it declares of them, their bytes, and what it has without bytes.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ComputeError } from '../../src/driver/errors.js';
 import { GlanceImageService } from '../../src/image/glance-service.js';
 import { glanceObstacle, TestGlance } from '../support/glance.js';
 import { digest, diskBytes, MIB, noise, openCache, read, scratch, writeQcow2 } from './fixtures.js';
 
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const ANY_SIZE = { flavorRootBytes: 0 };
 const obstacle = glanceObstacle();
 const directory = mkdtempSync(join(tmpdir(), 'node-compute-glance-'));
@@ -132,6 +135,33 @@ describe('an image in Glance', () => {
     await expect(
       glanceCache().cache.ensureBase({ id, diskFormat: 'raw', source, properties: {} }, ANY_SIZE),
     ).rejects.toMatchObject({ code: 'IMAGE_NOT_FOUND' });
+  });
+});
+
+it('launch of the command line takes an image by its id in Glance', async () => {
+  const id = await glance.add({ name: 'small', disk_format: 'raw', container_format: 'bare' }, noise(MIB));
+  const launch = (image: string) =>
+    spawnSync(
+      process.execPath,
+      [
+        main,
+        'launch',
+        '--json',
+        '--driver',
+        'fake.FakeDriver',
+        '--instances-path',
+        scratch(),
+        '--image',
+        image,
+      ],
+      { encoding: 'utf8', env: { PATH: process.env['PATH'], OS_IMAGE_ENDPOINT_OVERRIDE: glance.url } },
+    );
+  const { status, stdout } = launch(`glance:${id}`);
+  expect(JSON.parse(stdout)).toMatchObject({ ok: true, instance: { displayName: 'small', imageId: id } });
+  expect(status).toBe(0);
+  expect(JSON.parse(launch(`glance:${id.replace(/^./, 'x')}`).stdout)).toMatchObject({
+    ok: false,
+    error: { code: 'INVALID_ARGUMENT' },
   });
 });
 

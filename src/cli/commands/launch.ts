@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import type { ComputeNode, DiskFormat, ImageChecksum, ImageSource, LaunchRequest } from '../../index.js';
 import { action, type Run, UsageError } from '../command.js';
+import { glanceFromEnvironment } from '../glance-environment.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 import { Progress } from '../progress.js';
 import { stepTable } from '../step-table.js';
@@ -35,7 +36,10 @@ export function launchCommand(): Command {
       .description('launch an instance')
       .option('--request <file>', 'a JSON launch request (docs/embedding.md) in place of the flags below')
       .option('--name <name>', 'display name; default: the name of the image')
-      .option('--image <path|url>', 'a local file or an http(s) URL')
+      .option(
+        '--image <path|url|glance:id>',
+        'a local file, an http(s) URL, or an image in the Glance of OS_AUTH_URL',
+      )
       .option('--image-id <id>', 'names the image in the cache; default: made from path or URL')
       .option('--image-format <format>', 'raw, qcow2 ...', 'qcow2')
       .option('--checksum <algorithm:hex>', 'md5, sha256 or sha512 of the image', checksum)
@@ -49,8 +53,11 @@ export function launchCommand(): Command {
       .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
   ).action(
     action(async (run, flags: LaunchFlags) => {
-      const request = flags.request === undefined ? fromFlags(flags) : await fromFile(flags.request);
-      await onNode(flags, (node) => launch(node, request, flags, run));
+      const request =
+        flags.request === undefined ? await fromFlags(flags, run) : await fromFile(flags.request);
+      const images =
+        request.image?.source?.type === 'glance' ? glanceFromEnvironment(process.env) : undefined;
+      await onNode({ ...flags, ...(images && { images }) }, (node) => launch(node, request, flags, run));
     }),
   );
 }
@@ -99,31 +106,46 @@ async function waitFor(
   );
 }
 
-function fromFlags(flags: LaunchFlags): LaunchRequest {
+async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
   if (flags.image === undefined) throw new UsageError('launch needs --image or --request');
-  const source: ImageSource = /^https?:\/\//.test(flags.image)
-    ? { type: 'http', url: flags.image }
-    : { type: 'file', path: resolve(flags.image) };
-  const place = source.type === 'http' ? source.url : source.path;
+  const imageId = /^glance:(.*)$/.exec(flags.image)?.[1];
+  const image =
+    imageId === undefined ? imageFromFlags(flags, flags.image) : await lookUp(imageId, flags, run);
   return {
-    name: flags.name ?? basename(place),
+    // A URL's query may hold a secret.
+    name: flags.name ?? image.name ?? basename(flags.image.replace(/[?#].*$/, '')),
     flavor: {
       vcpus: flags.vcpus,
       memoryMb: flags.memory,
       rootGb: flags.disk,
       extraSpecs: flags.extraSpec,
     },
-    image: {
-      id: flags.imageId ?? createHash('sha1').update(place).digest('hex'),
-      diskFormat: flags.imageFormat as DiskFormat,
-      source,
-      properties: flags.property,
-      ...(flags.checksum && { checksum: flags.checksum }),
-    },
+    image,
     networks: flags.network.map((bridge) => ({ bridge })),
   };
 }
 
+async function lookUp(id: string, flags: LaunchFlags, { signal }: Run): Promise<LaunchRequest['image']> {
+  const { glance, http } = glanceFromEnvironment(process.env);
+  const { GlanceImageService } = await import('../../index.js');
+  await using service = new GlanceImageService(glance, http);
+  const image = await service.getImage(id, { signal });
+  return { ...image, properties: { ...image.properties, ...flags.property } };
+}
+
+function imageFromFlags(flags: LaunchFlags, place: string): LaunchRequest['image'] {
+  const source: ImageSource = /^https?:\/\//.test(place)
+    ? { type: 'http', url: place }
+    : { type: 'file', path: resolve(place) };
+  const where = source.type === 'http' ? source.url : source.path;
+  return {
+    id: flags.imageId ?? createHash('sha1').update(where).digest('hex'),
+    diskFormat: flags.imageFormat as DiskFormat,
+    source,
+    properties: flags.property,
+    ...(flags.checksum && { checksum: flags.checksum }),
+  };
+}
 /** The node checks what is in it. */
 async function fromFile(path: string): Promise<LaunchRequest> {
   try {

@@ -44,5 +44,6 @@ describe('description of a source', () => {
     const url = 'https://user:secret@host:8443/v2/images/1/file?token=secret#secret';
     expect(describeSource({ type: 'http', url })).toBe('https://host:8443/v2/images/1/file');
     expect(describeSource({ type: 'http', url: 'no url' })).not.toContain('no url');
+    expect(describeSource({ type: 'glance', imageId: 'a' })).toBe('Glance, a');
   });
 });

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { ComputeError, type ComputeNode, type LaunchRequest } from '../../../src/index.js';
 import { makeBench, request } from '../../fault/node-harness.js';
+import { fakeCloud, glanceAnswer, IMAGE_ID, json } from '../../support/fake-cloud.js';
 
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
 const read = (path: string): string => readFileSync(join(repository, path), 'utf8');
@@ -38,10 +39,30 @@ it('docs/embedding.md: the first example launches and terminates', async () => {
   await (await bench.open()).close();
 });
 
+it('docs/embedding.md: the example of Glance launches the image that it has', async () => {
+  const bench = makeBench();
+  const cloud = await fakeCloud();
+  cloud.lookup = (_request, response) => json(response, glanceAnswer());
+  const [, code = ''] = examples('docs/embedding.md');
+  const [endpoint, options] = ["'https://glance.example.org:9292'", 'open({'];
+  expect(code).toContain(endpoint);
+  await run(
+    code
+      .replace(endpoint, JSON.stringify(cloud.url))
+      .replace(
+        options,
+        `${options} instancesPath: ${JSON.stringify(bench.path)}, driver: 'fake.FakeDriver',`,
+      ),
+  );
+  expect(cloud.requests).toEqual([`GET /image/v2/images/${IMAGE_ID}`]);
+  const node = await bench.open();
+  expect(await node.list()).toMatchObject([{ displayName: 'web-1', imageId: IMAGE_ID }]);
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [, code = ''] = examples('docs/embedding.md');
+  const [, , code = ''] = examples('docs/embedding.md');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);
