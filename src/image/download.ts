@@ -106,11 +106,13 @@ class Download {
   /** Takes the first byte of the whole image; what was there is gone. */
   async #begin(response: HttpResponse): Promise<SinkWriter> {
     try {
-      await this.#checkWhole(response);
+      // Before the check: what it takes of the disk must not count against the room for the whole.
       if (this.#writer) {
         await this.#writer.abandon();
         await removeTemporary(this.#request.target);
+        this.#writer = undefined;
       }
+      await this.#checkWhole(response);
       this.#writer = await SinkWriter.open(this.#request);
       return this.#writer;
     } catch (error) {

@@ -100,6 +100,12 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     const parsed = parseLibvirtOptions(options);
     this.#options = parsed;
     this.#logger = parsed.logger ?? debugLogger;
+    // First, as it refuses wrong options of its own before a root is prepared.
+    this.#images = new ImageCache({
+      ...parsed.images,
+      instancesPath: parsed.instancesPath,
+      logger: this.#logger,
+    });
     this.#embedded =
       parsed.uri === undefined
         ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
@@ -113,11 +119,6 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
-    this.#images = new ImageCache({
-      ...parsed.images,
-      instancesPath: parsed.instancesPath,
-      logger: this.#logger,
-    });
     this.#power = new Power({
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
