@@ -60,33 +60,22 @@ async function convertForeignImage(
   options: ConvertImageOptions,
 ): Promise<ConvertedImage> {
   const { virtualSizeBytes } = await inspectImage(image.path, { ...options, format: image.format });
-  const raw = options.format === 'raw' ? target : `${target}.raw`;
-  await convertForeign({
+  const toRaw = options.format === 'raw';
+  const raw = toRaw ? target : `${target}.raw`;
+  const { writtenBytes } = await convertForeign({
     source: image.path,
     format: image.format,
     target: raw,
     virtualSizeBytes,
+    sync: toRaw && (options.sync ?? true),
     signal: options.signal,
     onProgress: options.onProgress,
   });
-  const operation = `conversion of ${image.path}`;
-  const remove = (): Promise<void> => callNative((addon, id) => addon.removeTree(raw, id), { operation });
-  if (options.format === 'qcow2') {
-    try {
-      return await convertDisk([{ path: raw, format: 'raw' }], target, options);
-    } finally {
-      await remove();
-    }
-  }
+  if (toRaw) return { virtualSizeBytes, writtenBytes };
   try {
-    if (options.sync ?? true) {
-      await callNative((addon, id) => addon.sealFile(raw, virtualSizeBytes, 0o600, id), { operation });
-    }
-    const stat = await callNative((addon, id) => addon.statFile(raw, id), { operation });
-    return { virtualSizeBytes, writtenBytes: stat?.type === 'file' ? stat.allocatedBytes : 0 };
-  } catch (error) {
-    await remove();
-    throw error;
+    return await convertDisk([{ path: raw, format: 'raw' }], target, options);
+  } finally {
+    await callNative((addon, id) => addon.removeTree(raw, id), { operation: `conversion of ${image.path}` });
   }
 }
 

@@ -6,7 +6,7 @@ import { ComputeError } from '../driver/errors.js';
 import { callNative } from '../native.js';
 
 /** By Glance's names; what QEMU calls them. */
-const QEMU_FORMATS = {
+export const QEMU_FORMATS = {
   vmdk: 'vmdk',
   vhd: 'vpc',
   vhdx: 'vhdx',
@@ -23,6 +23,8 @@ const OPERATION = 'conversion by qemu-img';
 const MIB = 2 ** 20;
 const MEMORY_BYTES = 2048 * MIB;
 const MESSAGE_BYTES = 4096;
+/** st_blocks counts in these. */
+const BLOCK_BYTES = 512;
 /** Less is a full disk, whatever qemu-img says. */
 const FULL_BYTES = MIB;
 
@@ -30,10 +32,12 @@ export interface ForeignConversion {
   /** Inspected before: it must name no other file. */
   readonly source: string;
   readonly format: ForeignFormat;
-  /** Must not exist; raw, sparse, 0600, not synced. Gone after a failure. */
+  /** Must not exist; raw, sparse, 0600. Gone after a failure. */
   readonly target: string;
   /** As the inspection says. */
   readonly virtualSizeBytes: number;
+  /** fsync before it resolves. */
+  readonly sync: boolean;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((doneBytes: number) => void) | undefined;
 }
@@ -48,8 +52,10 @@ export function isForeign(format: string): format is ForeignFormat {
  * process. It gets both files as descriptors, so that no name can pass for an option or a protocol.
  * Rejects with IMAGE_UNACCEPTABLE and the rule `unconvertible`, NO_SPACE, UNSUPPORTED (no qemu-img), SYSTEM, ABORTED.
  */
-export async function convertForeign(conversion: ForeignConversion): Promise<void> {
-  const { source, target, virtualSizeBytes, signal } = conversion;
+export async function convertForeign(
+  conversion: ForeignConversion,
+): Promise<{ readonly writtenBytes: number }> {
+  const { source, target, virtualSizeBytes, sync, signal } = conversion;
   if (signal?.aborted) throw aborted(conversion);
   const from = await opened(source, constants.O_RDONLY);
   try {
@@ -57,6 +63,8 @@ export async function convertForeign(conversion: ForeignConversion): Promise<voi
     try {
       await to.truncate(virtualSizeBytes);
       await run(conversion, from, to);
+      if (sync) await to.sync();
+      return { writtenBytes: (await to.stat()).blocks * BLOCK_BYTES };
     } catch (error) {
       await unlink(target).catch(() => undefined);
       throw error;

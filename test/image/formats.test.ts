@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { type ForeignFormat, QEMU_FORMATS } from '../../src/image/qemu-img.js';
 import { type NativeAddon, native } from '../../src/native.js';
 import { diskBytes, MIB, read, scratch, writeRaw } from './fixtures.js';
 
@@ -18,19 +19,7 @@ function qemu(program: 'qemu-img' | 'qemu-io', ...args: string[]): string {
   return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** Glance's names and QEMU's. */
-const QEMU_NAMES = {
-  vmdk: 'vmdk',
-  vhd: 'vpc',
-  vhdx: 'vhdx',
-  vdi: 'vdi',
-  qed: 'qed',
-  qcow: 'qcow',
-  ploop: 'parallels',
-} as const;
-type Format = keyof typeof QEMU_NAMES;
-
-const WRITTEN: readonly (readonly [Format, ...(readonly string[])])[] = [
+const WRITTEN: readonly (readonly [ForeignFormat, ...(readonly string[])])[] = [
   ['vmdk'],
   ['vmdk', '-o', 'compat6=on'],
   ['vmdk', '-o', 'zeroed_grain=on'],
@@ -56,30 +45,30 @@ const WRITTEN: readonly (readonly [Format, ...(readonly string[])])[] = [
   ['ploop', '-o', 'cluster_size=64k'],
 ];
 
-function virtualSize(format: Format, path: string): number {
-  return JSON.parse(qemu('qemu-img', 'info', '--output=json', '-f', QEMU_NAMES[format], path))[
+function virtualSize(format: ForeignFormat, path: string): number {
+  return JSON.parse(qemu('qemu-img', 'info', '--output=json', '-f', QEMU_FORMATS[format], path))[
     'virtual-size'
   ];
 }
 
 /** It is accepted as what it is, and a copy of the disk takes no more than it says. */
-async function expectAccepted(format: Format, path: string): Promise<void> {
+async function expectAccepted(format: ForeignFormat, path: string): Promise<void> {
   const verdict = await addon.inspectImage(path, format, ANY_SIZE, 0);
   expect(verdict).toMatchObject({ format, virtualSizeBytes: virtualSize(format, path) });
   if (verdict.virtualSizeBytes > 64 * MIB) return;
   const copy = join(scratch(), 'copy.raw');
-  qemu('qemu-img', 'convert', '-f', QEMU_NAMES[format], '-O', 'raw', path, copy);
+  qemu('qemu-img', 'convert', '-f', QEMU_FORMATS[format], '-O', 'raw', path, copy);
   const [blocks, unit] = execFileSync('stat', ['-c', '%b %B', copy], { encoding: 'utf8' })
     .split(' ')
     .map(Number);
   expect((blocks ?? 0) * (unit ?? 0)).toBeLessThanOrEqual(verdict.dataBytes + 64 * 1024);
 }
 
-function write(format: Format, bytes: Buffer, options: readonly string[] = []): string {
+function write(format: ForeignFormat, bytes: Buffer, options: readonly string[] = []): string {
   const directory = scratch();
   const path = join(directory, `image.${format}`);
   const raw = writeRaw(directory, bytes);
-  qemu('qemu-img', 'convert', '-f', 'raw', '-O', QEMU_NAMES[format], ...options, raw, path);
+  qemu('qemu-img', 'convert', '-f', 'raw', '-O', QEMU_FORMATS[format], ...options, raw, path);
   return path;
 }
 
@@ -102,18 +91,18 @@ describe('what QEMU writes is accepted', () => {
     ),
   )('%s %j, created and written to here and there', async (format, options) => {
     const path = join(scratch(), 'image');
-    qemu('qemu-img', 'create', '-q', '-f', QEMU_NAMES[format], ...options, path, '100M');
+    qemu('qemu-img', 'create', '-q', '-f', QEMU_FORMATS[format], ...options, path, '100M');
     await expectAccepted(format, path);
     const writes = ['write -P 1 99M 1M', 'write -P 2 0 4k', 'write -P 3 50M 70000', 'write -z 50M 64k'];
     for (const command of writes) {
-      qemu('qemu-io', '-f', QEMU_NAMES[format], '-c', command, path);
+      qemu('qemu-io', '-f', QEMU_FORMATS[format], '-c', command, path);
       await expectAccepted(format, path);
     }
   });
 
   it.each(['vmdk', 'vhd', 'vhdx', 'vdi', 'qed', 'qcow', 'ploop'] as const)('%s of 1 TiB', async (format) => {
     const path = join(scratch(), 'image');
-    qemu('qemu-img', 'create', '-q', '-f', QEMU_NAMES[format], path, '1T');
+    qemu('qemu-img', 'create', '-q', '-f', QEMU_FORMATS[format], path, '1T');
     await expectAccepted(format, path);
   });
 });

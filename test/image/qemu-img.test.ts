@@ -6,25 +6,20 @@ import { describe, expect, it } from 'vitest';
 import type { DiskFormat } from '../../src/driver/model.js';
 import { convertImage } from '../../src/image/convert-image.js';
 import { inspectImage } from '../../src/image/inspect-image.js';
-import { convertForeign, FOREIGN_FORMATS, type ForeignFormat } from '../../src/image/qemu-img.js';
+import {
+  convertForeign,
+  FOREIGN_FORMATS,
+  type ForeignFormat,
+  QEMU_FORMATS,
+} from '../../src/image/qemu-img.js';
 import { diskBytes, fileImage, MIB, openCache, read, scratch, writeRaw } from './fixtures.js';
-
-const QEMU_NAMES: Readonly<Record<ForeignFormat, string>> = {
-  vmdk: 'vmdk',
-  vhd: 'vpc',
-  vhdx: 'vhdx',
-  vdi: 'vdi',
-  qed: 'qed',
-  qcow: 'qcow',
-  ploop: 'parallels',
-};
 
 /** An image with that disk, in a directory of its own. */
 function write(format: ForeignFormat, disk: Buffer, name = 'image', options: readonly string[] = []): string {
   const directory = scratch();
   const raw = writeRaw(directory, disk, 'source.raw');
   const plain = join(directory, 'plain');
-  execFileSync('qemu-img', [...['convert', '-f', 'raw', '-O', QEMU_NAMES[format], ...options, raw, plain]]);
+  execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', QEMU_FORMATS[format], ...options, raw, plain]);
   const path = join(directory, name);
   if (path !== plain) renameSync(plain, path);
   return path;
@@ -119,7 +114,7 @@ describe('qemu-img', () => {
     truncateSync(path, 10);
     const target = join(scratch(), 'target');
     await expect(
-      convertForeign({ source: path, format: 'qed', target, virtualSizeBytes }),
+      convertForeign({ source: path, format: 'qed', target, virtualSizeBytes, sync: false }),
     ).rejects.toMatchObject({
       code: 'IMAGE_UNACCEPTABLE',
       details: { rule: 'unconvertible', status: 1 },
@@ -131,7 +126,7 @@ describe('qemu-img', () => {
     const path = write('vdi', Buffer.alloc(8 * MIB, 3));
     const target = join(scratch(), 'target');
     await expect(
-      convertForeign({ source: path, format: 'vdi', target, virtualSizeBytes: MIB }),
+      convertForeign({ source: path, format: 'vdi', target, virtualSizeBytes: MIB, sync: false }),
     ).rejects.toMatchObject({ code: 'IMAGE_UNACCEPTABLE' });
     expect(existsSync(target)).toBe(false);
   });
@@ -145,6 +140,7 @@ describe('qemu-img', () => {
       format: 'vdi',
       target,
       virtualSizeBytes: 64 * MIB,
+      sync: false,
       signal: controller.signal,
     });
     const rejection = expect(conversion).rejects.toMatchObject({ code: 'ABORTED' });
@@ -160,7 +156,7 @@ describe('qemu-img', () => {
     try {
       const target = join(scratch(), 'target');
       await expect(
-        convertForeign({ source: '/dev/null', format: 'vdi', target, virtualSizeBytes: 0 }),
+        convertForeign({ source: '/dev/null', format: 'vdi', target, virtualSizeBytes: 0, sync: false }),
       ).rejects.toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('qemu-utils') });
       expect(existsSync(target)).toBe(false);
     } finally {
