@@ -10,7 +10,7 @@ import { convertForeign, isForeign } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
-import type { HttpSourceOptions, ImageLogger, ImageProgress } from './types.js';
+import type { ImageLogger, ImageProgress } from './types.js';
 
 /** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
 const BASE_MODE = 0o644;
@@ -21,7 +21,6 @@ export interface FetchContext {
   readonly logger: ImageLogger;
   readonly maxVirtualBytes: number;
   readonly reservedBytes: number;
-  readonly http: HttpSourceOptions;
   readonly sources: ImageSources;
 }
 
@@ -76,8 +75,7 @@ class BaseFetch {
     const verdict = await this.#native('inspection', (addon, id) =>
       addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
     );
-    const isDisk = verdict.format === 'raw' || verdict.format === 'iso';
-    const base = isDisk ? downloaded : await this.#convert(downloaded, verdict);
+    const base = isDisk(verdict.format) ? downloaded : await this.#convert(downloaded, verdict);
     const virtualSizeBytes = rawSize(verdict);
     this.#assertFits(virtualSizeBytes);
 
@@ -123,7 +121,7 @@ class BaseFetch {
   }
 
   async #download(target: string): Promise<SourceResult> {
-    const { maxVirtualBytes, http, logger, sources } = this.#context;
+    const { maxVirtualBytes, logger, sources } = this.#context;
     const room = await this.#room();
     const roomIsTheCap = room < maxVirtualBytes;
     try {
@@ -133,11 +131,10 @@ class BaseFetch {
         digest: digestOf(this.#image),
         maxBytes: Math.min(maxVirtualBytes, room),
         signal: this.#flight.signal,
-        http,
         logger,
         report: (progress) => this.#flight.report(progress),
         onSize: async ({ bytes, storedBytes }) => {
-          if (['raw', 'iso'].includes(this.#image.diskFormat)) this.#assertFits(bytes);
+          if (isDisk(this.#image.diskFormat)) this.#assertFits(bytes);
           await this.#assertRoom(storedBytes);
         },
       });
@@ -189,6 +186,7 @@ class BaseFetch {
         format,
         target,
         virtualSizeBytes: totalBytes,
+        sync: false,
         signal,
         onProgress: report,
       });
@@ -249,6 +247,11 @@ class BaseFetch {
       ...(onProgress && { onProgress }),
     });
   }
+}
+
+/** The file is the disk, byte for byte. */
+function isDisk(format: string): boolean {
+  return format === 'raw' || format === 'iso';
 }
 
 /** QEMU rounds a qcow2 disk down to whole sectors. */

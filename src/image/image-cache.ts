@@ -62,7 +62,6 @@ export class ImageCache {
       logger: options.logger ?? silent,
       maxVirtualBytes: options.maxVirtualBytes ?? 16 * 1024 * GIB,
       reservedBytes: options.reservedBytes ?? GIB / 4,
-      http: options.http ?? {},
       sources: new ImageSources(options),
     };
   }

@@ -39,7 +39,8 @@ export class ImageSources {
   }
 
   /** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
-  async fetch(request: SourceRequest): Promise<SourceResult> {
+  async fetch(wanted: Omit<SourceRequest, 'http'>): Promise<SourceResult> {
+    const request = { ...wanted, http: this.#options };
     const { image } = request;
     const { source } = image;
     switch (source.type) {
