@@ -32,7 +32,7 @@ std::string rule(const Sample& disk, std::uint64_t most = kAnySize) {
 using Damage = void (*)(Sample&);
 
 /// The rule after a change, with the checksums made right again.
-template <class AnyDamage = Damage>
+template <class AnyDamage>
 std::string broken(Sample disk, AnyDamage damage) {
   damage(disk);
   disk.seal(disk.bytes);

@@ -14,7 +14,8 @@ function mounted(): string | undefined {
   execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', device]);
   const point = join(directory, 'mnt');
   mkdirSync(point);
-  if (spawnSync('mount', ['-o', 'loop', device, point]).status !== 0) return undefined;
+  if (spawnSync('losetup', ['--find']).status !== 0) return undefined;
+  execFileSync('mount', ['-o', 'loop', device, point]);
   onTestFinished(() => {
     execFileSync('umount', [point]);
   });
