@@ -12,6 +12,7 @@ export function convert({ name, kind, below, question, format = 'raw', compressi
     options: { work: 'convert', format, flags: [...words, ...flags] },
   });
   const best = 'qemu-img -m 16 -W';
+  const compressed = kind === 'zlib' || kind === 'zstd';
   return {
     name,
     question,
@@ -26,6 +27,7 @@ export function convert({ name, kind, below, question, format = 'raw', compressi
       ...(format === 'raw' && {
         'qemu-img -t none -m 16 -W': qemuImg('-t', 'none', '-m', '16', '-W'),
         'cp of the raw file': { peer: 'qemu-img', image: kind, options: { work: 'copy' } },
+        ...(compressed && { 'all cores decompress, nothing written': { peer: 'decompress', image: kind } }),
       }),
       'node-compute': {
         peer: 'addon',

@@ -27,6 +27,12 @@ const PEERS = {
     probe: ['sh', '-c', 'command -v cc && pkg-config --exists libvirt json-c'],
     needs: 'a C compiler, libvirt-dev and libjson-c-dev',
   },
+  decompress: {
+    file: 'decompress.c',
+    libraries: ['json-c', 'libdeflate', 'libzstd'],
+    probe: ['sh', '-c', 'command -v cc && pkg-config --exists json-c libdeflate libzstd'],
+    needs: 'a C compiler, libjson-c-dev, libdeflate-dev and libzstd-dev',
+  },
   'libvirt-python': {
     file: 'libvirt-python.py',
     interpreter: python,
