@@ -17,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
+import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { TEST_DOMAIN, TEST_DOMAIN_UUID } from './client.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
@@ -28,12 +29,15 @@ const MIB = 1024 ** 2;
 const DATA_BYTES = 8 * MIB;
 /** Data of the large image, of 1 GiB: what launches of images that are not cached take their time for. */
 const LARGE_DATA_BYTES = 256 * MIB;
+/** Data of an image as clouds have them: some 335 MB when it is compressed. */
+const CLOUD_DATA_BYTES = 704 * MIB;
 /** What qemu-img makes of them; `chain` is an overlay on the plain one. */
 const LARGE_IMAGES = {
   zlib: { words: ['-c'] },
   zstd: { words: ['-c', '-o', 'compression_type=zstd'] },
   plain: { words: [] },
   sparse: { words: [], size: '100G' },
+  cloud: { words: ['-c'], size: '3G', dataBytes: CLOUD_DATA_BYTES },
 };
 /** Domains of the test driver: as many as no host has, so that the cost of each shows. */
 const TEST_DOMAINS = 1000;
@@ -65,6 +69,8 @@ function writeProgramData(path, bytes) {
 
 export class BenchmarkHost {
   #libvirtds = new Map();
+  #glance;
+  #servers = [];
 
   constructor() {
     this.directory = mkdtempSync(join(process.env.NODE_COMPUTE_BENCH_DIR ?? tmpdir(), 'ncb-'));
@@ -91,13 +97,30 @@ export class BenchmarkHost {
       return path;
     }
     const raw = join(this.directory, 'large.raw');
-    writeProgramData(raw, LARGE_DATA_BYTES);
+    const { words, size, dataBytes = LARGE_DATA_BYTES } = LARGE_IMAGES[kind];
+    writeProgramData(raw, dataBytes);
     execFileSync('truncate', ['--size=1G', raw]);
-    const { words, size } = LARGE_IMAGES[kind];
     execFileSync('qemu-img', ['convert', '-m', '8', '-f', 'raw', '-O', 'qcow2', ...words, raw, path]);
     if (size) execFileSync('qemu-img', ['resize', '-q', '-f', 'qcow2', path, size]);
     rmSync(raw);
     return path;
+  }
+
+  /** A Glance, and the large image of kind `cloud` in it. */
+  async glance() {
+    this.#glance ??= this.#startGlance();
+    return await this.#glance;
+  }
+
+  async #startGlance() {
+    const directory = join(this.directory, 'glance');
+    mkdirSync(directory);
+    const server = await PrivateGlance.start(directory);
+    this.#servers.push(server);
+    const id = await server.add({ disk_format: 'qcow2', container_format: 'bare' }, this.largeImage('cloud'));
+    const answer = await fetch(`${server.url}/v2/images/${id}`);
+    const { os_hash_value: sha512 } = await answer.json();
+    return { endpoint: server.url, imageId: id, imageUrl: `${server.url}/v2/images/${id}/file`, sha512 };
   }
 
   /** A directory of a contender, kept over the rounds. */
@@ -174,6 +197,7 @@ export class BenchmarkHost {
 
   dispose() {
     for (const daemon of this.#libvirtds.values()) daemon.stop();
+    for (const server of this.#servers) server.kill();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }

@@ -1,4 +1,5 @@
 // A scenario from its contenders to its result: trials in turn, rows of figures, goals met or not.
+import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { busyShare, describeMachine } from './machine.mjs';
 import { peerObstacle, runPeer } from './peer.mjs';
 import { canTrace, programsOf } from './programs.mjs';
@@ -13,7 +14,7 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
   const skipped = [];
   const contenders = [];
   for (const [name, contender] of Object.entries(scenario.contenders)) {
-    const why = peerObstacle(contender.peer);
+    const why = peerObstacle(contender.peer) ?? (contender.glance && PrivateGlance.obstacle());
     if (why) skipped.push({ name, why });
     else contenders.push({ name, ...contender, trials: [] });
   }
@@ -73,7 +74,7 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
 }
 
 /** The argument of a contender's peer: what is common to all, what the host has for it, and what the scenario says. */
-export async function optionsOf({ peer, libvirtd, name, image, options = {} }, host, common) {
+export async function optionsOf({ peer, libvirtd, name, image, glance, options = {} }, host, common) {
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',
@@ -86,6 +87,7 @@ export async function optionsOf({ peer, libvirtd, name, image, options = {} }, h
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
     ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
+    ...(glance && { glance: await host.glance() }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };

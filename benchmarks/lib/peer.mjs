@@ -21,6 +21,12 @@ const PEERS = {
   addon: { file: 'addon.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
   'qemu-img': { file: 'qemu-img.mjs', interpreter: process.execPath },
+  curl: {
+    file: 'curl.mjs',
+    interpreter: process.execPath,
+    probe: ['sh', '-c', 'command -v curl && command -v qemu-img'],
+    needs: 'curl and qemu-utils',
+  },
   'libvirt-c': {
     file: 'libvirt.c',
     libraries: ['libvirt', 'json-c'],

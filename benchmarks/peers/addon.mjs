@@ -15,6 +15,8 @@ const {
   below,
   format = 'raw',
   compression = 'none',
+  sync = false,
+  glance,
   library = OWN_LIBRARY,
   ...amount
 } = JSON.parse(process.argv[2]);
@@ -23,7 +25,7 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory }[work]()));
+console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch }[work]()));
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -82,6 +84,27 @@ function memory() {
   });
 }
 
+/** Into an empty cache. */
+async function fetch() {
+  const { ImageCache } = await import(join(library, 'image/image-cache.js'));
+  const instancesPath = join(directory, 'instances');
+  const request = { id: glance.imageId, diskFormat: 'qcow2', source: { type: 'glance' }, properties: {} };
+  const undo = () => rmSync(instancesPath, { recursive: true, force: true });
+  const operation = async () => {
+    const cache = new ImageCache({ instancesPath, glance: { endpoints: [glance.endpoint] } });
+    try {
+      await cache.ensureBase(request, { flavorRootBytes: 0 });
+    } finally {
+      await cache.close();
+    }
+  };
+  try {
+    return await repeat('fetch', operation, { ...amount, undo });
+  } finally {
+    undo();
+  }
+}
+
 /** `below` is the kind of the image under an overlay. */
 async function converting(measure) {
   const target = join(directory, 'converted');
@@ -92,7 +115,7 @@ async function converting(measure) {
     clusterSizeBytes: 65536,
     maxVirtualBytes: 100 * GIB,
     threads: 0,
-    sync: false,
+    sync,
   };
   const undo = () => rmSync(target, { force: true });
   const disk = layers.map((path) => ({ path, format: 'qcow2' }));

@@ -8,19 +8,19 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ComputeError } from '../../src/driver/errors.js';
 import { GlanceImageService } from '../../src/image/glance-service.js';
-import { glanceObstacle, TestGlance } from '../support/glance.js';
+import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { digest, diskBytes, MIB, noise, openCache, read, scratch, writeQcow2 } from './fixtures.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const ANY_SIZE = { flavorRootBytes: 0 };
-const obstacle = glanceObstacle();
+const obstacle = PrivateGlance.obstacle();
 const directory = mkdtempSync(join(tmpdir(), 'node-compute-glance-'));
-let glance: TestGlance;
+let glance: PrivateGlance;
 let service: GlanceImageService;
 
 beforeAll(async () => {
   if (obstacle) return;
-  glance = await TestGlance.start(directory);
+  glance = await PrivateGlance.start(directory);
   service = new GlanceImageService({ endpoints: [glance.url] });
 });
 

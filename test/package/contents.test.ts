@@ -37,7 +37,12 @@ describe('the packed tarball', () => {
 
   it('brings the benchmarks, for node-compute bench', () => {
     expect(
-      missing(['benchmarks/run.mjs', 'benchmarks/scenarios/warm-launch.mjs', 'scripts/private-libvirtd.mjs']),
+      missing([
+        'benchmarks/run.mjs',
+        'benchmarks/scenarios/warm-launch.mjs',
+        'scripts/private-glance.mjs',
+        'scripts/private-libvirtd.mjs',
+      ]),
     ).toEqual([]);
   });
 

@@ -1,51 +1,45 @@
-// A real Glance of a test's own: Debian's glance-api on 127.0.0.1 without Keystone, sqlite and image files in one directory.
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { accessSync, constants, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+// A Glance of one's own: Debian's glance-api on 127.0.0.1 without Keystone, sqlite and image files in one directory.
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import {
+  accessSync,
+  constants,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { eventually } from './host.js';
 
 const PASTE = '/etc/glance/glance-api-paste.ini';
 const START_MS = 90_000;
 const STOP_MS = 10_000;
 
-/** Why there can be none here; undefined where there can. */
-export function glanceObstacle(): string | undefined {
-  try {
-    execFileSync('sh', ['-c', 'command -v glance-api && command -v glance-manage']);
-  } catch {
-    return 'needs glance-api (apt-get install --no-install-recommends glance-api)';
-  }
-  try {
-    accessSync(PASTE, constants.R_OK);
-  } catch {
-    return `needs to read ${PASTE}, as root or in the group glance`;
-  }
-  return undefined;
-}
+export class PrivateGlance {
+  #directory;
+  #process;
+  #exited;
 
-export interface NewImage {
-  readonly name?: string;
-  readonly disk_format: string;
-  readonly container_format: string;
-  readonly [attribute: string]: unknown;
-}
-
-export class TestGlance {
-  readonly url: string;
-  readonly #directory: string;
-  readonly #process: ChildProcess;
-  readonly #exited: Promise<unknown>;
-
-  private constructor(url: string, directory: string, process: ChildProcess) {
-    this.url = url;
-    this.#directory = directory;
-    this.#process = process;
-    this.#exited = new Promise((resolve) => process.once('exit', resolve));
+  /** Why there can be none here; undefined where there can. */
+  static obstacle() {
+    try {
+      execFileSync('sh', ['-c', 'command -v glance-api && command -v glance-manage']);
+    } catch {
+      return 'needs glance-api (apt-get install --no-install-recommends glance-api)';
+    }
+    try {
+      accessSync(PASTE, constants.R_OK);
+    } catch {
+      return `needs to read ${PASTE}, as root or in the group glance`;
+    }
+    return undefined;
   }
 
-  static async start(directory: string): Promise<TestGlance> {
+  /** The directory exists, and is the caller's to remove. */
+  static async start(directory) {
     const port = await freePort();
     const config = writeConfig(directory, port);
     await promisify(execFile)('glance-manage', ['--config-file', config, 'db_sync'], { timeout: START_MS });
@@ -56,15 +50,9 @@ export class TestGlance {
       detached: true,
       stdio: ['ignore', output, output],
     });
-    const glance = new TestGlance(`http://127.0.0.1:${port}`, directory, child);
+    const glance = new PrivateGlance(`http://127.0.0.1:${port}`, directory, child);
     try {
-      await eventually('Glance to answer', START_MS, async () => {
-        if (child.exitCode !== null) throw new Error(`glance-api ended: ${glance.#log()}`);
-        return await fetch(`${glance.url}/healthcheck`).then(
-          ({ ok }) => ok,
-          () => false,
-        );
-      });
+      await glance.#untilItAnswers();
     } catch (error) {
       await glance.stop();
       throw error;
@@ -72,47 +60,74 @@ export class TestGlance {
     return glance;
   }
 
-  /** Registers an image, with its data where there is some, and gives its id. */
-  async add(image: NewImage, data?: Buffer): Promise<string> {
-    const { id } = (await this.#call('POST', '/v2/images', {
+  constructor(url, directory, process) {
+    this.url = url;
+    this.#directory = directory;
+    this.#process = process;
+    this.#exited = new Promise((resolve) => process.once('exit', resolve));
+  }
+
+  /** Registers an image, with its data, a buffer or the path of a file, where there is some; gives its id. */
+  async add(image, data) {
+    const { id } = await this.#call('POST', '/v2/images', {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(image),
-    })) as { id: string };
-    if (data) {
+    });
+    if (data !== undefined) {
       await this.#call('PUT', `/v2/images/${id}/file`, {
         headers: { 'content-type': 'application/octet-stream' },
-        body: new Uint8Array(data),
+        body: typeof data === 'string' ? createReadStream(data) : data,
+        duplex: 'half',
       });
     }
     return id;
   }
 
-  async deactivate(id: string): Promise<void> {
+  async deactivate(id) {
     await this.#call('POST', `/v2/images/${id}/actions/deactivate`, {});
   }
 
   /** Where its store keeps the data. */
-  file(id: string): string {
+  file(id) {
     return join(this.#directory, 'images', id);
   }
 
-  async stop(): Promise<void> {
-    const kill = setTimeout(() => this.#signal('SIGKILL'), STOP_MS);
+  async stop() {
+    const timer = setTimeout(() => this.#signal('SIGKILL'), STOP_MS);
     this.#signal('SIGTERM');
     await this.#exited;
-    clearTimeout(kill);
+    clearTimeout(timer);
   }
 
-  #signal(name: NodeJS.Signals): void {
+  /** At once, where nothing can be awaited. */
+  kill() {
+    this.#signal('SIGKILL');
+  }
+
+  async #untilItAnswers() {
+    const end = performance.now() + START_MS;
+    for (;;) {
+      if (this.#process.exitCode !== null) throw new Error(`glance-api ended: ${this.#log()}`);
+      if (performance.now() > end) throw new Error(`glance-api does not answer: ${this.#log()}`);
+      const answers = await fetch(`${this.url}/healthcheck`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+      if (answers) return;
+      await sleep(100);
+    }
+  }
+
+  #signal(name) {
     const { pid, exitCode, signalCode } = this.#process;
     if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, name);
   }
 
-  #log(): string {
+  #log() {
     return readFileSync(join(this.#directory, 'output.log'), 'utf8').slice(-2000);
   }
 
-  async #call(method: string, path: string, init: RequestInit): Promise<unknown> {
+  async #call(method, path, init) {
     const response = await fetch(`${this.url}${path}`, { ...init, method });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
@@ -121,7 +136,7 @@ export class TestGlance {
 }
 
 /** Without a flavor the pipeline of the package asks nobody for a token. */
-function writeConfig(directory: string, port: number): string {
+function writeConfig(directory, port) {
   for (const name of ['images', 'staging', 'tasks', 'lock'])
     mkdirSync(join(directory, name), { mode: 0o700 });
   const path = join(directory, 'glance-api.conf');
@@ -156,9 +171,9 @@ enforce_new_defaults = False
   return path;
 }
 
-async function freePort(): Promise<number> {
+async function freePort() {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   await new Promise((resolve) => server.close(resolve));
   if (address === null || typeof address === 'string') throw new Error('no free port');
