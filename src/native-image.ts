@@ -108,6 +108,16 @@ export interface NativeImageInfo {
   };
 }
 
+/** A conversion of a qcow2 image to raw while the image still arrives. */
+export interface NativeArrivingConversion {
+  /** So much of the image is there, from its start. Gives the size of the disk; 0 where it is not known yet, or never. */
+  advance(arrivedBytes: number, callId: CallId): Promise<number>;
+  /** Validates the image, which is there whole, and places the rest: not synced. The target is gone after a failure. */
+  finish(callId: CallId): Promise<{ readonly virtualSizeBytes: number; readonly writtenBytes: number }>;
+  /** Removes the target; idempotent. */
+  abandon(callId: CallId): Promise<void>;
+}
+
 export interface NativeFileSink {
   write(chunk: Uint8Array, callId: CallId): Promise<void>;
   /** fsyncs (with `sync`), closes; gives bytes written and the digest in hexadecimal ('' where none was asked for). */

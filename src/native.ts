@@ -5,6 +5,7 @@ import { ComputeError } from './driver/errors.js';
 import { fromNative } from './native-error.js';
 import type {
   CallId,
+  NativeArrivingConversion,
   NativeDisk,
   NativeFileSink,
   NativeImageInfo,
@@ -189,6 +190,8 @@ export interface NativeAddon {
       readonly digest: '' | 'md5' | 'sha256' | 'sha512';
       readonly maxBytes: number;
       readonly sync: boolean;
+      /** The file's length from its first byte on; 0 where it is not known. */
+      readonly expectedBytes: number;
     },
     callId: CallId,
   ): Promise<NativeFileSink>;
@@ -218,6 +221,19 @@ export interface NativeAddon {
     /** raw: what is no hole. qcow2: the length of the file. */
     readonly writtenBytes: number;
   }>;
+  /** `source` has its full length and is filled from its start; `target`: O_EXCL, 0600. */
+  openArrivingConversion(
+    source: string,
+    target: string,
+    options: {
+      readonly imageBytes: number;
+      readonly maxVirtualBytes: number;
+      /** What may be placed before the image was found good. */
+      readonly maxEarlyBytes: number;
+      readonly threads: number;
+    },
+    callId: CallId,
+  ): Promise<NativeArrivingConversion>;
   /** Opens and validates the images of a disk, from the top down, for random reads. */
   openDisk(layers: readonly NativeLayer[], maxVirtualBytes: number, callId: CallId): Promise<NativeDisk>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;

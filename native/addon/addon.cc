@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "addon/arguments.h"
+#include "addon/arriving_conversion_object.h"
 #include "addon/connection_object.h"
 #include "addon/disk_object.h"
 #include "addon/domain_object.h"
@@ -58,6 +59,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   ConnectionObject::define(env, exports);
   define_image_functions(env, exports);
   define_disk_object(env, exports);
+  define_arriving_conversion_object(env, exports);
   define_network_functions(env, exports);
   define_storage_functions(env, exports);
   return exports;

@@ -1,4 +1,4 @@
-// Arguments that several functions on images take.
+// Arguments and results that several functions on images have.
 #pragma once
 
 #include <napi.h>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "addon/arguments.h"
+#include "image/convert.h"
 #include "image/disk.h"
 
 namespace node_compute {
@@ -21,6 +22,13 @@ inline std::vector<LayerName> to_layers(const Napi::Value& value) {
     layers.push_back({to_text(layer.Get("path"), "path"), to_text(layer.Get("format"), "format")});
   }
   return layers;
+}
+
+inline Napi::Value convert_result_to_js(Napi::Env env, const ConvertResult& converted) {
+  const Napi::Object object = Napi::Object::New(env);
+  object.Set("virtualSizeBytes", static_cast<double>(converted.virtual_bytes));
+  object.Set("writtenBytes", static_cast<double>(converted.written_bytes));
+  return object;
 }
 
 }  // namespace node_compute

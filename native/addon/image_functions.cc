@@ -62,6 +62,10 @@ CopyOptions copy_options(const Napi::Value& value) {
   return result;
 }
 
+SinkOptions sink_options(const Napi::Value& value) {
+  return {copy_options(value), to_size(to_object(value, "options").Get("expectedBytes"), "expectedBytes")};
+}
+
 Napi::Value inspect(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
@@ -154,12 +158,7 @@ Napi::Value convert(const Napi::CallbackInfo& info) {
         [layers = to_layers(info[0]), target = to_text(info[1], "target"), options](Cancellation& cancel) {
           return convert_image(layers, target, options, cancel);
         },
-        [](Napi::Env env, const ConvertResult& converted) -> Napi::Value {
-          const Napi::Object object = Napi::Object::New(env);
-          object.Set("virtualSizeBytes", static_cast<double>(converted.virtual_bytes));
-          object.Set("writtenBytes", static_cast<double>(converted.written_bytes));
-          return object;
-        });
+        [](Napi::Env env, const ConvertResult& result) { return convert_result_to_js(env, result); });
   });
 }
 
@@ -258,7 +257,7 @@ Napi::Value open_sink(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
         info.Env(), Lane::bulk, call_id(info, 2),
-        [path = to_text(info[0], "path"), options = copy_options(info[1])](const Cancellation&) {
+        [path = to_text(info[0], "path"), options = sink_options(info[1])](const Cancellation&) {
           return std::make_shared<FileSink>(path, options);
         },
         [](Napi::Env env, std::shared_ptr<FileSink> sink) {

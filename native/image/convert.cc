@@ -15,10 +15,11 @@ ConvertResult convert_image(const std::vector<LayerName>& layers, const std::str
   const Disk disk = Disk::open(layers, options.max_virtual_bytes, cancel);
   NewFile file(target);
   ConvertResult result{disk.size(), 0};
-  result.written_bytes = options.format == "raw"
-                             ? convert_to_raw(disk, file.get(), target, options.threads, cancel)
-                             : convert_to_qcow2(disk, file.get(), target, options.compression,
-                                                options.cluster_size, options.threads, cancel);
+  result.written_bytes =
+      options.format == "raw"
+          ? convert_to_raw(disk, file.get(), target, {options.threads, options.sync}, cancel)
+          : convert_to_qcow2(disk, file.get(), target, options.compression, options.cluster_size,
+                             options.threads, cancel);
   if (options.sync) sync(file.get(), target);
   file.keep();
   return result;

@@ -10,6 +10,7 @@
 #include "image/compressor.h"
 #include "image/disk_reader.h"
 #include "image/image_io.h"
+#include "image/parallel.h"
 #include "image/qcow2_writer.h"
 #include "image/units.h"
 

@@ -5,12 +5,20 @@
 
 namespace node_compute {
 
-FileSink::FileSink(const std::string& path, const CopyOptions& options)
+namespace {
+
+constexpr std::uint64_t kWritebackBytes = 8 << 20;
+
+}  // namespace
+
+FileSink::FileSink(const std::string& path, const SinkOptions& options)
     : path_(path),
-      max_bytes_(options.max_bytes),
-      sync_(options.sync),
-      digest_(options.digest),
-      descriptor_(create_target(path)) {}
+      max_bytes_(options.copy.max_bytes),
+      sync_(options.copy.sync),
+      digest_(options.copy.digest),
+      descriptor_(create_target(path)) {
+  if (options.expected_bytes > 0) truncate_to(descriptor_.get(), options.expected_bytes, path_);
+}
 
 void FileSink::write(const std::uint8_t* data, std::size_t bytes) {
   const std::lock_guard lock(mutex_);
@@ -27,6 +35,10 @@ void FileSink::write(const std::uint8_t* data, std::size_t bytes) {
   }
   digest_.update(data, bytes);
   bytes_ += bytes;
+  if (sync_ && bytes_ - written_back_ >= kWritebackBytes) {
+    start_writeback(descriptor_.get(), written_back_, bytes_ - written_back_);
+    written_back_ = bytes_;
+  }
 }
 
 CopyResult FileSink::finish() {

@@ -12,12 +12,19 @@
 
 namespace node_compute {
 
+struct SinkOptions {
+  /// With `sync` the disk begins to write at once, so that little is left at the end.
+  CopyOptions copy;
+  /// Where it is known: the file has this length from its first byte on. 0 where it is not.
+  std::uint64_t expected_bytes = 0;
+};
+
 /// Calls may come from any thread, one after another in the order of the bytes. Once a write has failed the
 /// sink is closed: the next call throws Closed.
 class FileSink {
  public:
   /// The file must not exist; mode 0600.
-  FileSink(const std::string& path, const CopyOptions& options);
+  FileSink(const std::string& path, const SinkOptions& options);
   FileSink(const FileSink&) = delete;
   FileSink& operator=(const FileSink&) = delete;
 
@@ -36,6 +43,7 @@ class FileSink {
   Digest digest_;
   FileDescriptor descriptor_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t written_back_ = 0;
 };
 
 }  // namespace node_compute

@@ -92,6 +92,11 @@ std::uint64_t write_sparse(int descriptor, const std::uint8_t* data, std::size_t
   return written;
 }
 
+void start_writeback(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  ::sync_file_range(descriptor, static_cast<off64_t>(offset), static_cast<off64_t>(bytes),
+                    SYNC_FILE_RANGE_WRITE);
+}
+
 void truncate_to(int descriptor, std::uint64_t bytes, const std::string& path) {
   while (::ftruncate(descriptor, static_cast<off_t>(bytes)) != 0) {
     if (errno != EINTR) throw SystemError(errno, "truncate", path);

@@ -36,6 +36,10 @@ bool is_zero(const std::uint8_t* data, std::size_t bytes) noexcept;
 std::uint64_t write_sparse(int descriptor, const std::uint8_t* data, std::size_t bytes, std::uint64_t offset,
                            const std::string& path);
 
+/// Starts to write to the disk what of the range is not there yet, and does not wait; `bytes` 0: to the end.
+/// A hint: what fails shows at the next sync().
+void start_writeback(int descriptor, std::uint64_t offset, std::uint64_t bytes) noexcept;
+
 void truncate_to(int descriptor, std::uint64_t bytes, const std::string& path);
 void sync(int descriptor, const std::string& path);
 

@@ -38,6 +38,7 @@ Qcow2Writer::Qcow2Writer(int target, std::string name, std::uint64_t virtual_siz
   }
   l1_.resize(tables);
   add_clusters(1);  // the header
+  l1_offset_ = add_clusters(divide_up(tables * 8, cluster_size()));
 }
 
 std::uint64_t Qcow2Writer::claim_plain(std::uint64_t clusters) {
@@ -140,7 +141,6 @@ void Qcow2Writer::write_table(std::uint64_t offset, const std::vector<std::uint6
 
 std::uint64_t Qcow2Writer::finish() {
   const std::lock_guard lock(mutex_);
-  const std::uint64_t l1_offset = add_clusters(divide_up(l1_.size() * 8, cluster_size()));
   // What is left to add counts itself: more blocks until they count all there is.
   std::uint64_t blocks = blocks_.size();
   std::uint64_t table_clusters = 1;
@@ -158,18 +158,17 @@ std::uint64_t Qcow2Writer::finish() {
   for (; blocks_.size() < blocks; block_offset += cluster_size()) write_block(block_offset);
   write_table(table_offset, blocks_);
   for (std::uint64_t& entry : l1_) entry = entry == 0 ? 0 : plain_entry(entry);
-  write_table(l1_offset, l1_);
-  write_header(l1_offset, table_offset, table_clusters);
+  write_table(l1_offset_, l1_);
+  write_header(table_offset, table_clusters);
   return end_;
 }
 
-void Qcow2Writer::write_header(std::uint64_t l1_offset, std::uint64_t table_offset,
-                               std::uint64_t table_clusters) const {
+void Qcow2Writer::write_header(std::uint64_t table_offset, std::uint64_t table_clusters) const {
   Qcow2Header header;
   header.cluster_bits = cluster_bits_;
   header.virtual_size = virtual_size_;
   header.l1_entries = static_cast<std::uint32_t>(l1_.size());
-  header.l1_offset = l1_offset;
+  header.l1_offset = l1_offset_;
   header.refcount_table_offset = table_offset;
   header.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
   header.compression_type = static_cast<std::uint8_t>(compression_);

@@ -10,8 +10,9 @@
 
 namespace node_compute {
 
-/// Data and L2 tables stand in the file in the order in which they were asked for, refcount blocks between
-/// them as they fill up; L1 and refcount table come last, the header at the very end. Memory: one refcount
+/// Header and L1 table stand at the start of the file, so that who receives it can use what is there; data
+/// and L2 tables in the order in which they were asked for, refcount blocks between them as they fill up, the
+/// refcount table at the end. The header is written last. Memory: one refcount
 /// block, and 8 bytes for each L2 table.
 class Qcow2Writer {
  public:
@@ -45,7 +46,7 @@ class Qcow2Writer {
   void write_block(std::uint64_t offset);
   std::uint64_t l2_table(std::uint64_t index);
   void write_table(std::uint64_t offset, const std::vector<std::uint64_t>& entries) const;
-  void write_header(std::uint64_t l1_offset, std::uint64_t table_offset, std::uint64_t table_clusters) const;
+  void write_header(std::uint64_t table_offset, std::uint64_t table_clusters) const;
 
   const int target_;
   const std::string name_;
@@ -56,6 +57,7 @@ class Qcow2Writer {
   std::mutex mutex_;  // guards all below
   /// End of what was claimed: in bytes, since compressed clusters share a cluster of the file.
   std::uint64_t end_ = 0;
+  std::uint64_t l1_offset_ = 0;
   /// Offsets; 0 where no table is needed so far.
   std::vector<std::uint64_t> l1_;
   /// Offsets of the refcount blocks that are written, and the counts of the clusters behind what they cover.

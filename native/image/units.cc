@@ -1,20 +1,11 @@
 #include "image/units.h"
 
 #include <algorithm>
-#include <exception>
-#include <system_error>
-#include <thread>
 
 #include "executor/failure.h"
-#include "executor/signals_blocked.h"
+#include "image/parallel.h"
 
 namespace node_compute {
-
-namespace {
-
-constexpr unsigned kMaxThreads = 4;
-
-}  // namespace
 
 std::optional<Unit> Units::take(Cancellation& progress) {
   const std::lock_guard lock(mutex_);
@@ -28,49 +19,17 @@ std::optional<Unit> Units::take(Cancellation& progress) {
   return unit;
 }
 
-void Units::stop() {
-  const std::lock_guard lock(mutex_);
-  position_ = disk_.size();
-}
-
-unsigned conversion_threads(unsigned wanted) {
-  if (wanted > 0) return std::min(wanted, kMaxThreads);
-  return std::clamp(std::thread::hardware_concurrency(), 1U, kMaxThreads);
-}
-
 void run_workers(const Disk& disk, const std::vector<std::unique_ptr<UnitWorker>>& workers,
                  Cancellation& cancel) {
   Units units(disk);
-  std::mutex mutex;  // guards failure
-  std::exception_ptr failure;
-  const auto work = [&](UnitWorker& worker) {
-    try {
-      while (const auto unit = units.take(cancel)) {
-        if (cancel.cancelled()) throw Cancelled();
-        worker.run(*unit);
-        cancel.advance(unit->bytes);
-      }
-    } catch (...) {
-      units.stop();
-      const std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
-    }
-  };
-  std::vector<std::thread> threads;
-  {
-    const SignalsBlocked blocked;
-    for (std::size_t i = 1; i < workers.size(); ++i) {
-      try {
-        threads.emplace_back(work, std::ref(*workers[i]));
-      } catch (const std::system_error&) {
-        // Out of threads: those there are do it all.
-        break;
-      }
-    }
-  }
-  work(*workers.front());
-  for (auto& thread : threads) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  in_parallel(workers.size(), [&](std::size_t number) {
+    const auto unit = units.take(cancel);
+    if (!unit) return false;
+    if (cancel.cancelled()) throw Cancelled();
+    workers[number]->run(*unit);
+    cancel.advance(unit->bytes);
+    return true;
+  });
   if (cancel.cancelled()) throw Cancelled();
 }
 

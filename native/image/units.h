@@ -1,4 +1,4 @@
-// A disk cut into pieces that threads take one after another: how conversions run in parallel.
+// A disk cut into pieces that threads take one after another.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,9 @@ class Units {
 
   explicit Units(const Disk& disk) : disk_(disk) {}
 
-  /// The next one that may hold something other than zeros; nothing at the end of the disk, or after stop().
-  /// What is passed over counts as done in `progress`.
+  /// The next one that may hold something other than zeros; nothing at the end of the disk. What is passed
+  /// over counts as done in `progress`.
   std::optional<Unit> take(Cancellation& progress);
-  void stop();
 
  private:
   std::mutex mutex_;  // guards position_
@@ -44,12 +43,8 @@ class UnitWorker {
   virtual void run(const Unit& unit) = 0;
 };
 
-/// Number of threads for a conversion: `wanted`, or with 0 the number of CPUs; at most 4, since more of them
-/// wait for memory.
-unsigned conversion_threads(unsigned wanted);
-
-/// Runs all workers, the first on this thread. Throws what the first that failed threw, or Cancelled; all of
-/// them have then ended.
+/// Runs all workers, each on a thread of its own, the first on this one. Throws what the first that failed
+/// threw, or Cancelled; all of them have then ended.
 void run_workers(const Disk& disk, const std::vector<std::unique_ptr<UnitWorker>>& workers,
                  Cancellation& cancel);
 

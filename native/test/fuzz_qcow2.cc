@@ -21,7 +21,7 @@ void convert(SourceFile source, const Qcow2Header& header) {
   std::vector<Layer> layers;
   layers.push_back({std::move(source), header});
   Cancellation never;
-  convert_to_raw(Disk(std::move(layers)), target.get(), "raw", 1, never);
+  convert_to_raw(Disk(std::move(layers)), target.get(), "raw", {1}, never);
 }
 
 }  // namespace

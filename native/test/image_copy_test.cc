@@ -43,7 +43,7 @@ Bytes holey() {
 }
 
 void write_sparse_file(const std::string& path, const Bytes& bytes) {
-  FileSink sink(path, CopyOptions{"", bytes.size(), false});
+  FileSink sink(path, SinkOptions{{"", bytes.size(), false}});
   sink.write(bytes.data(), bytes.size());
   sink.finish();
 }
@@ -163,7 +163,7 @@ TEST_CASE("a sink joins chunks of any length, hashes them and leaves holes for z
   const ScratchDirectory scratch;
   const Bytes bytes = holey();
   std::mt19937_64 random(7);
-  FileSink sink(scratch / "sink", CopyOptions{"sha512", bytes.size()});
+  FileSink sink(scratch / "sink", SinkOptions{{"sha512", bytes.size()}});
   for (std::size_t done = 0; done < bytes.size();) {
     const std::size_t length = std::min<std::size_t>(random() % 300000, bytes.size() - done);
     sink.write(bytes.data() + done, length);
@@ -179,7 +179,7 @@ TEST_CASE("a sink joins chunks of any length, hashes them and leaves holes for z
 
 TEST_CASE("a sink takes its cap and not a byte more, then is closed") {
   const ScratchDirectory scratch;
-  FileSink sink(scratch / "sink", CopyOptions{"", 10});
+  FileSink sink(scratch / "sink", SinkOptions{{"", 10}});
   const Bytes bytes = noise(10);
   sink.write(bytes.data(), 10);
   CHECK(image_rule([&] { sink.write(bytes.data(), 1); }) == "too-large");
@@ -190,7 +190,7 @@ TEST_CASE("a sink takes its cap and not a byte more, then is closed") {
 
 TEST_CASE("a sink whose file system fails is closed") {
   const ScratchDirectory scratch;
-  FileSink sink(scratch / "sink", CopyOptions{"", 1 << 20});
+  FileSink sink(scratch / "sink", SinkOptions{{"", 1 << 20}});
   const Bytes bytes = noise(1 << 16);
   {
     const FileSizeLimit limit(1 << 15);
@@ -201,12 +201,12 @@ TEST_CASE("a sink whose file system fails is closed") {
 
 TEST_CASE("a sink can be abandoned any number of times, and not be used after") {
   const ScratchDirectory scratch;
-  FileSink sink(scratch / "sink", CopyOptions{"md5", 10});
+  FileSink sink(scratch / "sink", SinkOptions{{"md5", 10}});
   sink.abandon();
   sink.abandon();
   CHECK_THROWS_AS(sink.finish(), Closed);
-  CHECK_THROWS_AS(FileSink(scratch / "sink", CopyOptions{"", 10}), SystemError);
-  CHECK_THROWS_AS(FileSink(scratch / "other", CopyOptions{"md4", 10}), InvalidArgument);
+  CHECK_THROWS_AS(FileSink(scratch / "sink", SinkOptions{{"", 10}}), SystemError);
+  CHECK_THROWS_AS(FileSink(scratch / "other", SinkOptions{{"md4", 10}}), InvalidArgument);
   CHECK(scratch.entries() == 1);
 }
 

@@ -97,7 +97,7 @@ void convert(const Qcow2Image& image, const Qcow2Header& header, bool in_every_w
   REQUIRE(raw);
   REQUIRE(qcow2);
   Cancellation never;
-  convert_to_raw(disk, raw.get(), "raw", 1, never);
+  convert_to_raw(disk, raw.get(), "raw", {1}, never);
   if (!in_every_way) return;
   convert_to_qcow2(disk, qcow2.get(), "qcow2", Compression::zstd, 65536, 1, never);
   Qcow2Stream stream(disk, never);

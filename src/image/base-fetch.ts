@@ -2,6 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative, type NativeImageVerdict } from '../native.js';
+import { ArrivingConversion } from './arriving-conversion.js';
 import { assertDiskFits, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
@@ -59,17 +60,28 @@ export async function adoptBase(
 class BaseFetch {
   readonly #context: FetchContext;
   readonly #key: string;
+  readonly #converted: string;
   #image: ImageMeta;
   readonly #flight: Flight<ImageProgress>;
+  #conversion: ArrivingConversion | undefined;
 
   constructor(context: FetchContext, key: string, image: ImageMeta, flight: Flight<ImageProgress>) {
     this.#context = context;
     this.#key = key;
+    this.#converted = context.paths.temporary(key, 'convert');
     this.#image = image;
     this.#flight = flight;
   }
 
   async run(): Promise<BaseRecord> {
+    try {
+      return await this.#make();
+    } finally {
+      await this.#conversion?.abandon();
+    }
+  }
+
+  async #make(): Promise<BaseRecord> {
     const { downloaded, result } = await this.#downloadVerified();
     this.#flight.report({ activity: 'inspecting', totalBytes: result.bytes });
     const verdict = await this.#native('inspection', (addon, id) =>
@@ -115,6 +127,7 @@ class BaseFetch {
       } catch (error) {
         if (attempt > 0 || !isDamaged(error, this.#image) || signal.aborted) throw error;
         this.#context.logger.warn('an image came damaged, fetching it again', { imageId: this.#image.id });
+        await this.#conversion?.abandon();
         await removeTemporary(downloaded);
       }
     }
@@ -124,12 +137,16 @@ class BaseFetch {
     const { maxVirtualBytes, logger, sources } = this.#context;
     const room = await this.#room();
     const roomIsTheCap = room < maxVirtualBytes;
+    this.#conversion = this.#arriving(target, room);
     try {
       const result = await sources.fetch({
         image: this.#image,
         target,
         digest: digestOf(this.#image),
         maxBytes: Math.min(maxVirtualBytes, room),
+        // What is converted is thrown away.
+        sync: isDisk(this.#image.diskFormat),
+        arrival: this.#conversion,
         signal: this.#flight.signal,
         logger,
         report: (progress) => this.#flight.report(progress),
@@ -146,6 +163,22 @@ class BaseFetch {
       }
       throw error;
     }
+  }
+
+  /** Of what the engine converts, while it is downloaded. */
+  #arriving(source: string, room: number): ArrivingConversion | undefined {
+    const { id, diskFormat } = this.#image;
+    if (diskFormat !== 'qcow2') return undefined;
+    return new ArrivingConversion({
+      imageId: id,
+      source,
+      target: this.#converted,
+      maxVirtualBytes: this.#context.maxVirtualBytes,
+      room,
+      signal: this.#flight.signal,
+      // A flavor that is too small costs no whole download.
+      onVirtualSize: (bytes) => this.#assertFits(bytes),
+    });
   }
 
   #verify(result: SourceResult): void {
@@ -172,8 +205,9 @@ class BaseFetch {
 
   async #convert(source: string, verdict: NativeImageVerdict): Promise<string> {
     this.#assertFits(rawSize(verdict));
-    await this.#assertRoom(verdict.dataBytes);
-    const target = this.#context.paths.temporary(this.#key, 'convert');
+    const target = this.#converted;
+    const placed = await this.#native('room', (addon, id) => addon.statFile(target, id));
+    await this.#assertRoom(verdict.dataBytes - (placed?.allocatedBytes ?? 0));
     const totalBytes = verdict.virtualSizeBytes;
     const report = (doneBytes: number): void =>
       this.#flight.report({ activity: 'converting', doneBytes: Math.min(doneBytes, totalBytes), totalBytes });
@@ -190,14 +224,14 @@ class BaseFetch {
         signal,
         onProgress: report,
       });
-    } else {
+    } else if (!(await this.#conversion?.finish({ signal: this.#flight.signal, onProgress: report }))) {
       const options = {
         format: 'raw',
         compression: 'none',
         clusterSizeBytes: 65_536,
         maxVirtualBytes: this.#context.maxVirtualBytes,
         threads: 0,
-        sync: false,
+        sync: true,
       } as const;
       await this.#native(
         'conversion',

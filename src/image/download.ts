@@ -113,7 +113,7 @@ class Download {
         this.#writer = undefined;
       }
       await this.#checkWhole(response);
-      this.#writer = await SinkWriter.open(this.#request);
+      this.#writer = await SinkWriter.open(this.#request, this.#total);
       return this.#writer;
     } catch (error) {
       discard(response);

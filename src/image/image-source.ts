@@ -38,7 +38,7 @@ export class ImageSources {
     }
   }
 
-  /** When this resolves the file is whole, not yet synced: what is published of it is. It has as many bytes as the source announced. */
+  /** When this resolves the file is whole: it has as many bytes as the source announced. */
   async fetch(wanted: Omit<SourceRequest, 'http'>): Promise<SourceResult> {
     const request = { ...wanted, http: this.#options };
     const { image } = request;
@@ -108,7 +108,7 @@ async function copyLocal(request: SourceRequest, path: string): Promise<SourceRe
         addon.copyFile(
           path,
           request.target,
-          { digest: request.digest, maxBytes: request.maxBytes, sync: false },
+          { digest: request.digest, maxBytes: request.maxBytes, sync: request.sync },
           id,
         ),
       options,

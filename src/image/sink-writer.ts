@@ -1,6 +1,6 @@
 // Small pieces of a download collected for the addon's file sink; one write is under way while the next is received.
 import { callNative, type NativeFileSink } from '../native.js';
-import type { SourceRequest, SourceResult } from './source-request.js';
+import type { Arrival, SourceRequest, SourceResult } from './source-request.js';
 
 /** A native write costs a wake-up of a thread and one of the event loop. */
 const WRITE_BYTES = 512 * 1024;
@@ -12,25 +12,38 @@ interface CallOptions {
 
 export class SinkWriter {
   readonly #sink: NativeFileSink;
+  readonly #arrival: Arrival | undefined;
   readonly #options: CallOptions;
   #bytes = 0;
   #pieces: Uint8Array[] = [];
   #collected = 0;
+  #written = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(sink: NativeFileSink, options: CallOptions) {
+  private constructor(sink: NativeFileSink, arrival: Arrival | undefined, options: CallOptions) {
     this.#sink = sink;
+    this.#arrival = arrival;
     this.#options = options;
   }
 
-  static async open({ image, target, digest, maxBytes, signal }: SourceRequest): Promise<SinkWriter> {
+  /** `totalBytes`: undefined where it is not known. */
+  static async open(request: SourceRequest, totalBytes: number | undefined): Promise<SinkWriter> {
+    const { image, target, digest, maxBytes, sync, signal, arrival } = request;
     const operation = `download of image ${image.id}`;
     // Without the signal: a file that came to be after the abort would have no one to close it.
     const sink = await callNative(
-      (addon, id) => addon.openFileSink(target, { digest, maxBytes, sync: false }, id),
+      (addon, id) =>
+        addon.openFileSink(target, { digest, maxBytes, sync, expectedBytes: totalBytes ?? 0 }, id),
       { operation },
     );
-    return new SinkWriter(sink, { operation, signal });
+    const writer = new SinkWriter(sink, arrival, { operation, signal });
+    try {
+      await arrival?.begin(totalBytes);
+    } catch (error) {
+      await writer.abandon();
+      throw error;
+    }
+    return writer;
   }
 
   /** What was taken so far. */
@@ -64,8 +77,14 @@ export class SinkWriter {
     const chunk = Buffer.concat(this.#pieces, this.#collected);
     this.#pieces = [];
     this.#collected = 0;
-    this.#writing = callNative((_addon, id) => this.#sink.write(chunk, id), this.#options);
+    this.#writing = this.#write(chunk);
     // Awaited at the next flush; until then a failure must not count as unhandled.
     this.#writing.catch(() => undefined);
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    await callNative((_addon, id) => this.#sink.write(chunk, id), this.#options);
+    this.#written += chunk.length;
+    this.#arrival?.arrived(this.#written);
   }
 }
