@@ -27,6 +27,8 @@ constexpr std::size_t kMostPending = 256 << 10;
 /// Guest bytes between two looks at the cancellation, and what a thread takes at once.
 constexpr std::uint64_t kSliceBytes = 16 << 20;
 constexpr std::size_t kExtentsAtOnce = 16;
+/// No less than a cluster.
+constexpr std::uint64_t kPieceBytes = 2 << 20;
 
 std::uint64_t file_end(const Extent& extent) {
   return extent.file_offset +
@@ -93,9 +95,21 @@ void ArrivingConversion::read_tables(std::uint64_t arrived) {
     const Table& table = tables_[tables_read_];
     if (table.offset > arrived || arrived - table.offset < header.cluster_size()) return;
     for (const Extent& extent : disk_->map(table.index * span, span)) {
-      if (!extent.reads_as_zeros()) pending_.push_back(extent);
+      if (!extent.reads_as_zeros()) add(extent);
     }
   }
+}
+
+/// In pieces: the start of a long extent need not wait for its end.
+void ArrivingConversion::add(Extent extent) {
+  while (extent.bytes > kPieceBytes) {
+    pending_.push_back(extent);
+    pending_.back().bytes = kPieceBytes;
+    extent.offset += kPieceBytes;
+    extent.file_offset += kPieceBytes;
+    extent.bytes -= kPieceBytes;
+  }
+  pending_.push_back(extent);
 }
 
 void ArrivingConversion::place(std::uint64_t arrived, const Cancellation& cancel) {

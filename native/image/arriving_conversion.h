@@ -57,6 +57,7 @@ class ArrivingConversion {
 
   bool open(std::uint64_t arrived, const Cancellation& cancel);
   void read_tables(std::uint64_t arrived);
+  void add(Extent extent);
   void place(std::uint64_t arrived, const Cancellation& cancel);
   void place_slice(const Extent* first, std::size_t count);
   void give_up() noexcept;
