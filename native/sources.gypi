@@ -59,6 +59,7 @@
       "native/image/qcow2_writer.cc",
       "native/image/raw_map.cc",
       "native/image/source_file.cc",
+      "native/image/swap_area.cc",
       "native/image/units.cc"
     ],
     "addon_sources": [
