@@ -375,6 +375,7 @@ describe('the disk of an instance', () => {
       path: join(directory, 'disk'),
       format: 'qcow2',
       virtualSizeBytes: 64 * MIB,
+      base: { path: base.path, format: 'raw' },
       baseLink: join(directory, 'disk.base'),
     });
     expect(statSync(disk.path).mode & 0o7777).toBe(0o600);
