@@ -14,9 +14,10 @@ const GIB = 2 ** 30;
 const MIB = 2 ** 20;
 const DEFAULT_TIMEOUT_MS = 600_000;
 
+/** `size` is in GiB for an ephemeral disk, in MiB for swap, as in flavors. */
 export type BlankDisk =
-  | { readonly content: 'ephemeral'; readonly sizeGb: number; readonly fileSystem: FileSystem }
-  | { readonly content: 'swap'; readonly sizeMb: number };
+  | { readonly content: 'ephemeral'; readonly size: number; readonly fileSystem: FileSystem }
+  | { readonly content: 'swap'; readonly size: number };
 
 export interface BlankContext {
   readonly paths: CachePaths;
@@ -32,11 +33,11 @@ function commandOf(blank: BlankDisk): string {
 }
 
 function keyOf(blank: BlankDisk): string {
-  return blank.content === 'swap' ? swapKey(blank.sizeMb) : ephemeralKey(blank.sizeGb, commandOf(blank));
+  return blank.content === 'swap' ? swapKey(blank.size) : ephemeralKey(blank.size, commandOf(blank));
 }
 
-function bytesOf(blank: BlankDisk): number {
-  return blank.content === 'swap' ? blank.sizeMb * MIB : blank.sizeGb * GIB;
+function bytesOf({ content, size }: BlankDisk): number {
+  return size * (content === 'swap' ? MIB : GIB);
 }
 
 /** As those of images: safe for any number of calls and processes, one making serves all who wait for it. */
@@ -53,10 +54,10 @@ export class BlankBases {
     const key = keyOf(blank);
     const bytes = bytesOf(blank);
     const { maxVirtualBytes, paths } = this.#context;
-    if (!Number.isSafeInteger(bytes) || bytes <= 0 || bytes > maxVirtualBytes) {
+    if (!Number.isSafeInteger(blank.size) || bytes <= 0 || bytes > maxVirtualBytes) {
       throw new ComputeError(
         'INVALID_ARGUMENT',
-        `a ${blank.content} disk has from 1 to ${maxVirtualBytes} bytes, not ${bytes}`,
+        `the size of the ${blank.content} disk must be a whole number and at most ${maxVirtualBytes} bytes, not ${bytes}`,
         { details: { bytes, maxVirtualBytes } },
       );
     }

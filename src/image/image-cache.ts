@@ -152,13 +152,13 @@ export class ImageCache {
     const usual = osType?.toLowerCase() === 'windows' ? 'vfat' : 'ext4';
     const fileSystem = this.#disks.ephemeralFormat ?? usual;
     await this.#ready();
-    return await this.#blanks.ensure({ content: 'ephemeral', sizeGb, fileSystem }, options);
+    return await this.#blanks.ensure({ content: 'ephemeral', size: sizeGb, fileSystem }, options);
   }
 
   /** The base of swap disks of that many MiB. Needs no program; else as {@link ensureEphemeralBase}. */
   async ensureSwapBase(sizeMb: number, options: BlankBaseOptions = {}): Promise<BaseImage> {
     await this.#ready();
-    return await this.#blanks.ensure({ content: 'swap', sizeMb }, options);
+    return await this.#blanks.ensure({ content: 'swap', size: sizeMb }, options);
   }
 
   /**
