@@ -405,7 +405,7 @@ describe('the disk of an instance', () => {
     const base = await cache.ensureBase(fileImage(writeRaw(scratch(), bytes), 'raw'), ANY_SIZE);
     const directory = instanceDirectory(instances);
     const disk = await cache.createInstanceDisk(directory, base, 0);
-    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(disk.baseLink).ino });
+    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(disk.baseLink ?? '').ino });
     rmSync(directory, { recursive: true });
     expect(statSync(base.path).nlink).toBe(1);
   });
