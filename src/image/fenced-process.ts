@@ -84,7 +84,7 @@ export async function runFenced(fenced: FencedProgram): Promise<FencedEnd> {
 }
 
 /** mkfs lies where the PATH of a service seldom leads. An empty part would be the working directory. */
-function searchPath(): string {
+export function searchPath(): string {
   return [process.env['PATH'], '/usr/sbin', '/sbin'].filter(Boolean).join(':');
 }
 
