@@ -127,6 +127,7 @@ export interface InstanceDiskOptions {
   readonly name?: DiskName | undefined;
   readonly instanceUuid?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Of the wait for others who hold the base's lock. Default: none. */
   readonly timeoutMs?: number | undefined;
 }
 

@@ -1,5 +1,6 @@
 // What the disks of an instance are: Nova's disk.info, written when they are made, so that nobody ever probes them.
 import * as v from 'valibot';
+import { ComputeError } from '../driver/errors.js';
 import { integer } from '../driver/schema.js';
 import type { DiskName } from '../image/types.js';
 
@@ -22,7 +23,7 @@ const diskSchema = v.object({
   base: v.exactOptional(v.object({ path: v.string(), format })),
 });
 const disksSchema = v.object({
-  disk: v.exactOptional(diskSchema),
+  disk: diskSchema,
   'disk.local': v.exactOptional(diskSchema),
   'disk.swap': v.exactOptional(diskSchema),
 });
@@ -37,7 +38,15 @@ export function formatDisks(disks: InstanceDisks): string {
   return `${JSON.stringify(disks)}\n`;
 }
 
-/** Throws for what is none. */
-export function parseDisks(text: string): InstanceDisks {
-  return v.parse(schema, JSON.parse(text));
+/** Throws `INVALID_STATE` for what is none; `path` is told. */
+export function parseDisks(text: string, path: string): InstanceDisks {
+  try {
+    return v.parse(schema, JSON.parse(text));
+  } catch (cause) {
+    throw new ComputeError(
+      'INVALID_STATE',
+      `${path} cannot be understood: restore it, or terminate the instance`,
+      { details: { path }, cause },
+    );
+  }
 }

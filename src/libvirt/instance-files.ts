@@ -69,7 +69,7 @@ export class InstanceFiles {
       (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
       context,
     );
-    return parseDisks(text.toString('utf8'));
+    return parseDisks(text.toString('utf8'), this.#diskInfo);
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {
