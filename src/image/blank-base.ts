@@ -54,11 +54,15 @@ export class BlankBases {
     const key = keyOf(blank);
     const bytes = bytesOf(blank);
     const { maxVirtualBytes, paths } = this.#context;
-    if (!Number.isSafeInteger(blank.size) || bytes <= 0 || bytes > maxVirtualBytes) {
+    const most =
+      blank.content === 'swap'
+        ? maxVirtualBytes
+        : Math.min(maxVirtualBytes, MKFS[blank.fileSystem].mostBytes);
+    if (!Number.isSafeInteger(blank.size) || bytes <= 0 || bytes > most) {
       throw new ComputeError(
         'INVALID_ARGUMENT',
-        `the size of the ${blank.content} disk must be a whole number and at most ${maxVirtualBytes} bytes, not ${bytes}`,
-        { details: { bytes, maxVirtualBytes } },
+        `the size of the ${blank.content} disk must be a whole number and at most ${most} bytes, not ${bytes}`,
+        { details: { bytes, mostBytes: most } },
       );
     }
     const path = paths.base(key);

@@ -9,6 +9,8 @@ export type FileSystem = 'ext4' | 'vfat';
 export interface Mkfs {
   readonly program: string;
   readonly words: readonly string[];
+  /** Of a larger disk mkfs would leave the rest unused, with no more than a warning. */
+  readonly mostBytes: number;
   /** Which brings the program, in both families of distributions. */
   readonly package: string;
 }
@@ -21,9 +23,15 @@ export const MKFS: Readonly<Record<FileSystem, Mkfs>> = {
   ext4: {
     program: 'mkfs.ext4',
     words: ['-q', '-F', '-E', 'lazy_journal_init=1', '-L', LABEL],
+    mostBytes: 2 ** 60,
     package: 'e2fsprogs',
   },
-  vfat: { program: 'mkfs.vfat', words: ['-n', LABEL], package: 'dosfstools' },
+  vfat: {
+    program: 'mkfs.vfat',
+    words: ['-n', LABEL],
+    mostBytes: (2 ** 32 - 1) * 512,
+    package: 'dosfstools',
+  },
 };
 
 const OPERATION = 'making of a file system';

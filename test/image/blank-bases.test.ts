@@ -172,6 +172,14 @@ describe('a base that no image is', () => {
     expect(bases()).toEqual([]);
   });
 
+  it('is refused where the file system cannot be as large', async () => {
+    const { cache, bases } = openCache({ ephemeralFormat: 'vfat' });
+    await expect(cache.ensureEphemeralBase(2048, 'linux')).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
+    expect(bases()).toEqual([]);
+  });
+
   it('without mkfs names the package, and swap needs none', async () => {
     const { cache, bases, temporaries } = openCache();
     const { PATH } = process.env;

@@ -1,6 +1,6 @@
 // The disks of an instance by the word of its guest: root, ephemeral and swap; overlays and raw copies; kept qcow2 bases.
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ComputeNode, type ImageCacheOptions, type LaunchRequest } from '../../src/index.js';
@@ -47,21 +47,25 @@ const at = (uuid: string, name: string): string => join(host.instancesPath, uuid
 const diskInfo = (uuid: string): unknown => JSON.parse(readFileSync(at(uuid, 'disk.info'), 'utf8'));
 const names = (uuid: string): string[] => readdirSync(at(uuid, '')).filter((name) => name.startsWith('disk'));
 
-it('ephemeral and swap disks are overlays, held and named like the root disk, and go with it', async () => {
-  await using node = await open();
+it('ephemeral and swap disks are overlays, held and named like the root disk, here over a kept qcow2 base', async () => {
+  await using node = await open({ forceRawImages: false });
   const uuid = randomUUID();
-  await node.launch(request(uuid));
+  await node.launch(request(uuid, {}, 'kept'));
   await expectAllDisks(uuid);
   expect(names(uuid)).toEqual([
     ...['disk', 'disk.base', 'disk.info'],
     ...['disk.local', 'disk.local.base', 'disk.swap', 'disk.swap.base'],
   ]);
-  const base = (name: string) => ({ path: expect.stringContaining(`/_base/${name}`), format: 'raw' });
+  const base = (name: string, format = 'raw') => ({
+    path: expect.stringContaining(`/_base/${name}`),
+    format,
+  });
   expect(diskInfo(uuid)).toEqual({
-    disk: { format: 'qcow2', virtualSizeBytes: 2 * GIB, base: base('') },
+    disk: { format: 'qcow2', virtualSizeBytes: 2 * GIB, base: base('', 'qcow2') },
     'disk.local': { format: 'qcow2', virtualSizeBytes: GIB, base: base('ephemeral_1_') },
     'disk.swap': { format: 'qcow2', virtualSizeBytes: 64 * MIB, base: base('swap_64') },
   });
+  expect(readFileSync(at(uuid, 'disk.base')).equals(readFileSync(GUEST_IMAGE))).toBe(true);
   // Shared bases stay root's: QEMU may read them, and own none.
   for (const name of ['disk.base', 'disk.local.base', 'disk.swap.base']) {
     expect(statSync(at(uuid, name))).toMatchObject({ uid: 0, mode: 0o100644, nlink: 2 });
@@ -98,16 +102,25 @@ describe('with imagesType raw', () => {
   });
 });
 
-it('a kept qcow2 base boots, below an overlay of the flavor’s size', async () => {
-  await using node = await open({ forceRawImages: false });
-  const uuid = randomUUID();
-  await node.launch(request(uuid, { ephemeralGb: 0, swapMb: 0 }, 'kept'));
-  expect(diskInfo(uuid)).toMatchObject({ disk: { format: 'qcow2', base: { format: 'qcow2' } } });
-  expect(readFileSync(at(uuid, 'disk.base')).equals(readFileSync(GUEST_IMAGE))).toBe(true);
-  expect(readFileSync(at(uuid, 'libvirt.xml'), 'utf8')).toContain("<format type='qcow2'/>");
-  const { disks } = await host.booted(uuid);
-  expect(disks.map(({ name, bytes }) => [name, bytes])).toEqual([['vda', 2 * GIB]]);
-  await node.terminate(uuid);
+it('a launch whose ephemeral disk cannot be made leaves nothing', async () => {
+  await using node = await open();
+  const { PATH } = process.env;
+  const programs = join(host.directory, 'programs');
+  mkdirSync(programs);
+  writeFileSync(join(programs, 'mkfs.ext4'), '#!/bin/sh\necho "no file system" >&2\nexit 1\n', {
+    mode: 0o755,
+  });
+  process.env['PATH'] = `${programs}:${PATH}`;
+  const launch = node.launch(request(randomUUID(), { ephemeralGb: 3 }));
+  const error = await launch
+    .catch((failure: unknown) => failure)
+    .finally(() => {
+      process.env['PATH'] = PATH;
+    });
+  expect(error).toMatchObject({ code: 'SYSTEM', message: expect.stringContaining('no file system') });
+  expect(host.remains()).toEqual([]);
+  expect(readdirSync(join(host.instancesPath, '_base')).filter((name) => name.includes('_3_'))).toEqual([]);
+  expect((await node.report()).diskGb.used).toBe(0);
 });
 
 it('the report counts what every disk may still grow by', async () => {
