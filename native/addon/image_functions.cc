@@ -107,7 +107,7 @@ Napi::Value create(const Napi::CallbackInfo& info) {
 
 Napi::Value create_swap(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
-    return Async(info.Env(), Lane::bulk, call_id(info, 2),
+    return Async(info.Env(), Lane::start, call_id(info, 2),
                  [path = to_text(info[0], "path"), bytes = to_size(info[1], "bytes")](const Cancellation&) {
                    create_swap_area(path, bytes);
                  });

@@ -251,6 +251,30 @@ describe('a base that no image is', () => {
     expect(existsSync(`/proc/${readFileSync(mark, 'utf8').trim()}/exe`)).toBe(false);
   });
 
+  it('is made by the next process when one was killed while mkfs ran, and mkfs dies with it', async () => {
+    const { cache, instances, temporaries } = openCache();
+    const directory = scratch();
+    const mark = join(directory, 'started');
+    writeFileSync(join(directory, 'mkfs.ext4'), `#!/bin/sh\necho $$ > ${mark}\nexec sleep 60\n`, {
+      mode: 0o755,
+    });
+    const script = `
+      import { ImageCache } from ${JSON.stringify(new URL('../../dist/image/image-cache.js', import.meta.url).href)};
+      await new ImageCache({ instancesPath: process.argv[1] }).ensureEphemeralBase(1, 'linux');`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, instances], {
+      stdio: 'inherit',
+      env: { ...process.env, PATH: `${directory}:${process.env['PATH']}` },
+    });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const started = (): string => (existsSync(mark) ? readFileSync(mark, 'utf8').trim() : '');
+    await expect.poll(started, { timeout: 20_000 }).not.toBe('');
+    child.kill('SIGKILL');
+    await expect.poll(() => existsSync(`/proc/${started()}/exe`), { timeout: 20_000 }).toBe(false);
+    expect(temporaries()).toHaveLength(1);
+    expect((await cache.ensureEphemeralBase(1, 'linux')).how).toBe('fetched');
+    expect(temporaries()).toEqual([]);
+  });
+
   it.each(['disk.local', 'disk.swap'] as const)('becomes a raw %s with imagesType raw', async (name) => {
     const { cache, instances } = openCache({ imagesType: 'raw' });
     const base =
