@@ -9,7 +9,13 @@ import type { BaseImage, InstanceDisk, InstanceDiskOptions } from './types.js';
 const CLUSTER_BYTES = 65536;
 const SECTOR_BYTES = 512;
 const ENOENT = 2;
-const EEXIST = 17;
+const TO_RAW = {
+  format: 'raw',
+  compression: 'none',
+  clusterSizeBytes: CLUSTER_BYTES,
+  threads: 0,
+  sync: false,
+} as const;
 
 /** What a disk is made of. */
 export type DiskBase = Pick<BaseImage, 'path' | 'format' | 'virtualSizeBytes'>;
@@ -102,26 +108,25 @@ async function copy(
 ): Promise<InstanceDisk> {
   const call = { operation: 'creation of the disk', instanceUuid, signal, waitOnAbort: true };
   await assertRoom(context, base.path, instanceUuid);
+  // What fails natively leaves nothing, nor touches a disk that stood before.
+  let made = false;
   try {
-    if (base.format === 'raw') {
-      const options = { digest: '', maxBytes: base.virtualSizeBytes, sync: false, grownBytes: size } as const;
-      await callNative((addon, id) => addon.copyFile(base.path, path, options, id), call);
-    } else {
-      const options = {
-        format: 'raw',
-        compression: 'none',
-        clusterSizeBytes: CLUSTER_BYTES,
-        maxVirtualBytes: context.maxVirtualBytes,
-        threads: 0,
-        sync: false,
-      } as const;
-      const layers = [{ path: base.path, format: 'qcow2' }] as const;
-      await callNative((addon, id) => addon.convertImage(layers, path, options, id), call);
+    await callNative(async (addon, id) => {
+      if (base.format === 'raw') {
+        const { virtualSizeBytes: maxBytes } = base;
+        const options = { digest: '', maxBytes, sync: false, grownBytes: size } as const;
+        await addon.copyFile(base.path, path, options, id);
+      } else {
+        const { maxVirtualBytes } = context;
+        await addon.convertImage([base], path, { ...TO_RAW, maxVirtualBytes }, id);
+      }
+      made = true;
+    }, call);
+    if (base.format === 'qcow2') {
       await callNative((addon, id) => addon.growImage([{ path, format: 'raw' }], size, id), call);
     }
   } catch (error) {
-    // One that stood before is not ours.
-    if (!hasErrno(error, EEXIST)) await remove(path, instanceUuid);
+    if (made) await remove(path, instanceUuid);
     throw error;
   }
   return { path, format: 'raw', virtualSizeBytes: size, base: undefined, baseLink: undefined };
@@ -149,12 +154,8 @@ async function remove(path: string, instanceUuid: string | undefined): Promise<v
   await callNative((addon, id) => addon.removeTree(path, id), { operation: 'undo', instanceUuid });
 }
 
-function hasErrno(error: unknown, errno: number): boolean {
-  return ComputeError.is(error) && error.details['errno'] === errno;
-}
-
 function explainMissing(error: unknown, base: string, instanceUuid: string | undefined): unknown {
-  if (!hasErrno(error, ENOENT)) return error;
+  if (!ComputeError.is(error) || error.details['errno'] !== ENOENT) return error;
   return new ComputeError('IMAGE_NOT_FOUND', `the base ${base} or the instance's directory has gone`, {
     operation: 'creation of the disk',
     instanceUuid,

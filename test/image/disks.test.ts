@@ -256,6 +256,15 @@ describe('with imagesType raw', () => {
         details: { errno: 17 },
       });
       expect(readFileSync(join(directory, 'disk'), 'utf8')).toBe('precious');
+      const signal = AbortSignal.abort();
+      await expect(cache.createInstanceDisk(directory, base, 0, { signal })).rejects.toMatchObject({
+        code: 'ABORTED',
+      });
+      unlinkSync(base.path);
+      await expect(cache.createInstanceDisk(directory, base, 0)).rejects.toMatchObject({
+        code: 'IMAGE_NOT_FOUND',
+      });
+      expect(readFileSync(join(directory, 'disk'), 'utf8')).toBe('precious');
     },
   );
 
