@@ -62,6 +62,7 @@
       "native/image/raw_map.cc",
       "native/image/raw_writer.cc",
       "native/image/source_file.cc",
+      "native/image/swap_area.cc",
       "native/image/units.cc"
     ],
     "addon_sources": [

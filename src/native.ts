@@ -172,6 +172,8 @@ export interface NativeAddon {
     virtualSizeBytes: number,
     callId: CallId,
   ): Promise<{ readonly oldVirtualSizeBytes: number; readonly virtualSizeBytes: number }>;
+  /** Writes an empty swap area of Linux into a new sparse file: O_EXCL, 0600, not synced. */
+  createSwapArea(path: string, bytes: number, callId: CallId): Promise<void>;
   /** Copies a regular file: O_EXCL, 0600, sparse, reflink where there is one, fsync at the end with `sync`. */
   copyFile(
     source: string,
@@ -180,6 +182,8 @@ export interface NativeAddon {
       readonly digest: '' | 'md5' | 'sha256' | 'sha512';
       readonly maxBytes: number;
       readonly sync: boolean;
+      /** Length of the target where it is to be larger than the source. */
+      readonly grownBytes?: number;
     },
     callId: CallId,
   ): Promise<{ readonly bytes: number; readonly digest: string }>;

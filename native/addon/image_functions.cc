@@ -18,6 +18,7 @@
 #include "image/inspect.h"
 #include "image/publish.h"
 #include "image/qcow2_create.h"
+#include "image/swap_area.h"
 
 namespace node_compute {
 
@@ -59,6 +60,8 @@ CopyOptions copy_options(const Napi::Value& value) {
   result.digest = to_text(options.Get("digest"), "digest");
   result.max_bytes = to_size(options.Get("maxBytes"), "maxBytes");
   result.sync = to_bool(options.Get("sync"), "sync");
+  const Napi::Value grown = options.Get("grownBytes");
+  if (!grown.IsUndefined()) result.grown_bytes = to_size(grown, "grownBytes");
   return result;
 }
 
@@ -102,6 +105,15 @@ Napi::Value create(const Napi::CallbackInfo& info) {
     return Async(info.Env(), Lane::start, call_id(info, 2),
                  [path = to_text(info[0], "path"), options = std::move(options)](const Cancellation&) {
                    create_qcow2(path, options);
+                 });
+  });
+}
+
+Napi::Value create_swap(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(info.Env(), Lane::start, call_id(info, 2),
+                 [path = to_text(info[0], "path"), bytes = to_size(info[1], "bytes")](const Cancellation&) {
+                   create_swap_area(path, bytes);
                  });
   });
 }
@@ -277,6 +289,7 @@ void define_image_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
   exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
   exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
+  exports.Set("createSwapArea", Napi::Function::New<&create_swap>(env, "createSwapArea"));
   exports.Set("imageInfo", Napi::Function::New<&info_of>(env, "imageInfo"));
   exports.Set("growImage", Napi::Function::New<&grow>(env, "growImage"));
   exports.Set("copyFile", Napi::Function::New<&copy>(env, "copyFile"));

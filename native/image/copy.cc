@@ -152,6 +152,7 @@ CopyResult copy_file(const std::string& source, const std::string& target, const
   NewFile file(target);
   Copy(from.get(), source, file, result.bytes, digest, cancel).run();
   if (cancel.cancelled()) throw Cancelled();
+  if (options.grown_bytes > result.bytes) truncate_to(file.get(), options.grown_bytes, target);
   if (options.sync) sync(file.get(), target);
   result.digest = digest.finish();
   file.keep();

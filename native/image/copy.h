@@ -15,6 +15,8 @@ struct CopyOptions {
   std::uint64_t max_bytes = 0;
   /// fsync at the end. Not worth its time for a file that is converted and thrown away.
   bool sync = true;
+  /// Copies only: the target's length where it is to be larger than the source, by a hole at the end.
+  std::uint64_t grown_bytes = 0;
 };
 
 struct CopyResult {

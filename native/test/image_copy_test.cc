@@ -237,3 +237,19 @@ TEST_CASE("a link is made once, and never over another file") {
   REQUIRE(::stat((scratch / "base").c_str(), &status) == 0);
   CHECK(status.st_nlink == 2);
 }
+
+TEST_CASE("a copy that is to be larger ends with a hole, one that is to be smaller stays whole") {
+  const ScratchDirectory scratch;
+  const Bytes bytes = holey();
+  write_sparse_file(scratch / "source", bytes);
+  CopyOptions options{"", bytes.size(), false};
+  options.grown_bytes = bytes.size() + (32 << 20);
+  CHECK(copy_file(scratch / "source", scratch / "larger", options, kNever).bytes == bytes.size());
+  Bytes grown = read_bytes(scratch / "larger");
+  REQUIRE(grown.size() == options.grown_bytes);
+  CHECK(std::equal(bytes.begin(), bytes.end(), grown.begin()));
+  CHECK(allocated(scratch / "larger") <= allocated(scratch / "source"));
+  options.grown_bytes = 512;
+  copy_file(scratch / "source", scratch / "same", options, kNever);
+  CHECK(read_bytes(scratch / "same") == bytes);
+}

@@ -1,5 +1,6 @@
 // The files a fake instance has on a real disk, for tests of what is left behind.
 import { join } from 'node:path';
+import type { Instance } from '../driver/model.js';
 import { callNative } from '../native.js';
 
 /** Written under `<instancesPath>/<uuid>`; without a path the fake keeps its disks in memory only. */
@@ -10,12 +11,14 @@ export class FakeFiles {
     this.#instancesPath = instancesPath;
   }
 
-  async writeDisk(uuid: string): Promise<void> {
+  async writeDisks({ uuid, flavor }: Instance): Promise<void> {
     if (this.#instancesPath === undefined) return;
     const directory = join(this.#instancesPath, uuid);
     const call = { operation: 'spawn', instanceUuid: uuid };
     await callNative((addon, id) => addon.makeDirectory(directory, 0o711, id), call);
     await this.#write(uuid, 'disk', 'fake disk\n');
+    if (flavor.ephemeralGb > 0) await this.#write(uuid, 'disk.local', 'fake ephemeral disk\n');
+    if (flavor.swapMb > 0) await this.#write(uuid, 'disk.swap', 'fake swap disk\n');
   }
 
   async writeDefinition(uuid: string, name: string): Promise<void> {

@@ -45,7 +45,7 @@ export function availableResource({ host, domains }: FakeHypervisor): AvailableR
   const running = all.filter(({ state }) => state === 'running' || state === 'paused');
   const sum = (from: readonly FakeDomain[], pick: (instance: Instance) => number): number =>
     from.reduce((total, { instance }) => total + pick(instance), 0);
-  const localGbUsed = sum(all, ({ flavor }) => flavor.rootGb);
+  const localGbUsed = sum(all, ({ flavor }) => flavor.rootGb + flavor.ephemeralGb + flavor.swapMb / 1024);
   return {
     hypervisorType: 'fake',
     hypervisorVersion: 1_000_000,
@@ -58,8 +58,8 @@ export function availableResource({ host, domains }: FakeHypervisor): AvailableR
     memoryMb: host.memoryMb,
     memoryMbUsed: sum(running, ({ flavor }) => flavor.memoryMb),
     localGb: host.localGb,
-    localGbUsed,
-    diskAvailableLeastGb: host.localGb - localGbUsed,
+    localGbUsed: Math.ceil(localGbUsed),
+    diskAvailableLeastGb: Math.floor(host.localGb - localGbUsed),
     vcpusUsed: sum(running, ({ flavor }) => flavor.vcpus),
     runningInstances: running.length,
   };

@@ -56,7 +56,7 @@ async function runSteps(
       });
       options.onProgress?.({ step: 'image', activity: 'overlay' });
       hypervisor.addDisk(uuid);
-      await files.writeDisk(uuid);
+      await files.writeDisks(instance);
     },
     definition: async () => {
       undo.add('definition', () => hypervisor.undefine(uuid));

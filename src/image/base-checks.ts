@@ -23,17 +23,46 @@ export async function inspectRaw(
   maxBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<NativeImageVerdict> {
-  const inspect = (format: string): Promise<NativeImageVerdict> =>
-    callNative((addon, id) => addon.inspectImage(path, format, maxBytes, id), {
-      operation: 'inspection of a base',
-      signal,
-    });
   try {
-    return await inspect('raw');
+    return await inspect(path, 'raw', maxBytes, signal);
   } catch (error) {
-    if (!ComputeError.is(error) || error.details['rule'] !== 'format-mismatch') throw error;
-    return await inspect('iso').catch(() => {
+    if (!isMismatch(error)) throw error;
+    return await inspect(path, 'iso', maxBytes, signal).catch(() => {
       throw error;
     });
   }
+}
+
+/**
+ * A base that stands, by all that its format's reader checks. Where the format is not known it is raw bytes without a
+ * signature, or a qcow2 image: nothing else is published.
+ */
+export async function inspectBase(
+  path: string,
+  format: 'raw' | 'qcow2' | undefined,
+  maxBytes: number,
+): Promise<NativeImageVerdict> {
+  if (format === 'qcow2') return await inspect(path, 'qcow2', maxBytes, undefined);
+  try {
+    return await inspectRaw(path, maxBytes, undefined);
+  } catch (error) {
+    if (format === 'raw' || !isMismatch(error)) throw error;
+    return await inspect(path, 'qcow2', maxBytes, undefined);
+  }
+}
+
+async function inspect(
+  path: string,
+  format: string,
+  maxBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<NativeImageVerdict> {
+  return await callNative((addon, id) => addon.inspectImage(path, format, maxBytes, id), {
+    operation: 'inspection of a base',
+    signal,
+  });
+}
+
+function isMismatch(error: unknown): boolean {
+  return ComputeError.is(error) && error.details['rule'] === 'format-mismatch';
 }

@@ -3,18 +3,17 @@ import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative, type NativeImageVerdict } from '../native.js';
 import { ArrivingConversion } from './arriving-conversion.js';
-import { assertDiskFits, inspectRaw } from './base-checks.js';
+import { assertDiskFits, inspectBase, inspectRaw } from './base-checks.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, type ImageSources } from './image-source.js';
+import { publishBase } from './publish-base.js';
 import { convertForeign, isForeign } from './qemu-img.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
 import type { ImageLogger, ImageProgress } from './types.js';
 
-/** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
-const BASE_MODE = 0o644;
 const SECTOR_BYTES = 512;
 
 export interface FetchContext {
@@ -22,6 +21,8 @@ export interface FetchContext {
   readonly logger: ImageLogger;
   readonly maxVirtualBytes: number;
   readonly reservedBytes: number;
+  /** qcow2 images become raw bases. */
+  readonly forceRaw: boolean;
   readonly sources: ImageSources;
 }
 
@@ -48,11 +49,13 @@ export async function adoptBase(
   image: ImageMeta,
   old: BaseRecord | undefined,
 ): Promise<BaseRecord> {
-  const verdict = await inspectRaw(context.paths.base(key), context.maxVirtualBytes, undefined);
-  const { virtualSizeBytes } = verdict;
+  const path = context.paths.base(key);
+  // Without a record it may be either only where the image is one that is kept.
+  const format = old?.format ?? (image.diskFormat === 'qcow2' ? undefined : 'raw');
+  const verdict = await inspectBase(path, format, context.maxVirtualBytes);
   const record: BaseRecord = old
-    ? { ...old, virtualSizeBytes, inspectorVersion: INSPECTOR_VERSION }
-    : makeRecord(image, { checksum: null, sourceSizeBytes: null, virtualSizeBytes });
+    ? { ...old, ...factsOf(verdict), inspectorVersion: INSPECTOR_VERSION }
+    : makeRecord(image, { checksum: null, sourceSizeBytes: null, ...factsOf(verdict) });
   await writeRecord(context.paths.record(key), record);
   return record;
 }
@@ -87,33 +90,28 @@ class BaseFetch {
     const verdict = await this.#native('inspection', (addon, id) =>
       addon.inspectImage(downloaded, this.#image.diskFormat, this.#context.maxVirtualBytes, id),
     );
-    const base = isDisk(verdict.format) ? downloaded : await this.#convert(downloaded, verdict);
-    const virtualSizeBytes = rawSize(verdict);
+    const virtualSizeBytes = diskSize(verdict);
+    if (virtualSizeBytes === 0) throw this.#empty();
     this.#assertFits(virtualSizeBytes);
+    const kept = this.#keeps(verdict.format);
+    const base = kept ? downloaded : await this.#convert(downloaded, verdict);
+    const facts = kept ? factsOf(verdict) : rawFacts(virtualSizeBytes);
+    if (!kept) await inspectRaw(base, this.#context.maxVirtualBytes, this.#flight.signal);
 
     this.#flight.report({ activity: 'publishing' });
-    await this.#native('fsync', (addon, id) => addon.sealFile(base, virtualSizeBytes, BASE_MODE, id));
-    if (base !== downloaded) await inspectRaw(base, this.#context.maxVirtualBytes, this.#flight.signal);
     const algorithm = digestOf(this.#image);
     const record = makeRecord(this.#image, {
       checksum: algorithm === '' ? null : { algorithm, value: result.digest },
       sourceSizeBytes: result.bytes,
-      virtualSizeBytes,
+      ...facts,
     });
-    // First the record, then the name: a base under its final name is complete and described.
-    await writeRecord(this.#context.paths.record(this.#key), record);
-    try {
-      await callNative(
-        (addon, id) => addon.publishFile(base, this.#context.paths.base(this.#key), true, id),
-        {
-          operation: `publication of image ${this.#image.id}`,
-        },
-      );
-    } catch (error) {
-      await removeTemporary(this.#context.paths.record(this.#key));
-      throw error;
-    }
+    await publishBase(this.#context.paths, this.#key, base, record, this.#flight.signal);
     return record;
+  }
+
+  /** The image is the base as it is. */
+  #keeps(format: string): boolean {
+    return isDisk(format) || (format === 'qcow2' && !this.#context.forceRaw);
   }
 
   /** What was damaged on the way is fetched once more; what passes by itself its source tries again. */
@@ -145,7 +143,7 @@ class BaseFetch {
         digest: digestOf(this.#image),
         maxBytes: Math.min(maxVirtualBytes, room),
         // What is converted is thrown away.
-        sync: isDisk(this.#image.diskFormat),
+        sync: this.#keeps(this.#image.diskFormat),
         arrival: this.#conversion,
         signal: this.#flight.signal,
         logger,
@@ -168,7 +166,7 @@ class BaseFetch {
   /** Of what the engine converts, while it is downloaded. */
   #arriving(source: string, room: number): ArrivingConversion | undefined {
     const { id, diskFormat } = this.#image;
-    if (diskFormat !== 'qcow2') return undefined;
+    if (diskFormat !== 'qcow2' || this.#keeps(diskFormat)) return undefined;
     return new ArrivingConversion({
       imageId: id,
       source,
@@ -204,7 +202,6 @@ class BaseFetch {
   }
 
   async #convert(source: string, verdict: NativeImageVerdict): Promise<string> {
-    this.#assertFits(rawSize(verdict));
     const target = this.#converted;
     const placed = await this.#native('room', (addon, id) => addon.statFile(target, id));
     await this.#assertRoom(verdict.dataBytes - (placed?.allocatedBytes ?? 0));
@@ -261,6 +258,13 @@ class BaseFetch {
     if (bytes > room) throw this.#noSpace(bytes, room);
   }
 
+  #empty(): ComputeError {
+    return new ComputeError('IMAGE_UNACCEPTABLE', `image ${this.#image.id} has not one sector`, {
+      operation: 'inspection',
+      details: { rule: 'empty' },
+    });
+  }
+
   #noSpace(bytes: number, room: number): ComputeError {
     return new ComputeError(
       'NO_SPACE',
@@ -289,9 +293,24 @@ function isDisk(format: string): boolean {
 }
 
 /** QEMU rounds a qcow2 disk down to whole sectors. */
-function rawSize(verdict: NativeImageVerdict): number {
-  const { format, virtualSizeBytes } = verdict;
+function diskSize({ format, virtualSizeBytes }: NativeImageVerdict): number {
   return format === 'qcow2' ? virtualSizeBytes - (virtualSizeBytes % SECTOR_BYTES) : virtualSizeBytes;
+}
+
+type BaseFacts = Pick<BaseRecord, 'format' | 'virtualSizeBytes' | 'fileSizeBytes'>;
+
+/** Of a base that is the inspected file as it is. */
+function factsOf(verdict: NativeImageVerdict): BaseFacts {
+  if (verdict.format !== 'qcow2') return rawFacts(verdict.fileSizeBytes);
+  return {
+    format: 'qcow2',
+    virtualSizeBytes: diskSize(verdict),
+    fileSizeBytes: verdict.fileSizeBytes,
+  };
+}
+
+function rawFacts(bytes: number): BaseFacts {
+  return { format: 'raw', virtualSizeBytes: bytes, fileSizeBytes: bytes };
 }
 
 function isDamaged(error: unknown, image: ImageMeta): boolean {

@@ -19,26 +19,33 @@ export interface BaseRecord {
   /** Of the bytes as they came, before any conversion; verified where the image declares one. */
   readonly checksum: ImageChecksum | null;
   readonly sourceSizeBytes: number | null;
+  readonly format: 'raw' | 'qcow2';
+  /** Of the disk. */
   readonly virtualSizeBytes: number;
+  /** Length of the base; that of the disk where it is raw. */
+  readonly fileSizeBytes: number;
   readonly inspectorVersion: number;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
 }
 
-const recordSchema: v.GenericSchema<unknown, BaseRecord> = v.object({
+const recordSchema = v.object({
   imageId: v.string(),
   source: v.string(),
   diskFormat: v.string(),
   checksum: v.nullable(v.object({ algorithm: v.picklist(['md5', 'sha256', 'sha512']), value: v.string() })),
   sourceSizeBytes: v.nullable(integer(0)),
+  // Older records have neither this nor the file's length: their bases are raw.
+  format: v.optional(v.picklist(['raw', 'qcow2']), 'raw'),
   virtualSizeBytes: integer(1),
+  fileSizeBytes: v.exactOptional(integer(1)),
   inspectorVersion: v.pipe(v.number(), v.safeInteger()),
   createdAt: v.string(),
 });
 
 export function makeRecord(
   image: ImageMeta,
-  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'virtualSizeBytes'>,
+  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'format' | 'virtualSizeBytes' | 'fileSizeBytes'>,
 ): BaseRecord {
   return {
     imageId: image.id,
@@ -56,7 +63,8 @@ export async function readRecord(path: string): Promise<BaseRecord | undefined> 
   if (!(await callNative((addon, id) => addon.statFile(path, id), options))) return undefined;
   const bytes = await callNative((addon, id) => addon.readFile(path, RECORD_BYTES, id), options);
   try {
-    return v.parse(recordSchema, JSON.parse(bytes.toString('utf8')));
+    const record = v.parse(recordSchema, JSON.parse(bytes.toString('utf8')));
+    return { fileSizeBytes: record.virtualSizeBytes, ...record };
   } catch {
     return undefined;
   }

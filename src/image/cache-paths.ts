@@ -3,8 +3,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
 
-/** `<sha1>.<step>.<random>`: the lock of that sha1 says whether someone still works on it. */
-const TEMPORARY_NAME = /^([0-9a-f]{40})\.[a-z]+\.[0-9a-f]{12}$/;
+/** `<key>.<step>.<random>`: the lock of that key says whether someone still works on it. */
+const TEMPORARY_NAME = /^([0-9a-f]{40}|ephemeral_\d+_[0-9a-f]{7}|swap_\d+)\.[a-z]+\.[0-9a-f]{12}$/;
 
 /** The key of a temporary file's name; undefined for a name that is none of ours. */
 export function keyOfTemporary(name: string): string | undefined {
@@ -17,6 +17,16 @@ export function imageKey(imageId: string): string {
     throw new ComputeError('INVALID_ARGUMENT', 'the id of an image has 1 to 255 characters');
   }
   return createHash('sha1').update(imageId).digest('hex');
+}
+
+/** Nova's name of the base of ephemeral disks of that size which this command makes. */
+export function ephemeralKey(sizeGb: number, command: string): string {
+  return `ephemeral_${sizeGb}_${createHash('sha1').update(command).digest('hex').slice(0, 7)}`;
+}
+
+/** Nova's name of the base of swap disks of that size. */
+export function swapKey(sizeMb: number): string {
+  return `swap_${sizeMb}`;
 }
 
 export class CachePaths {
@@ -44,7 +54,7 @@ export class CachePaths {
     return join(this.locks, key);
   }
 
-  temporary(key: string, step: 'download' | 'convert'): string {
+  temporary(key: string, step: 'download' | 'convert' | 'format'): string {
     return join(this.temporaries, `${key}.${step}.${randomBytes(6).toString('hex')}`);
   }
 }

@@ -1,19 +1,21 @@
-// One raw base file per image, fetched once by however many ask, and the overlays that stand on it.
+// One base file per image, fetched once by however many ask, and the disks that are made of it.
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative } from '../native.js';
 import { assertDiskFits } from './base-checks.js';
 import { adoptBase, type FetchContext, fetchBase } from './base-fetch.js';
-
 import { assertSameImage, type BaseRecord, INSPECTOR_VERSION, readRecord } from './base-record.js';
+import { BlankBases } from './blank-base.js';
 import { tryBaseLock, withBaseLock } from './cache-lock.js';
 import { CachePaths, imageKey, keyOfTemporary } from './cache-paths.js';
+import { type DiskOptions, parseDiskOptions } from './disk-options.js';
 import { describeSource, ImageSources } from './image-source.js';
-import { createInstanceDisk } from './instance-disk.js';
+import { createInstanceDisk, type DiskBase } from './instance-disk.js';
 import { type Flight, SingleFlight, type Waiter } from './single-flight.js';
 import { removeTemporary } from './temporaries.js';
 import type {
   BaseImage,
+  BlankBaseOptions,
   EnsureBaseOptions,
   ImageCacheOptions,
   ImageLogger,
@@ -47,9 +49,11 @@ export class ImageCache {
   readonly #context: FetchContext;
   readonly #flights = new SingleFlight<FlightResult, ImageProgress>();
   readonly #verdicts = new Map<string, Verdict>();
+  readonly #disks: DiskOptions;
+  readonly #blanks: BlankBases;
   #directories: Promise<void> | undefined;
 
-  /** Throws `INVALID_ARGUMENT` for a relative instances path and for wrong options of Glance. Touches no file. */
+  /** Throws `INVALID_ARGUMENT` for a relative instances path and for wrong options. Touches no file. */
   constructor(options: ImageCacheOptions) {
     if (!options.instancesPath.startsWith('/')) {
       throw new ComputeError(
@@ -57,13 +61,16 @@ export class ImageCache {
         `the instances path must be absolute, not ${options.instancesPath}`,
       );
     }
+    this.#disks = parseDiskOptions(options);
     this.#context = {
       paths: new CachePaths(options.instancesPath),
       logger: options.logger ?? silent,
       maxVirtualBytes: options.maxVirtualBytes ?? 16 * 1024 * GIB,
       reservedBytes: options.reservedBytes ?? GIB / 4,
+      forceRaw: this.#disks.forceRaw,
       sources: new ImageSources(options),
     };
+    this.#blanks = new BlankBases(this.#context);
   }
 
   /**
@@ -133,17 +140,42 @@ export class ImageCache {
   }
 
   /**
-   * Hard-links the base into the directory (`disk.base`: it holds the base while the directory stands), then writes the
-   * overlay `disk`. `sizeBytes` 0 takes the base's size. On failure neither is left. Rejects with `IMAGE_NOT_FOUND`
-   * (retryable) where the base has gone since, `FLAVOR_DISK_TOO_SMALL`, `SYSTEM`, `NO_SPACE`, `ABORTED`, `TIMEOUT`.
+   * The base of ephemeral disks of that many GiB, for guests of that `os_type`: an empty file system with the label
+   * `ephemeral0`, made by mkfs where it is not there yet. Rejects with `INVALID_ARGUMENT`, `UNSUPPORTED` (no mkfs),
+   * `NO_SPACE`, `ABORTED`, `TIMEOUT`, `SYSTEM`; nothing but a complete base ever stands under its final name.
+   */
+  async ensureEphemeralBase(
+    sizeGb: number,
+    osType: string | undefined,
+    options: BlankBaseOptions = {},
+  ): Promise<BaseImage> {
+    const usual = osType?.toLowerCase() === 'windows' ? 'vfat' : 'ext4';
+    const fileSystem = this.#disks.ephemeralFormat ?? usual;
+    await this.#ready();
+    return await this.#blanks.ensure({ content: 'ephemeral', size: sizeGb, fileSystem }, options);
+  }
+
+  /** The base of swap disks of that many MiB. Needs no program; else as {@link ensureEphemeralBase}. */
+  async ensureSwapBase(sizeMb: number, options: BlankBaseOptions = {}): Promise<BaseImage> {
+    await this.#ready();
+    return await this.#blanks.ensure({ content: 'swap', size: sizeMb }, options);
+  }
+
+  /**
+   * Makes the disk `name` of an instance. With `imagesType` qcow2 the base is hard-linked into the directory
+   * (`<name>.base`: it holds the base while the directory stands), then the overlay is written; with raw the base is copied
+   * or converted, and no link is left. `sizeBytes` 0 takes the base's size. On failure nothing is left. Rejects with
+   * `IMAGE_NOT_FOUND` (retryable) where the base has gone since, `FLAVOR_DISK_TOO_SMALL`, `SYSTEM`, `NO_SPACE`, `ABORTED`,
+   * `TIMEOUT`.
    */
   async createInstanceDisk(
     instanceDirectory: string,
-    base: Pick<BaseImage, 'path' | 'virtualSizeBytes'>,
+    base: DiskBase,
     sizeBytes: number,
     options: InstanceDiskOptions = {},
   ): Promise<InstanceDisk> {
-    return await createInstanceDisk(this.#context.paths, instanceDirectory, base, sizeBytes, options);
+    const context = { ...this.#context, imagesType: this.#disks.imagesType };
+    return await createInstanceDisk(context, instanceDirectory, base, sizeBytes, options);
   }
 
   /** Who joins a fetch just as it gives up for being too large for all others starts one of his own. */
@@ -166,7 +198,7 @@ export class ImageCache {
     assertDiskFits(image, record.virtualSizeBytes, limit);
     return {
       path: this.#context.paths.base(key),
-      format: 'raw',
+      format: record.format,
       virtualSizeBytes: record.virtualSizeBytes,
       how,
     };
@@ -205,7 +237,7 @@ export class ImageCache {
     const { inode, sizeBytes, mtimeMs } = stat;
     if (!known || known.inode !== inode || known.sizeBytes !== sizeBytes || known.mtimeMs !== mtimeMs) {
       const record = await readRecord(paths.record(key));
-      if (record?.inspectorVersion !== INSPECTOR_VERSION || record.virtualSizeBytes !== sizeBytes)
+      if (record?.inspectorVersion !== INSPECTOR_VERSION || record.fileSizeBytes !== sizeBytes)
         return undefined;
       this.#verdicts.set(key, { record, inode, sizeBytes, mtimeMs });
       assertSameImage(record, image);
@@ -238,7 +270,7 @@ export class ImageCache {
       logger.info('image is in the cache', {
         imageId: image.id,
         milliseconds,
-        bytes: record.virtualSizeBytes,
+        bytes: record.fileSizeBytes,
       });
       return { record, how: 'fetched' };
     });
@@ -258,7 +290,7 @@ export class ImageCache {
     const stat = await callNative((addon, id) => addon.statFile(path, id), { operation: 'look up a base' });
     if (!stat) return 'missing';
     const old = await readRecord(paths.record(key));
-    if (!old || old.virtualSizeBytes === stat.sizeBytes) {
+    if (!old || old.fileSizeBytes === stat.sizeBytes) {
       logger.info('inspecting a base again', { imageId: image.id, path });
       await adoptBase(this.#context, key, image, old);
       const record = await this.#lookup(key, image);
@@ -270,7 +302,7 @@ export class ImageCache {
           rule: 'base-damaged',
           path,
           sizeBytes: stat.sizeBytes,
-          expectedBytes: old?.virtualSizeBytes,
+          expectedBytes: old?.fileSizeBytes,
         },
       });
     }

@@ -1,9 +1,8 @@
 // The one place where qemu-img runs: for the formats that the engine inspects and does not read.
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { type FileHandle, unlink } from 'node:fs/promises';
 import { ComputeError } from '../driver/errors.js';
-import { callNative } from '../native.js';
+import { openFenced, runFenced, throwIfFull } from './fenced-process.js';
 
 /** By Glance's names; what QEMU calls them. */
 export const QEMU_FORMATS = {
@@ -21,12 +20,8 @@ export const FOREIGN_FORMATS: readonly ForeignFormat[] = Object.keys(QEMU_FORMAT
 
 const OPERATION = 'conversion by qemu-img';
 const MIB = 2 ** 20;
-const MEMORY_BYTES = 2048 * MIB;
-const MESSAGE_BYTES = 4096;
 /** st_blocks counts in these. */
 const BLOCK_BYTES = 512;
-/** Less is a full disk, whatever qemu-img says. */
-const FULL_BYTES = MIB;
 
 export interface ForeignConversion {
   /** Inspected before: it must name no other file. */
@@ -47,9 +42,7 @@ export function isForeign(format: string): format is ForeignFormat {
 }
 
 /**
- * `qemu-img convert` in a process group of its own, with limits of CPU time (30 s and 1 s more for each 256 MiB of the
- * disk, as the kernel counts), memory (2 GiB), file size and wall time (ten times that of the CPU); it dies with this
- * process. It gets both files as descriptors, so that no name can pass for an option or a protocol.
+ * `qemu-img convert`, {@link runFenced fenced}, with both files as descriptors.
  * Rejects with IMAGE_UNACCEPTABLE and the rule `unconvertible`, NO_SPACE, UNSUPPORTED (no qemu-img), SYSTEM, ABORTED.
  */
 export async function convertForeign(
@@ -57,9 +50,9 @@ export async function convertForeign(
 ): Promise<{ readonly writtenBytes: number }> {
   const { source, target, virtualSizeBytes, sync, signal } = conversion;
   if (signal?.aborted) throw aborted(conversion);
-  const from = await opened(source, constants.O_RDONLY);
+  const from = await openFenced(OPERATION, source, constants.O_RDONLY);
   try {
-    const to = await opened(target, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
+    const to = await openFenced(OPERATION, target, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
     try {
       await to.truncate(virtualSizeBytes);
       await run(conversion, from, to);
@@ -76,100 +69,32 @@ export async function convertForeign(
   }
 }
 
-async function opened(path: string, flags: number): Promise<FileHandle> {
-  try {
-    return await open(path, flags | constants.O_NOFOLLOW, 0o600);
-  } catch (error) {
-    throw systemError(error);
-  }
-}
-
-/** What Node.js says of a failed system call, as the addon's are told. */
-function systemError(error: unknown): ComputeError {
-  const { message, errno = 0, path } = error as NodeJS.ErrnoException;
-  return new ComputeError('SYSTEM', `${OPERATION} failed: ${message}`, {
-    operation: OPERATION,
-    details: { errno: -errno, path },
-    cause: error,
-  });
-}
-
-/** Inherited as 3 and 4: the first two after the standard ones. */
-const FROM = '/dev/fd/3';
-const TO = '/dev/fd/4';
-
-function commandLine({ format, virtualSizeBytes }: ForeignConversion, cpuSeconds: number): string[] {
-  return [
-    ...['prlimit', `--cpu=${cpuSeconds}`, `--as=${MEMORY_BYTES}`, `--fsize=${virtualSizeBytes + MIB}`],
-    ...['--core=0', '--nofile=64', '--'],
-    ...['setpriv', '--pdeathsig', 'KILL', '--no-new-privs', '--'],
-    ...['qemu-img', 'convert', '-p', '-n', '--target-is-zero', '-W'],
-    ...['-f', QEMU_FORMATS[format], '-O', 'raw', FROM, TO],
-  ];
-}
-
 async function run(conversion: ForeignConversion, from: FileHandle, to: FileHandle): Promise<void> {
-  const { source, target, virtualSizeBytes, signal, onProgress } = conversion;
-  const cpuSeconds = 30 + Math.ceil(virtualSizeBytes / (256 * MIB));
-  const [program = '', ...words] = commandLine(conversion, cpuSeconds);
-  const child = spawn(program, words, {
-    stdio: ['ignore', 'pipe', 'pipe', from.fd, to.fd],
-    detached: true,
-    env: { PATH: process.env['PATH'], LC_ALL: 'C' },
-  });
-  const kill = (): void => {
-    try {
-      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // It has ended by itself.
-    }
-  };
-  const deadline = setTimeout(kill, cpuSeconds * 10_000);
-  if (signal?.aborted) kill();
-  signal?.addEventListener('abort', kill, { once: true });
-  let message = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    message = (message + text).slice(-MESSAGE_BYTES);
-  });
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-    const percent = /\((\d+\.\d+)\/100%\)\s*$/.exec(text)?.[1];
-    if (percent !== undefined) onProgress?.(Math.floor((Number(percent) / 100) * virtualSizeBytes));
-  });
-  try {
-    const { status, death } = await ended(child);
-    if (status === 0) return;
-    if (signal?.aborted) throw aborted(conversion);
-    // 127: prlimit or setpriv found no next program to become.
-    if (status === 127) throw missing();
-    await assertRoom(target);
-    const how = death === null ? (message.trim().split('\n').at(-1) ?? '') : `it died of ${death}`;
-    throw new ComputeError('IMAGE_UNACCEPTABLE', `qemu-img cannot convert ${source}: ${how}`, {
-      operation: OPERATION,
-      details: { rule: 'unconvertible', status, signal: death, message: message.trim() },
-    });
-  } finally {
-    clearTimeout(deadline);
-    signal?.removeEventListener('abort', kill);
-  }
-}
-
-function ended(
-  child: ReturnType<typeof spawn>,
-): Promise<{ readonly status: number | null; readonly death: NodeJS.Signals | null }> {
-  return new Promise((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'ENOENT' ? missing() : systemError(error));
-    });
-    child.once('close', (status, death) => resolve({ status, death }));
-  });
-}
-
-async function assertRoom(target: string): Promise<void> {
-  const status = await callNative((addon, id) => addon.statFs(target, id), { operation: OPERATION });
-  if (status.availableBytes >= FULL_BYTES) return;
-  throw new ComputeError('NO_SPACE', `no space is left for ${target}`, {
+  const { source, target, format, virtualSizeBytes, signal, onProgress } = conversion;
+  const end = await runFenced({
     operation: OPERATION,
-    details: { availableBytes: status.availableBytes },
+    program: 'qemu-img',
+    words: [
+      ...['convert', '-p', '-n', '--target-is-zero', '-W'],
+      ...['-f', QEMU_FORMATS[format], '-O', 'raw', '/dev/fd/3', '/dev/fd/4'],
+    ],
+    files: [from, to],
+    fileBytes: virtualSizeBytes + MIB,
+    signal,
+    onOutput: (text) => {
+      const percent = /\((\d+\.\d+)\/100%\)\s*$/.exec(text)?.[1];
+      if (percent !== undefined) onProgress?.(Math.floor((Number(percent) / 100) * virtualSizeBytes));
+    },
+  });
+  if (end.how === 'missing') throw missing();
+  const { status, death, message } = end;
+  if (status === 0) return;
+  if (signal?.aborted) throw aborted(conversion);
+  await throwIfFull(OPERATION, target);
+  const how = death === null ? (message.split('\n').at(-1) ?? '') : `it died of ${death}`;
+  throw new ComputeError('IMAGE_UNACCEPTABLE', `qemu-img cannot convert ${source}: ${how}`, {
+    operation: OPERATION,
+    details: { rule: 'unconvertible', status, signal: death, message },
   });
 }
 

@@ -57,6 +57,21 @@ export interface ImageCacheOptions {
   readonly maxVirtualBytes?: number;
   /** Kept free on the file system of `instancesPath`. Default 256 MiB. */
   readonly reservedBytes?: number;
+  /**
+   * Bases of qcow2 images are raw (Nova's `force_raw_images`). With false they stay as they came, after the same checks;
+   * formats of other hypervisors become raw all the same, and a base that stands is used as it is. Default true.
+   */
+  readonly forceRawImages?: boolean;
+  /**
+   * What the disks of new instances are (Nova's `[libvirt] images_type`): qcow2 overlays over their base, or raw copies of
+   * it, which need it no more. Default `qcow2`.
+   */
+  readonly imagesType?: 'qcow2' | 'raw';
+  /**
+   * File system of new ephemeral disks, whatever the guest (Nova's `default_ephemeral_format`). Default: `vfat` where the
+   * image's `os_type` is `windows`, else `ext4`.
+   */
+  readonly ephemeralFormat?: 'ext4' | 'vfat';
   readonly http?: HttpSourceOptions;
   /** For images whose source is `glance`; without it they are refused with INVALID_ARGUMENT. */
   readonly glance?: GlanceOptions;
@@ -90,25 +105,40 @@ export interface EnsureBaseOptions {
 export interface BaseImage {
   /** Absolute: `<instances_path>/_base/<sha1(image id)>`. */
   readonly path: string;
-  readonly format: 'raw';
-  /** Length of the base; not always a multiple of 512. */
+  /** qcow2 where {@link ImageCacheOptions.forceRawImages} was false when it was made. */
+  readonly format: 'raw' | 'qcow2';
+  /** Of the disk in it; not always a multiple of 512. */
   readonly virtualSizeBytes: number;
   /** `hit`: it stood there, `fetched`: this call fetched it, `joined`: this call waited for another's fetch. */
   readonly how: 'hit' | 'fetched' | 'joined';
 }
 
+export interface BlankBaseOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** For this caller; a making shared with others goes on without it. Default 600000 (ten minutes). */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Nova's names of an instance's disks: root, ephemeral, swap. */
+export type DiskName = 'disk' | 'disk.local' | 'disk.swap';
+
 export interface InstanceDiskOptions {
+  /** Default `disk`, the root disk. */
+  readonly name?: DiskName | undefined;
   readonly instanceUuid?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Of the wait for others who hold the base's lock. Default: none. */
   readonly timeoutMs?: number | undefined;
 }
 
 /** What {@link ImageCache.createInstanceDisk} made, in the instance's directory. */
 export interface InstanceDisk {
-  /** `<instanceDirectory>/disk`, qcow2, 0600. */
+  /** `<instanceDirectory>/<name>`, 0600. */
   readonly path: string;
-  readonly format: 'qcow2';
+  readonly format: 'qcow2' | 'raw';
   readonly virtualSizeBytes: number;
-  /** `<instanceDirectory>/disk.base`: a hard link that holds the base while the directory stands. */
-  readonly baseLink: string;
+  /** What an overlay stands on; undefined for a raw copy. */
+  readonly base: Pick<BaseImage, 'path' | 'format'> | undefined;
+  /** `<instanceDirectory>/<name>.base`: a hard link that holds the base of an overlay while the directory stands. */
+  readonly baseLink: string | undefined;
 }

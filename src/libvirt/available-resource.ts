@@ -4,6 +4,7 @@ import { callNative, type NativeDomainRecord } from '../native.js';
 import type { Domains } from './domains.js';
 import { readHostMemory } from './host-memory.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
+import { DISK_NAMES } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { powerState } from './states.js';
 
@@ -86,18 +87,25 @@ export async function availableResource(
 interface Usage {
   /** Of a domain that has a process. */
   readonly vcpus: number;
-  /** What its disk may still grow by. */
+  /** What its disks may still grow by. */
   readonly growthBytes: number;
 }
 
 async function usage(host: ReportHost, record: NativeDomainRecord, context: CallContext): Promise<Usage> {
-  const files = new InstanceFiles(host.instancesPath, record.uuid);
-  const [vcpus, disk, allocated] = await Promise.all([
+  const [vcpus, growthBytes] = await Promise.all([
     record.id < 0 ? 0 : vcpusOf(host, record.uuid, context),
-    files.readDiskInfo(context),
-    files.diskAllocatedBytes(context),
+    growthOf(new InstanceFiles(host.instancesPath, record.uuid), context),
   ]);
-  return { vcpus, growthBytes: Math.max(0, (disk?.virtualSizeBytes ?? 0) - allocated) };
+  return { vcpus, growthBytes };
+}
+
+async function growthOf(files: InstanceFiles, context: CallContext): Promise<number> {
+  const disks = (await files.readDisks(context)) ?? {};
+  const growths = DISK_NAMES.map(async (name) => {
+    const disk = disks[name];
+    return disk ? Math.max(0, disk.virtualSizeBytes - (await files.allocatedBytes(name, context))) : 0;
+  });
+  return (await Promise.all(growths)).reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function vcpusOf(host: ReportHost, uuid: string, context: CallContext): Promise<number> {

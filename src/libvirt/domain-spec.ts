@@ -119,10 +119,13 @@ const hostSchema = closedObject({
   diskPath: v.optional(path),
   diskFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   backingPath: v.optional(path),
+  backingFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   consoleLogPath: v.optional(path),
   configDrivePath: v.optional(path),
   ephemeralPath: v.optional(path),
+  ephemeralBackingPath: v.optional(path),
   swapPath: v.optional(path),
+  swapBackingPath: v.optional(path),
   nvramPath: v.optional(path),
 });
 
@@ -242,6 +245,8 @@ function completeHost(host: v.InferOutput<typeof hostSchema>, instanceUuid: stri
     packageVersion: host.packageVersion ?? '0',
     diskPath: host.diskPath ?? `${directory}/disk`,
     diskFormat: host.diskFormat ?? 'qcow2',
+    ephemeralPath: host.ephemeralPath ?? `${directory}/disk.local`,
+    swapPath: host.swapPath ?? `${directory}/disk.swap`,
     consoleLogPath: host.consoleLogPath ?? `${directory}/console.log`,
   };
 }

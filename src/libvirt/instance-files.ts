@@ -1,21 +1,10 @@
-// The files of one instance that this driver owns: `<instances_path>/<uuid>/` disk, disk.info, console.log, libvirt.xml.
+// The files of one instance that this driver owns: `<instances_path>/<uuid>/` disks, disk.info, console.log, libvirt.xml.
 import { join } from 'node:path';
-import * as v from 'valibot';
-import { integer } from '../driver/schema.js';
+import type { DiskName } from '../image/types.js';
 import { callNative } from '../native.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
-
-/** Nova's disk.info: what a disk is, so that nobody ever probes it. */
-export interface DiskInfo {
-  readonly format: 'qcow2' | 'raw';
-  readonly virtualSizeBytes: number;
-}
-
-const diskInfoSchema = v.object({
-  format: v.picklist(['qcow2', 'raw']),
-  virtualSizeBytes: integer(0),
-});
+import { formatDisks, type InstanceDisks, parseDisks } from './instance-disks.js';
 
 /** Nova's default of `[libvirt] console log` reads: the last 100 KiB. */
 export const CONSOLE_BYTES = 102_400;
@@ -23,7 +12,6 @@ const SMALL_FILE_BYTES = 1 << 20;
 
 export class InstanceFiles {
   readonly directory: string;
-  readonly disk: string;
   readonly consoleLog: string;
   readonly definition: string;
   /** UEFI variables; libvirt makes it where the firmware wants one. */
@@ -32,11 +20,14 @@ export class InstanceFiles {
 
   constructor(instancesPath: string, uuid: string) {
     this.directory = join(instancesPath, uuid);
-    this.disk = join(this.directory, 'disk');
     this.consoleLog = join(this.directory, 'console.log');
     this.definition = join(this.directory, 'libvirt.xml');
     this.nvram = join(this.directory, 'nvram.fd');
     this.#diskInfo = join(this.directory, 'disk.info');
+  }
+
+  disk(name: DiskName = 'disk'): string {
+    return join(this.directory, name);
   }
 
   async exist(context: CallContext): Promise<boolean> {
@@ -67,26 +58,26 @@ export class InstanceFiles {
     await this.#write(this.definition, xml, context);
   }
 
-  async writeDiskInfo(info: DiskInfo, context: CallContext): Promise<void> {
-    await this.#write(this.#diskInfo, JSON.stringify(info), context);
+  async writeDisks(disks: InstanceDisks, context: CallContext): Promise<void> {
+    await this.#write(this.#diskInfo, formatDisks(disks), context);
   }
 
   /** Undefined where the instance has no disk of ours. */
-  async readDiskInfo(context: CallContext): Promise<DiskInfo | undefined> {
+  async readDisks(context: CallContext): Promise<InstanceDisks | undefined> {
     if (!(await this.#stat(this.#diskInfo, context))) return undefined;
     const text = await callNative(
       (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
       context,
     );
-    return v.parse(diskInfoSchema, JSON.parse(text.toString('utf8')));
+    return parseDisks(text.toString('utf8'), this.#diskInfo);
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {
-    return (await this.#stat(this.disk, context)) !== undefined;
+    return (await this.#stat(this.disk(), context)) !== undefined;
   }
 
-  async diskAllocatedBytes(context: CallContext): Promise<number> {
-    return (await this.#stat(this.disk, context))?.allocatedBytes ?? 0;
+  async allocatedBytes(name: DiskName, context: CallContext): Promise<number> {
+    return (await this.#stat(this.disk(name), context))?.allocatedBytes ?? 0;
   }
 
   /** Everything below the directory and itself. Idempotent. */

@@ -31,6 +31,7 @@ import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
+import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
@@ -124,7 +125,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
-      definition: (instance, files) => this.#definition(instance, files),
+      definition: (instance, files, disks) => this.#definition(instance, files, disks),
     });
   }
 
@@ -163,7 +164,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
         domains: this.#domains,
         user: this.#user,
         logger: this.#logger,
-        definition: (one, files) => this.#definition(one, files),
+        definition: (one, files, disks) => this.#definition(one, files, disks),
         info: (domain, context) => this.#info(domain, context),
       },
       instance,
@@ -263,9 +264,13 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     return { uuid: domain.uuid, name: domain.name, powerState: powerState(state), domainId: id, ...figures };
   }
 
-  #definition(instance: Instance, files: InstanceFiles): string {
+  /** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */
+  #definition(instance: Instance, files: InstanceFiles, disks: InstanceDisks = {}): string {
     const { facts, diskCache } = this.#made('spawn');
     const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = this.#options;
+    const diskFormat = disks.disk?.format ?? 'qcow2';
+    const usual = { path: this.#images.basePath(instance.image.id), format: 'raw' } as const;
+    const base = disks.disk?.base ?? (diskFormat === 'qcow2' ? usual : undefined);
     return domainXml(instance, {
       virtType: this.#virtType,
       architecture: facts.architecture as Architecture,
@@ -277,9 +282,14 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       vncListen: vncListen === '' ? undefined : vncListen,
       diskCache,
       packageVersion: packageVersion(),
-      diskPath: files.disk,
-      diskFormat: 'qcow2',
-      backingPath: this.#images.basePath(instance.image.id),
+      diskPath: files.disk(),
+      diskFormat,
+      backingPath: base?.path,
+      backingFormat: base?.format,
+      ephemeralPath: files.disk('disk.local'),
+      ephemeralBackingPath: disks['disk.local']?.base?.path,
+      swapPath: files.disk('disk.swap'),
+      swapBackingPath: disks['disk.swap']?.base?.path,
       consoleLogPath: files.consoleLog,
       nvramPath: files.nvram,
     });

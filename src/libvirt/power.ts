@@ -7,6 +7,7 @@ import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
 import type { Domains } from './domains.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
+import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { powerState } from './states.js';
 
@@ -15,7 +16,7 @@ export interface PowerHost {
   readonly hypervisor: Hypervisor;
   readonly domains: Domains;
   readonly bridges: Bridges;
-  readonly definition: (instance: Instance, files: InstanceFiles) => string;
+  readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
 }
 
 /** Nova repeats the ACPI request every 10 s, and gives a soft reboot 120 s. */
@@ -108,11 +109,11 @@ export class Power {
     if (!(await files.hasDisk(context))) {
       throw new ComputeError(
         'INSTANCE_NOT_FOUND',
-        `${context.operation}: instance ${instance.uuid} has no disk at ${files.disk}`,
+        `${context.operation}: instance ${instance.uuid} has no disk at ${files.disk()}`,
         context,
       );
     }
-    const xml = definition(instance, files);
+    const xml = definition(instance, files, await files.readDisks(context));
     await files.writeDefinition(xml, context);
     for (const vif of instance.vifs) {
       await bridges.acquire(vif.bridge, { user: vif.id, mtu: vif.mtu, signal: context.signal });

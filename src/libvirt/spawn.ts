@@ -6,12 +6,13 @@ import { ComputeError } from '../driver/errors.js';
 import type { Instance, InstanceInfo } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { ImageCache } from '../image/image-cache.js';
-import type { BaseImage, ImageLogger } from '../image/types.js';
+import type { BaseImage, DiskName, ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
 import type { Domains } from './domains.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
+import type { DiskInfo, InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 
 /** What a launch needs of the driver. */
@@ -22,8 +23,8 @@ export interface SpawnHost {
   readonly domains: Domains;
   readonly user: QemuUser | undefined;
   readonly logger: ImageLogger;
-  /** The document of that instance; throws what is wrong with its flavor or image. */
-  readonly definition: (instance: Instance, files: InstanceFiles) => string;
+  /** The document of that instance; throws what is wrong with its flavor or image, also before there are disks. */
+  readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
   readonly info: (domain: NativeDomain, context: CallContext) => Promise<InstanceInfo>;
 }
 
@@ -77,7 +78,7 @@ class Launch {
     const { domains } = this.#host;
     this.#deadline.check();
     // Before anything is made: a flavor that cannot be had costs no download.
-    const xml = this.#host.definition(this.#instance, this.#files);
+    this.#host.definition(this.#instance, this.#files);
     if (await domains.find(this.#instance.uuid, this.#context)) {
       throw new ComputeError(
         'INSTANCE_EXISTS',
@@ -85,13 +86,13 @@ class Launch {
         this.#context,
       );
     }
-    const base = await this.#step('image', () => this.#makeDisk());
-    await this.#step('definition', () => this.#files.writeDefinition(xml, this.#context));
+    const { disks, imageCache } = await this.#step('image', () => this.#makeDisks());
+    const xml = await this.#step('definition', () => this.#define(disks));
     await this.#step('network', () => this.#plug());
     const domain = await this.#step('start', () => this.#start(xml));
     const info = await this.#host.info(domain, this.#context);
     this.#undo.commit();
-    return { stepsMs: this.#stepsMs, imageCache: base.how, info };
+    return { stepsMs: this.#stepsMs, imageCache, info };
   }
 
   async undo(): Promise<void> {
@@ -113,15 +114,25 @@ class Launch {
     return result;
   }
 
-  async #makeDisk(): Promise<BaseImage> {
+  async #makeDisks(): Promise<{ disks: InstanceDisks; imageCache: BaseImage['how'] }> {
     const { images, user } = this.#host;
     const { uuid, image, flavor } = this.#instance;
+    const { signal } = this.#deadline;
     const flavorRootBytes = flavor.rootGb * GIB;
     const base = await images.ensureBase(image, {
       flavorRootBytes,
-      signal: this.#deadline.signal,
+      signal,
       onProgress: (progress) => this.#options.onProgress?.({ step: 'image', ...progress }),
     });
+    const wanted: [DiskName, BaseImage, number][] = [['disk', base, flavorRootBytes]];
+    if (flavor.ephemeralGb > 0) {
+      const osType = image.properties['os_type'];
+      const blank = await images.ensureEphemeralBase(flavor.ephemeralGb, osType, { signal });
+      wanted.push(['disk.local', blank, 0]);
+    }
+    if (flavor.swapMb > 0) {
+      wanted.push(['disk.swap', await images.ensureSwapBase(flavor.swapMb, { signal }), 0]);
+    }
     if (await this.#files.exist(this.#context)) {
       throw new ComputeError(
         'INSTANCE_EXISTS',
@@ -133,16 +144,24 @@ class Launch {
       this.#files.remove({ operation: 'undo of spawn', instanceUuid: uuid, timeoutMs: UNDO_TIMEOUT_MS }),
     );
     await this.#files.makeDirectory(this.#context);
-    const disk = await images.createInstanceDisk(this.#files.directory, base, flavorRootBytes, {
-      instanceUuid: uuid,
-      signal: this.#deadline.signal,
-    });
-    const { format, virtualSizeBytes } = disk;
+    const disks: { [name in DiskName]?: DiskInfo } = {};
+    // One after the other: what fails is undone when no other is under way.
+    for (const [name, from, sizeBytes] of wanted) {
+      const options = { name, instanceUuid: uuid, signal };
+      const disk = await images.createInstanceDisk(this.#files.directory, from, sizeBytes, options);
+      disks[name] = { format: disk.format, virtualSizeBytes: disk.virtualSizeBytes, base: disk.base };
+    }
     await Promise.all([
-      this.#files.writeDiskInfo({ format, virtualSizeBytes }, this.#context),
+      this.#files.writeDisks(disks, this.#context),
       this.#files.makeConsoleLog(user, this.#context),
     ]);
-    return base;
+    return { disks, imageCache: base.how };
+  }
+
+  async #define(disks: InstanceDisks): Promise<string> {
+    const xml = this.#host.definition(this.#instance, this.#files, disks);
+    await this.#files.writeDefinition(xml, this.#context);
+    return xml;
   }
 
   async #plug(): Promise<void> {

@@ -26,7 +26,9 @@ modules_of() {
     piix) echo ata_piix ;;
     ahci) echo ahci ;;
     nic) echo e1000 e1000e 8139cp ;;
-    late) echo virtio_console virtio_rng virtio_balloon nls_utf8 nls_iso8859-1 nls_cp437 nls_ascii isofs vfat ext4 dmi-sysfs qemu_fw_cfg pvpanic-mmio pvpanic-pci ;;
+    ext4) echo ext4 ;;
+    vfat) echo nls_utf8 nls_iso8859-1 nls_cp437 nls_ascii vfat ;;
+    late) echo virtio_console virtio_rng virtio_balloon isofs dmi-sysfs qemu_fw_cfg pvpanic-mmio pvpanic-pci ;;
   esac
 }
 
@@ -143,7 +145,7 @@ make_initramfs() {
 
   find "$work/system" -path '*/modules/*' -name '*.ko*' >"$work/modules"
   : >"$work/absent"
-  for list in boot scsi virtio_scsi piix ahci nic late; do
+  for list in boot scsi virtio_scsi piix ahci nic ext4 vfat late; do
     : >"$initramfs/lib/modules/$list"
     for module in $(modules_of "$list"); do
       add_module "$module" "$list"

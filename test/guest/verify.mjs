@@ -1,7 +1,7 @@
 // Boots the guest image under emulation and checks what README.md promises. Usage: node test/guest/verify.mjs [IMAGE [CHECK]]
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -200,6 +200,37 @@ const checks = {
     close();
     guest.process.stdin.write('poweroff -f\n');
     assert.equal(await guest.exit, 0);
+    return guest;
+  },
+
+  async 'finds what is on further disks, and uses it'(machine) {
+    const made = [
+      ['ext4', 'ext4-label', ['mkfs.ext4', '-q', '-F', '-L', 'ext4-label']],
+      ['vfat', 'fat-label', ['mkfs.vfat', '-n', 'fat-label']],
+      ['swap', 'swap-label', ['mkswap', '-q', '-L', 'swap-label']],
+    ];
+    const drives = made.flatMap(([type, , [program, ...words]]) => {
+      const path = join(scratch, `${type}-${names++}`);
+      writeFileSync(path, '', { mode: 0o600 });
+      truncateSync(path, gib);
+      execFileSync(program, [...words, path], {
+        stdio: 'ignore',
+        env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
+      });
+      return ['-drive', `file=${path},format=raw,if=virtio`];
+    });
+    const guest = new Guest(machine, [...virtioDisk, ...drives, '-nic', 'none', '-m', '128'], overlayOf(1));
+    const [root, ...more] = (await guest.booted()).disks;
+    assert.equal(root.content, undefined);
+    assert.deepEqual(
+      more.map(({ content }) => [content.type, content.label]),
+      made.map(([type, label]) => [type, label]),
+    );
+    for (const { bytes, content } of more) {
+      assert.equal(bytes, gib);
+      assert(content.usableBytes > 0.9 * gib && content.usableBytes < gib, JSON.stringify(content));
+    }
+    await guest.stop();
     return guest;
   },
 

@@ -375,6 +375,7 @@ describe('the disk of an instance', () => {
       path: join(directory, 'disk'),
       format: 'qcow2',
       virtualSizeBytes: 64 * MIB,
+      base: { path: base.path, format: 'raw' },
       baseLink: join(directory, 'disk.base'),
     });
     expect(statSync(disk.path).mode & 0o7777).toBe(0o600);
@@ -404,7 +405,7 @@ describe('the disk of an instance', () => {
     const base = await cache.ensureBase(fileImage(writeRaw(scratch(), bytes), 'raw'), ANY_SIZE);
     const directory = instanceDirectory(instances);
     const disk = await cache.createInstanceDisk(directory, base, 0);
-    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(disk.baseLink).ino });
+    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(disk.baseLink ?? '').ino });
     rmSync(directory, { recursive: true });
     expect(statSync(base.path).nlink).toBe(1);
   });

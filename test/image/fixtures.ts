@@ -1,5 +1,5 @@
 // Images with known bytes, scratch directories and a local image server for the tests of the cache.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
@@ -130,4 +130,21 @@ export function read(path: string): Buffer {
 /** Polls until it holds; the deadline is the test's own. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** A file system of that many KiB; undefined where this user may not mount one. */
+export function smallFileSystem(kib: number): string | undefined {
+  const path = scratch('small');
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${kib}k`, 'tmpfs', path]);
+  if (status !== 0) return undefined;
+  onTestFinished(() => void execFileSync('umount', [path]));
+  return path;
+}
+
+/** What a guest sees of a disk of that format, its backing files included. */
+export function guestBytes(path: string, format: 'raw' | 'qcow2'): Buffer {
+  if (format === 'raw') return read(path);
+  const copy = join(scratch(), 'guest.raw');
+  execFileSync('qemu-img', ['convert', '-f', format, '-O', 'raw', path, copy]);
+  return read(copy);
 }

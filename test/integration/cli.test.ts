@@ -48,6 +48,7 @@ describe('an instance by command line', () => {
       '--name',
       'cli',
       ...flags,
+      ...['--ephemeral', '1', '--swap', '16'],
       '--network',
       host.bridge,
       '--wait-for',
@@ -61,6 +62,7 @@ describe('an instance by command line', () => {
     const { uuid } = value['instance'] as { uuid: string };
     expect((await cli('list')).stdout).toContain(uuid);
     expect((await cli('console', uuid.slice(0, 8))).stdout).toContain('"event":"BOOTED"');
+    expect((await host.booted(uuid)).disks.map(({ bytes }) => bytes / 2 ** 20)).toEqual([1024, 1024, 16]);
 
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });

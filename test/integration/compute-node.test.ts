@@ -147,7 +147,7 @@ describe('a launch that fails', () => {
   it('because its caller aborts it leaves nothing, at whatever moment', async () => {
     for (const delayMs of [0, 1, 2, 5, 10, 20, 40, 60, 80]) {
       const controller = new AbortController();
-      const one = request();
+      const one = request({ flavor: { vcpus: 1, memoryMb: 160, ephemeralGb: 1, swapMb: 16 } });
       const launch = node.launch(one, { signal: controller.signal });
       const timer = setTimeout(() => controller.abort(), delayMs);
       const outcome = await launch.then(

@@ -34,13 +34,16 @@ afterAll(() => host.dispose());
 const mayTrace = spawnSync('strace', ['-e', 'trace=execve', 'true'], { stdio: 'ignore' }).status === 0;
 
 /** What the kernel executed between the two marks. */
-function executedBy(networks: readonly { readonly bridge: string }[]): string[] {
+function executedBy(
+  networks: readonly { readonly bridge: string }[],
+  disks: { readonly ephemeralGb?: number; readonly swapMb?: number } = {},
+): string[] {
   const trace = join(host.directory, 'trace');
   const argument = {
     node: { instancesPath: host.instancesPath, driverOptions: { root: host.root } },
     request: {
       name: 'traced',
-      flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
+      flavor: { vcpus: 1, memoryMb: 128, rootGb: 1, ...disks },
       image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
       networks,
     },
@@ -58,9 +61,9 @@ function executedBy(networks: readonly { readonly bridge: string }[]): string[] 
 }
 
 describe('a warm launch', () => {
-  it('executes QEMU and nothing else', (test) => {
+  it('executes QEMU and nothing else, also with an ephemeral and a swap disk', (test) => {
     if (!mayTrace) test.skip('strace is not installed or may not trace');
-    const executed = executedBy([]);
+    const executed = executedBy([], { ephemeralGb: 1, swapMb: 64 });
     expect(executed).toHaveLength(1);
     expect(executed[0]).toMatch(/qemu-system-\w+$/);
   });

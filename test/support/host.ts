@@ -130,6 +130,11 @@ export interface GuestReport {
   readonly macs: readonly string[];
   readonly memoryMb: number;
   readonly vcpus: number;
+  readonly disks: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly content?: { readonly type: string; readonly label: string; readonly usableBytes: number };
+  }[];
 }
 
 /** Polls a condition that has no event of its own until it holds. */

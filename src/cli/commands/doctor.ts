@@ -6,7 +6,7 @@ import { type Check, type Finding, problem, type Verdict } from '../doctor/check
 import { checkEmbedded } from '../doctor/embedded.js';
 import { checkKvm, checkKvmAccess, checkQemuUser } from '../doctor/kvm.js';
 import { checkNetwork } from '../doctor/network.js';
-import { checkAddon, checkNode, checkQemu, checkQemuDriver } from '../doctor/software.js';
+import { checkAddon, checkMkfs, checkNode, checkQemu, checkQemuDriver } from '../doctor/software.js';
 import { checkStorage } from '../doctor/storage.js';
 import { type SharedOptions, withNodeOptions } from '../node-options.js';
 import { FAILED, table } from '../output.js';
@@ -16,6 +16,7 @@ const CHECKS: readonly Check[] = [
   checkAddon,
   checkQemuDriver,
   checkQemu,
+  () => checkMkfs(),
   checkQemuUser,
   checkKvm,
   (subject) => checkKvmAccess(subject),

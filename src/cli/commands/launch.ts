@@ -20,6 +20,8 @@ interface LaunchFlags extends SharedOptions {
   readonly vcpus: number;
   readonly memory: number;
   readonly disk: number;
+  readonly ephemeral: number;
+  readonly swap: number;
   readonly network: readonly string[];
   readonly property: Readonly<Record<string, string>>;
   readonly extraSpec: Readonly<Record<string, string>>;
@@ -46,6 +48,8 @@ export function launchCommand(): Command {
       .option('--vcpus <count>', '', whole, 1)
       .option('--memory <MiB>', '', whole, 512)
       .option('--disk <GiB>', 'size of the root disk; 0 takes that of the image', whole, 0)
+      .option('--ephemeral <GiB>', 'size of a second disk with an empty file system', whole, 0)
+      .option('--swap <MiB>', 'size of a swap disk', whole, 0)
       .option('--network <bridge>', 'an interface on that Linux bridge; repeatable', append, [])
       .option('--property <key=value>', 'image property (hw_*, os_*); repeatable', pair, {})
       .option('--extra-spec <key=value>', 'flavor extra spec (hw:*, quota:*); repeatable', pair, {})
@@ -118,6 +122,8 @@ async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
       vcpus: flags.vcpus,
       memoryMb: flags.memory,
       rootGb: flags.disk,
+      ephemeralGb: flags.ephemeral,
+      swapMb: flags.swap,
       extraSpecs: flags.extraSpec,
     },
     image,

@@ -1,8 +1,10 @@
-// Programs and libraries: Node.js, the addon with libvirt and libqcow, QEMU, qemu-img.
+// Programs and libraries: Node.js, the addon with libvirt and libqcow, QEMU, qemu-img, mkfs.
 import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { searchPath } from '../../image/fenced-process.js';
+import { MKFS } from '../../image/mkfs.js';
 import { native } from '../../native.js';
 import { type Finding, install, ok, problem, warning } from './check.js';
 
@@ -57,6 +59,20 @@ export async function checkQemu(): Promise<Finding[]> {
     // libvirt's, for snapshots inside an image; nothing here runs it.
     await program('qemu-img', 'qemu-img', install('qemu-utils', 'qemu-img'), warning),
   ];
+}
+
+/** For the ephemeral disks of flavors that have one. */
+export function checkMkfs(path: string = searchPath()): Finding[] {
+  return Object.entries(MKFS).map(([fileSystem, { program, package: name }]) => {
+    const found = path.split(':').find((directory) => existsSync(join(directory, program)));
+    return found === undefined
+      ? warning(
+          program,
+          `${program} is not installed: no ephemeral disks with ${fileSystem}`,
+          install(name, name),
+        )
+      : ok(program, join(found, program));
+  });
 }
 
 async function program(

@@ -27,7 +27,10 @@ export interface ContractLimits {
 export interface DriverContract extends ContractFramework {
   /** A driver that has not been initialised. Called a second time after the first was closed, and must then find the same host. */
   makeDriver(): ComputeDriver | Promise<ComputeDriver>;
-  /** A new instance, with a uuid, an id and names of its own, that boots on this host. About 15 are spawned. */
+  /**
+   * A new instance, with a uuid, an id and names of its own, that boots on this host. About 15 are spawned, one of them
+   * with an ephemeral disk and a swap disk beside.
+   */
   makeInstance(): Instance | Promise<Instance>;
   /** One whose guest ignores the request to shut down. Without it the fall from soft to hard is not tested. */
   makeStubbornInstance?(): Instance | Promise<Instance>;

@@ -9,7 +9,7 @@ export function defineLifecycle(bench: ContractBench): void {
   const life: Life = { steps: [] };
 
   before(async () => {
-    life.instance = await bench.contract.makeInstance();
+    life.instance = withMoreDisks(await bench.contract.makeInstance());
     life.result = await bench.driver.spawn(life.instance, {
       timeoutMs: bench.spawnMs,
       onStep: (step) => {
@@ -26,6 +26,11 @@ export function defineLifecycle(bench: ContractBench): void {
   definePower(bench, life);
   defineReboot(bench, life);
   defineEnd(bench, life);
+}
+
+/** Every driver gives an instance the disks of its flavor, all through its life. */
+function withMoreDisks(instance: Instance): Instance {
+  return { ...instance, flavor: { ...instance.flavor, ephemeralGb: 1, swapMb: 16 } };
 }
 
 interface Life {

@@ -77,17 +77,24 @@ export interface HostFacts {
 /** The host and the files of one instance. All paths are absolute. */
 export interface DomainHost extends HostFacts {
   readonly diskPath: string;
+  /** Of all disks. */
   readonly diskFormat: 'qcow2' | 'raw';
-  /** The raw base that the root disk stands on. Named, it is never relabelled: it belongs to many instances. */
+  /** The base that the root disk stands on. Named, it is never relabelled: it belongs to many instances. */
   readonly backingPath?: string | undefined;
+  /** Default `raw`. */
+  readonly backingFormat?: 'qcow2' | 'raw' | undefined;
   /** What the guest writes to its first serial port is appended to this file. */
   readonly consoleLogPath: string;
   /** An ISO 9660 file, shown as a CD-ROM. */
   readonly configDrivePath?: string | undefined;
-  /** Disk of the flavor's `ephemeralGb`; same format as the root disk. */
+  /** Disk of the flavor's `ephemeralGb`. */
   readonly ephemeralPath?: string | undefined;
-  /** Disk of the flavor's `swapMb`; same format as the root disk. */
+  /** The raw base that it stands on; as {@link backingPath}. */
+  readonly ephemeralBackingPath?: string | undefined;
+  /** Disk of the flavor's `swapMb`. */
   readonly swapPath?: string | undefined;
+  /** The raw base that it stands on; as {@link backingPath}. */
+  readonly swapBackingPath?: string | undefined;
   /** UEFI variables. Default: libvirt's own place. */
   readonly nvramPath?: string | undefined;
 }

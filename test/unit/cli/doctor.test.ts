@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkKvmAccess, checkQemuUser } from '../../../src/cli/doctor/kvm.js';
 import { checkNetwork } from '../../../src/cli/doctor/network.js';
-import { checkNode } from '../../../src/cli/doctor/software.js';
+import { checkMkfs, checkNode } from '../../../src/cli/doctor/software.js';
 import { checkStorage } from '../../../src/cli/doctor/storage.js';
 
 const subject = { instancesPath: '/nonexistent/instances', root: '/nonexistent/root', embedded: true };
@@ -46,6 +46,18 @@ describe('doctor', () => {
   it('reads the right to make bridges from the effective capabilities', () => {
     expect(checkNetwork('CapEff:\t0000000000001000\n')[0]?.verdict).toBe('ok');
     expect(checkNetwork('CapEff:\t0000000000000fff\n')[0]?.verdict).toBe('warning');
+  });
+
+  it('warns of a missing mkfs, with the package that brings it', () => {
+    const findings = checkMkfs('/nonexistent');
+    expect(findings.map(({ check, verdict }) => [check, verdict])).toEqual([
+      ['mkfs.ext4', 'warning'],
+      ['mkfs.vfat', 'warning'],
+    ]);
+    expect(findings.map(({ mend }) => mend)).toEqual([
+      expect.stringContaining('apt-get install e2fsprogs'),
+      expect.stringContaining('apt-get install dosfstools'),
+    ]);
   });
 
   it('looks at the nearest directory that exists', async () => {

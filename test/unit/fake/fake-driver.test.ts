@@ -119,13 +119,14 @@ describe('the hypervisor', () => {
   it('counts what its instances use', async () => {
     const driver = await open({ hypervisor: new FakeHypervisor({ localGb: 10 }) });
     const [a, b] = [makeInstance(), makeInstance()];
-    await Promise.all([driver.spawn(a), driver.spawn(b)]);
+    const more = { ...b, flavor: { ...b.flavor, ephemeralGb: 1, swapMb: 512 } };
+    await Promise.all([driver.spawn(a), driver.spawn(more)]);
     await driver.powerOff(b.uuid);
     expect(await driver.getAvailableResource()).toMatchObject({
       vcpusUsed: 2,
       memoryMbUsed: 64,
-      localGbUsed: 6,
-      diskAvailableLeastGb: 4,
+      localGbUsed: 8,
+      diskAvailableLeastGb: 2,
       runningInstances: 1,
     });
   });

@@ -2,7 +2,13 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CachePaths, imageKey, keyOfTemporary } from '../../../src/image/cache-paths.js';
+import {
+  CachePaths,
+  ephemeralKey,
+  imageKey,
+  keyOfTemporary,
+  swapKey,
+} from '../../../src/image/cache-paths.js';
 import { describeSource } from '../../../src/image/image-source.js';
 
 describe('names in the image cache', () => {
@@ -29,13 +35,20 @@ describe('names in the image cache', () => {
 
   it('finds the key of its own temporary files and of no others', () => {
     const paths = new CachePaths('/i');
-    const key = imageKey('a');
-    const name = paths.temporary(key, 'download').split('/').at(-1) ?? '';
-    expect(keyOfTemporary(name)).toBe(key);
-    expect(paths.temporary(key, 'download')).not.toBe(paths.temporary(key, 'download'));
-    for (const foreign of ['', 'x', key, `${key}.json`, `x${name}`, `${name}.x`, '..']) {
-      expect(keyOfTemporary(foreign)).toBeUndefined();
+    for (const key of [imageKey('a'), ephemeralKey(20, 'mkfs'), swapKey(512)]) {
+      const name = paths.temporary(key, 'download').split('/').at(-1) ?? '';
+      expect(keyOfTemporary(name)).toBe(key);
+      expect(paths.temporary(key, 'download')).not.toBe(paths.temporary(key, 'download'));
+      for (const foreign of ['', 'x', key, `${key}.json`, `x${name}`, `${name}.x`, '..']) {
+        expect(keyOfTemporary(foreign)).toBeUndefined();
+      }
     }
+  });
+
+  it('names a base of ephemeral disks by its size and by the command that makes it', () => {
+    expect(ephemeralKey(20, 'mkfs')).toMatch(/^ephemeral_20_[0-9a-f]{7}$/);
+    expect(ephemeralKey(20, 'mkfs')).not.toBe(ephemeralKey(20, 'mkfs -x'));
+    expect(swapKey(512)).toBe('swap_512');
   });
 });
 

@@ -40,6 +40,8 @@ describe('defaults', () => {
       packageVersion: '0',
       diskPath: `/var/lib/node-compute/instances/${instance.uuid}/disk`,
       diskFormat: 'qcow2',
+      ephemeralPath: `/var/lib/node-compute/instances/${instance.uuid}/disk.local`,
+      swapPath: `/var/lib/node-compute/instances/${instance.uuid}/disk.swap`,
       consoleLogPath: `/var/lib/node-compute/instances/${instance.uuid}/console.log`,
     });
   });

@@ -10,8 +10,8 @@ export interface DiskPlace {
   readonly device: 'disk' | 'cdrom';
   readonly path: string;
   readonly format: 'qcow2' | 'raw';
-  /** The raw base below it. */
-  readonly backing?: string | undefined;
+  /** The base below it. */
+  readonly backing?: { readonly path: string; readonly format: 'qcow2' | 'raw' } | undefined;
   readonly bus: DiskBus;
   /** `vda`, `sda`, `hda` ... */
   readonly target: string;
@@ -36,15 +36,19 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
     used.set(PREFIX[bus], index + 1);
     return { device, path, format, bus, target: `${PREFIX[bus]}${String.fromCharCode(97 + index)}` };
   };
+  const over = (path: string | undefined, format: DiskPlace['format'] = 'raw'): Pick<DiskPlace, 'backing'> =>
+    path === undefined ? {} : { backing: { path, format } };
   const root = place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat);
-  const places: DiskPlace[] = [{ ...root, backing: host.backingPath }];
+  const places: DiskPlace[] = [{ ...root, ...over(host.backingPath, host.backingFormat) }];
   if (guest.ephemeralGb > 0) {
     if (host.ephemeralPath === undefined) throw noFile('flavor.ephemeralGb', guest.ephemeralGb);
-    places.push(place('disk', host.ephemeralPath, host.diskFormat));
+    const disk = place('disk', host.ephemeralPath, host.diskFormat);
+    places.push({ ...disk, ...over(host.ephemeralBackingPath) });
   }
   if (guest.swapMb > 0) {
     if (host.swapPath === undefined) throw noFile('flavor.swapMb', guest.swapMb);
-    places.push(place('disk', host.swapPath, host.diskFormat));
+    const disk = place('disk', host.swapPath, host.diskFormat);
+    places.push({ ...disk, ...over(host.swapBackingPath) });
   }
   if (host.configDrivePath !== undefined) places.push(place('cdrom', host.configDrivePath, 'raw'));
   else if (guest.configDriveMandatory) {

@@ -26,8 +26,8 @@ export function diskElement(disk: DiskPlace, guest: Guest, host: HostFacts): Xml
 export function backingElement({ backing }: DiskPlace): XmlElement | undefined {
   if (backing === undefined) return undefined;
   return element('backingStore', { type: 'file' }, [
-    element('format', { type: 'raw' }),
-    element('source', { file: backing }, [element('seclabel', { model: 'dac', relabel: 'no' })]),
+    element('format', { type: backing.format }),
+    element('source', { file: backing.path }, [element('seclabel', { model: 'dac', relabel: 'no' })]),
     element('backingStore'),
   ]);
 }

@@ -50,6 +50,17 @@ function count_cpus(list,    part, range, n, i, total) {
   return total
 }
 
+# Of a disk that init found something on: ,"content":{...}
+function content(disk,    path, type, label, kib) {
+  path = "/run/content-" disk
+  if ((getline type < path) <= 0) return ""
+  getline label < path
+  getline kib < path
+  close(path)
+  sub(/ +$/, "", label) # FAT pads with blanks
+  return sprintf(",\"content\":{\"type\":%s,\"label\":%s,\"usableBytes\":%.0f}", json(type), json(label), kib * 1024)
+}
+
 function disk_list(list,    part, n, i, path, size, serial, out) {
   n = split(list, part, " ")
   for (i = 1; i <= n; i++) {
@@ -59,7 +70,7 @@ function disk_list(list,    part, n, i, path, size, serial, out) {
     if (serial == "") serial = read("/run/serial-" part[i])
     gsub(/^ +| +$/, "", serial) # ATA pads with blanks
     if (part[i] !~ /^sr/ && !rootBytes) rootBytes = size
-    out = out (out == "" ? "" : ",") sprintf("{\"name\":%s,\"bytes\":%.0f,\"serial\":%s}", json(part[i]), size, json(serial))
+    out = out (out == "" ? "" : ",") sprintf("{\"name\":%s,\"bytes\":%.0f,\"serial\":%s%s}", json(part[i]), size, json(serial), content(part[i]))
   }
   return out
 }

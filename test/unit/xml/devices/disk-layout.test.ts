@@ -1,6 +1,7 @@
 // Which disks there are and how they are named.
 import { expect, it } from 'vitest';
 import { diskLayout } from '../../../../src/libvirt/xml/devices/disk-layout.js';
+import type { DomainHost } from '../../../../src/libvirt/xml/host.js';
 import { resolveGuest } from '../../../../src/libvirt/xml/vocabulary/guest.js';
 import { expectRefusal, flavorOf, guestOf, hostOf, imageOf, platformOf } from '../support.js';
 
@@ -15,6 +16,21 @@ it('orders root, ephemeral, swap and config drive, each bus with names of its ow
     ['/i/disk.swap', 'disk', 'vdc', 'virtio', 'qcow2'],
     ['/i/disk.config', 'cdrom', 'hda', 'ide', 'raw'],
   ]);
+});
+
+it('puts each disk over its own base, of which only that of the root disk may be qcow2', () => {
+  const guest = guestOf({}, {}, { ephemeralGb: 1, swapMb: 64 });
+  const bases = { backingPath: '/b/image', ephemeralBackingPath: '/b/eph', swapBackingPath: '/b/swap' };
+  const backings = (facts: Partial<DomainHost>): unknown[] =>
+    diskLayout(guest, platformOf(guest), hostOf({ ...files, ...facts })).map(({ backing }) => backing);
+  expect(backings({ ...bases, backingFormat: 'qcow2' })).toEqual([
+    { path: '/b/image', format: 'qcow2' },
+    { path: '/b/eph', format: 'raw' },
+    { path: '/b/swap', format: 'raw' },
+    undefined,
+  ]);
+  expect(backings({ backingPath: '/b/image' })[0]).toEqual({ path: '/b/image', format: 'raw' });
+  expect(backings({ diskFormat: 'raw' })).toEqual([undefined, undefined, undefined, undefined]);
 });
 
 it('numbers buses that share a prefix together', () => {

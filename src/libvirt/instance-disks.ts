@@ -1,0 +1,52 @@
+// What the disks of an instance are: Nova's disk.info, written when they are made, so that nobody ever probes them.
+import * as v from 'valibot';
+import { ComputeError } from '../driver/errors.js';
+import { integer } from '../driver/schema.js';
+import type { DiskName } from '../image/types.js';
+
+export const DISK_NAMES: readonly DiskName[] = ['disk', 'disk.local', 'disk.swap'];
+
+export interface DiskInfo {
+  readonly format: 'qcow2' | 'raw';
+  readonly virtualSizeBytes: number;
+  /** What an overlay stands on. */
+  readonly base?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
+}
+
+/** By their names in the instance's directory. */
+export type InstanceDisks = { readonly [name in DiskName]?: DiskInfo | undefined };
+
+const format = v.picklist(['qcow2', 'raw']);
+const diskSchema = v.object({
+  format,
+  virtualSizeBytes: integer(0),
+  base: v.exactOptional(v.object({ path: v.string(), format })),
+});
+const disksSchema = v.object({
+  disk: diskSchema,
+  'disk.local': v.exactOptional(diskSchema),
+  'disk.swap': v.exactOptional(diskSchema),
+});
+/** As it was when the root disk was an instance's only one, always over a raw base. */
+const rootOnlySchema = v.pipe(
+  v.object({ format, virtualSizeBytes: integer(0) }),
+  v.transform((disk): InstanceDisks => ({ disk })),
+);
+const schema: v.GenericSchema<unknown, InstanceDisks> = v.union([rootOnlySchema, disksSchema]);
+
+export function formatDisks(disks: InstanceDisks): string {
+  return `${JSON.stringify(disks)}\n`;
+}
+
+/** Throws `INVALID_STATE` for what is none; `path` is told. */
+export function parseDisks(text: string, path: string): InstanceDisks {
+  try {
+    return v.parse(schema, JSON.parse(text));
+  } catch (cause) {
+    throw new ComputeError(
+      'INVALID_STATE',
+      `${path} cannot be understood: restore it, or terminate the instance`,
+      { details: { path }, cause },
+    );
+  }
+}
