@@ -55,6 +55,7 @@
       "native/image/qcow2_refcounts.cc",
       "native/image/qcow2_snapshots.cc",
       "native/image/qcow2_stream.cc",
+      "native/image/qcow2_table_check.cc",
       "native/image/qcow2_validator.cc",
       "native/image/qcow2_writer.cc",
       "native/image/raw_map.cc",

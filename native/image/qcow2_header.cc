@@ -93,10 +93,11 @@ void parse_bitmaps(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& h
   // Without the autoclear bit a program that knows no bitmaps has written since: they are to be ignored.
   if ((header.autoclear & kAutoclearBitmaps) == 0) return;
   require(bytes == 24, "bitmaps", "the bitmaps extension has an impossible length");
-  const auto count = load_be<std::uint32_t>(data);
+  header.bitmaps = load_be<std::uint32_t>(data);
   header.bitmap_directory_bytes = load_be<std::uint64_t>(data + 8);
   header.bitmap_directory_offset = load_be<std::uint64_t>(data + 16);
-  require(count > 0 && count <= kMaxBitmaps && header.bitmap_directory_bytes > 0 &&
+  require(header.bitmaps > 0 && header.bitmaps <= kMaxBitmaps && load_be<std::uint32_t>(data + 4) == 0 &&
+              header.bitmap_directory_bytes > 0 &&
               header.bitmap_directory_bytes <= kMaxBitmapDirectoryBytes &&
               header.bitmap_directory_offset != 0,
           "bitmaps", "the bitmap directory has an impossible size");

@@ -40,6 +40,8 @@ Qcow2Image full_image() {
   const std::uint64_t directory = image.data + image.cluster;
   std::memset(image.bytes.data() + directory, 0, 64);
   for (const std::uint64_t entry : {directory, directory + 32}) {
+    image.put64(entry, image.data + 2 * image.cluster);
+    image.put32(entry + 8, 1);
     image.put32(entry + 12, entry == directory ? 1 : 2);
     image.bytes[entry + 16] = 1;
     image.bytes[entry + 17] = 16;
@@ -107,6 +109,7 @@ TEST_CASE("lists that leave their table or the file are refused") {
   CHECK(info_rule([&](Qcow2Image& i) { i.bytes[directory + 16] = 2; }) == "bitmaps");
   CHECK(info_rule([&](Qcow2Image& i) { i.bytes[directory + 17] = 63; }) == "bitmaps");
   CHECK(info_rule([&](Qcow2Image& i) { i.put16(directory + 18, 0); }) == "bitmaps");
+  CHECK(info_rule([&](Qcow2Image& i) { i.put32(directory + 32 + 8, 2); }) == "bitmaps");
   CHECK(info_rule([](Qcow2Image& i) { i.put64(104 + 8 + 16, ~std::uint64_t{0} - 8); }) == "truncated");
   CHECK(info_rule([](Qcow2Image& i) { i.put64(104 + 8 + 8, 40); }) == "bitmaps");
 }

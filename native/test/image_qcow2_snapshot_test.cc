@@ -34,7 +34,7 @@ TEST_CASE("snapshots: table and L1 tables inside the file and over nothing else"
     // Two of the data clusters become the snapshot's.
     image.put64(image.l2 + 3 * 8, 0);
     image.put64(image.l2 + 4 * 8, 0);
-    std::memset(image.bytes.data() + 8 * 4096, 0, 2 * 4096);
+    std::memset(image.bytes.data() + 5 * 4096, 0, 5 * 4096);
     if (table > 0 && table + 40 <= image.bytes.size()) put_snapshot(image, table, l1, entries, extra);
     image.put64(64, table);
     image.put32(60, 1);
