@@ -114,6 +114,23 @@ TEST_CASE("lists that leave their table or the file are refused") {
   CHECK(info_rule([](Qcow2Image& i) { i.put64(104 + 8 + 8, 40); }) == "bitmaps");
 }
 
+TEST_CASE("names that take much memory are not told") {
+  constexpr std::uint32_t kSnapshots = 256;
+  // 40 + 2 * 65535 bytes each, in whole words.
+  constexpr std::uint64_t kEntryBytes = 131112;
+  Qcow2Image image(3, 12, 1);
+  const std::uint64_t table = image.bytes.size();
+  image.bytes.resize(table + kSnapshots * kEntryBytes);
+  for (std::uint32_t i = 0; i < kSnapshots; ++i) {
+    image.put32(table + i * kEntryBytes + 12, 0xffffffff);
+  }
+  image.put64(64, table);
+  image.put32(60, 64);
+  CHECK(info_of(image.bytes).qcow2->snapshots.size() == 64);
+  image.put32(60, kSnapshots);
+  CHECK(image_rule([&] { info_of(image.bytes); }) == "snapshots");
+}
+
 TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
   const char* given = std::getenv("NODE_COMPUTE_TEST_SEED");
   const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();

@@ -151,6 +151,15 @@ TEST_CASE("libqcow must see the same snapshots and the same size") {
   CHECK(disagrees([](Qcow2Header& h) { h.snapshots = 0; }));
 }
 
+TEST_CASE("libqcow is not asked to hold a large L1 table") {
+  Qcow2Image image;
+  const SourceFile file = in_memory(image.bytes);
+  Qcow2Header header = read_qcow2_header(file);
+  CHECK(identify_with_libqcow(file, header).has_value());
+  header.l1_entries = (16U << 20) / 8 + 1;
+  CHECK_FALSE(identify_with_libqcow(file, header).has_value());
+}
+
 TEST_CASE("libqcow must see the same backing file") {
   const std::string name = "/var/lib/base image";
   Qcow2Image image;
