@@ -110,8 +110,8 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     const auto type = load_be<std::uint32_t>(raw.data() + offset);
     const auto bytes = load_be<std::uint32_t>(raw.data() + offset + 4);
     offset += 8;
-    if (type == kExtensionEnd) return;
     require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
+    if (type == kExtensionEnd) return;
     header.encrypted = header.encrypted || type == kExtensionEncryption;
     header.data_file = header.data_file || type == kExtensionDataFile;
     if (type == kExtensionDataFile) {

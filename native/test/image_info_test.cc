@@ -8,6 +8,7 @@
 
 #include "image/info.h"
 #include "image_fixture.h"
+#include "mutation_fixture.h"
 
 using namespace node_compute;
 using namespace node_compute::qcow2;
@@ -132,9 +133,7 @@ TEST_CASE("names that take much memory are not told") {
 }
 
 TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
-  const char* given = std::getenv("NODE_COMPUTE_TEST_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-  std::printf("info mutation seed %llu\n", static_cast<unsigned long long>(seed));
+  const std::uint64_t seed = mutation_seed("info mutation");
   std::mt19937_64 random(seed);
   const Qcow2Image good = full_image();
   const std::pair<std::uint64_t, std::uint64_t> places[] = {
@@ -142,6 +141,8 @@ TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
   const std::uint64_t values[] = {0, 1, 0x7f, 0xff, 0xffff, 0xffffffff, ~std::uint64_t{0}};
   std::size_t answered = 0;
   for (int round = 0; round < 5000; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
     Bytes bytes = good.bytes;
     for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
       const auto& [begin, length] = places[random() % std::size(places)];

@@ -116,6 +116,8 @@ TEST_CASE("header extensions") {
     };
     CHECK(extension(kExtensionBackingFormat, {'r', 'a', 'w'}).empty());
     CHECK(extension(0x12345678, Bytes(100, 1)).empty());
+    CHECK(broken([](Qcow2Image& i) { i.put32(i.version >= 3 ? 108 : 76, 8192); }, version) ==
+          "header-extension");
     CHECK(extension(kExtensionEncryption, Bytes(16, 0)) == "encrypted");
     CHECK(extension(kExtensionDataFile, {'/', 'e', 't', 'c'}) == "data-file");
     CHECK(broken(
