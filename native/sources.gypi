@@ -47,6 +47,7 @@
       "native/image/libqcow_identity.cc",
       "native/image/publish.cc",
       "native/image/qcow2_bitmaps.cc",
+      "native/image/qcow2_cover.cc",
       "native/image/qcow2_create.cc",
       "native/image/qcow2_grower.cc",
       "native/image/qcow2_header.cc",

@@ -8,7 +8,7 @@
 
 #include "image/info.h"
 #include "image_fixture.h"
-#include "mutation_fixture.h"
+#include "random_fixture.h"
 
 using namespace node_compute;
 using namespace node_compute::qcow2;
@@ -133,7 +133,7 @@ TEST_CASE("names that take much memory are not told") {
 }
 
 TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
-  const std::uint64_t seed = mutation_seed("info mutation");
+  const std::uint64_t seed = test_seed("info mutation");
   std::mt19937_64 random(seed);
   const Qcow2Image good = full_image();
   const std::pair<std::uint64_t, std::uint64_t> places[] = {

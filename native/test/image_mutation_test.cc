@@ -6,7 +6,7 @@
 #include "image/format.h"
 #include "image/qcow2_stream.h"
 #include "image_fixture.h"
-#include "mutation_fixture.h"
+#include "random_fixture.h"
 
 using namespace node_compute;
 using namespace node_compute::qcow2;
@@ -80,7 +80,7 @@ void convert(const Qcow2Image& image, const Qcow2Header& header, bool in_every_w
 }  // namespace
 
 TEST_CASE("mutated images are refused or stay inside their file") {
-  const std::uint64_t seed = mutation_seed("mutation");
+  const std::uint64_t seed = test_seed("mutation");
   std::mt19937_64 random(seed);
   int accepted = 0;
   int refused = 0;

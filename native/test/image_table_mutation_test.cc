@@ -7,7 +7,7 @@
 
 #include "executor/failure.h"
 #include "image/convert_raw.h"
-#include "mutation_fixture.h"
+#include "random_fixture.h"
 #include "rich_image.h"
 
 using namespace node_compute;
@@ -104,7 +104,7 @@ TEST_CASE("mutated tables, mostly of snapshots and bitmaps, are refused, or the 
   constexpr int kRounds = 7000;
   // A process each.
   constexpr int kCompared = 50;
-  const std::uint64_t seed = mutation_seed("table mutation");
+  const std::uint64_t seed = test_seed("table mutation");
   std::mt19937_64 random(seed);
   int accepted = 0;
   int refused = 0;

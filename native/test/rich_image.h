@@ -44,6 +44,14 @@ struct RichImage : Qcow2Image {
     put_counts();
   }
 
+  /// As if it never had any.
+  void drop_bitmaps() {
+    put64(88, 0);
+    put32(112, qcow2::kExtensionEnd);
+    put32(116, 0);
+    for (std::uint64_t index = 9; index < 13; ++index) put16(block + (data / cluster + index) * 2, 0);
+  }
+
  private:
   std::uint64_t part(std::uint64_t index) const noexcept { return data + index * cluster; }
   bool extended() const noexcept { return entry_ == 16; }

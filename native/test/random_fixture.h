@@ -1,4 +1,4 @@
-// Damage at random, from a seed that can be given again.
+// Random numbers of a test, from a seed that can be given again.
 #pragma once
 
 #include <cstdio>
@@ -11,7 +11,7 @@
 namespace node_compute::test {
 
 /// A fresh one, which is printed; NODE_COMPUTE_TEST_SEED repeats a run.
-inline std::uint64_t mutation_seed(const char* what) {
+inline std::uint64_t test_seed(const char* what) {
   const char* given = std::getenv("NODE_COMPUTE_TEST_SEED");
   const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
   std::printf("%s seed %llu\n", what, static_cast<unsigned long long>(seed));
