@@ -29,10 +29,10 @@ void check_backing(const Qcow2Header& header, const std::string& name, const Lay
   }
 }
 
-Disk Disk::open(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
-                const Cancellation& cancel) {
-  if (names.empty() || names.size() > kMaxLayers) {
-    throw InvalidArgument("a disk has from 1 to " + std::to_string(kMaxLayers) + " images");
+std::vector<Layer> open_layers(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
+                               const Cancellation& cancel) {
+  if (names.empty() || names.size() > Disk::kMaxLayers) {
+    throw InvalidArgument("a disk has from 1 to " + std::to_string(Disk::kMaxLayers) + " images");
   }
   std::vector<Layer> layers;
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -55,7 +55,12 @@ Disk Disk::open(const std::vector<LayerName>& names, std::uint64_t max_virtual_b
     }
     layers.push_back(std::move(layer));
   }
-  return Disk(std::move(layers));
+  return layers;
+}
+
+Disk Disk::open(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
+                const Cancellation& cancel) {
+  return Disk(open_layers(names, max_virtual_bytes, cancel));
 }
 
 Disk::Disk(std::vector<Layer> layers) : layers_(std::move(layers)) {

@@ -32,14 +32,18 @@ struct Layer {
 /// `format-mismatch`.
 void check_backing(const Qcow2Header& header, const std::string& name, const LayerName* below);
 
+/// From the top down. Only these files are opened, whatever the headers say, which must fit (check_backing).
+/// Every qcow2 is validated whole. ImageError `too-large` for a disk of more than `max_virtual_bytes`,
+/// SystemError, Cancelled.
+std::vector<Layer> open_layers(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
+                               const Cancellation& cancel);
+
 /// Safe to read from many threads.
 class Disk {
  public:
   static constexpr std::size_t kMaxLayers = 64;
 
-  /// From the top down. Only these files are opened, whatever the headers say, which must fit
-  /// (check_backing). Every qcow2 is validated whole. ImageError `too-large` for a disk of more than
-  /// `max_virtual_bytes`, SystemError, Cancelled.
+  /// open_layers() and no more.
   static Disk open(const std::vector<LayerName>& names, std::uint64_t max_virtual_bytes,
                    const Cancellation& cancel);
   /// Of images that the caller has validated.

@@ -22,16 +22,22 @@ struct GrowResult {
 /// returns. Whenever the process or the host dies, the image is good and has the old size or the new one; at
 /// worst clusters are leaked.
 ///
+/// Where the backing file is longer than the disk, its rest is covered with zero clusters before the new size
+/// can be seen.
+///
 /// QEMU and its tools are locked out meanwhile. What is refused is not touched: ImageError `in-use`,
 /// `shrink`, `too-large`, `dirty`, `bitmaps`, `snapshots`, `backing-file`, `refcount-table` and all rules of
-/// the validator; SystemError, Cancelled (before the first write only).
+/// the validator; SystemError, Cancelled (the file is then as it was).
 ///
-/// The image comes first, the one below it second where it has one: of that only the length is read.
+/// The image comes first, those below it follow where it has a backing file: of the first of them only the
+/// length is read; it and what is further below only where the end of the disk splits a cluster that the rest
+/// of a longer backing file goes on in.
 GrowResult grow_image(const std::vector<LayerName>& layers, std::uint64_t virtual_size,
                       const Cancellation& cancel);
 
-/// The same for a locked file, which `writer` writes to; `below` is null where it has no backing file.
+/// The same for a locked file, which `writer` writes to; `below` is empty where it has no backing file.
 GrowResult grow_file(const SourceFile& file, ImageWriter& writer, const std::string& format,
-                     const LayerName* below, std::uint64_t virtual_size, const Cancellation& cancel);
+                     const std::vector<LayerName>& below, std::uint64_t virtual_size,
+                     const Cancellation& cancel);
 
 }  // namespace node_compute

@@ -7,6 +7,23 @@ namespace node_compute {
 
 namespace {
 
+/// Of the names in one list, all together.
+constexpr std::size_t kMaxNameBytes = 8U << 20;
+
+/// Refuses a list whose names take more memory than telling them is worth.
+class NameLimit {
+ public:
+  explicit NameLimit(const char* rule) : rule_(rule) {}
+  void add(std::size_t bytes) {
+    bytes_ += bytes;
+    require(bytes_ <= kMaxNameBytes, rule_, "the names in the image are too long to be told");
+  }
+
+ private:
+  const char* rule_;
+  std::size_t bytes_ = 0;
+};
+
 /// As QEMU: a colon before any slash makes it a protocol, which is relative to nothing.
 bool is_relative_path(const std::string& name) {
   const std::size_t colon = name.find(':');
@@ -38,9 +55,16 @@ ImageInfo file_info(const SourceFile& file, const std::string& format) {
   Qcow2Info& qcow2 = info.qcow2.emplace();
   qcow2.header = read_qcow2_header(file);
   info.virtual_size = qcow2.header.virtual_size / 512 * 512;
-  each_snapshot(file, qcow2.header,
-                [&qcow2](const Qcow2Snapshot& snapshot) { qcow2.snapshots.push_back(snapshot); });
-  each_bitmap(file, qcow2.header, [&qcow2](const Qcow2Bitmap& bitmap) { qcow2.bitmaps.push_back(bitmap); });
+  NameLimit snapshot_names("snapshots");
+  each_snapshot(file, qcow2.header, [&](const Qcow2Snapshot& snapshot) {
+    snapshot_names.add(snapshot.id.size() + snapshot.name.size());
+    qcow2.snapshots.push_back(snapshot);
+  });
+  NameLimit bitmap_names("bitmaps");
+  each_bitmap(file, qcow2.header, [&](const Qcow2Bitmap& bitmap) {
+    bitmap_names.add(bitmap.name.size());
+    qcow2.bitmaps.push_back(bitmap);
+  });
   qcow2.full_backing_name = full_name(file.name(), qcow2.header.backing_name.value_or(""));
   return info;
 }

@@ -12,6 +12,9 @@ namespace node_compute {
 
 namespace {
 
+/// It holds the L1 table twice; more would be too much memory.
+constexpr std::uint64_t kMaxL1Bytes = 16U << 20;
+
 /// Passed where libqcow takes an error; freed whatever happens.
 class Error {
  public:
@@ -61,6 +64,7 @@ const char* libqcow_version() noexcept { return libqcow_get_version(); }
 
 std::optional<LibqcowIdentity> identify_with_libqcow(const SourceFile& source, const Qcow2Header& header) {
   if (header.compression_type != 0 || header.extended_l2()) return std::nullopt;
+  if (std::uint64_t{header.l1_entries} * 8 > kMaxL1Bytes) return std::nullopt;
   Error error;
   libqcow_file_t* raw = nullptr;
   if (libqcow_file_initialize(&raw, error.out()) != 1) throw std::bad_alloc();

@@ -19,7 +19,8 @@ struct LibqcowIdentity {
 const char* libqcow_version() noexcept;
 
 /// Nothing where libqcow cannot read the image at all: it knows neither zstd nor extended L2 entries, and
-/// gives up on some good version 3 headers. ImageError `parsers-disagree` where it reads something else than
+/// gives up on some good version 3 headers; nor for an L1 table of more than 16 MiB, of which it would make
+/// two copies in memory. ImageError `parsers-disagree` where it reads something else than
 /// we did.
 std::optional<LibqcowIdentity> identify_with_libqcow(const SourceFile& file, const Qcow2Header& header);
 

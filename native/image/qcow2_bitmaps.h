@@ -24,8 +24,8 @@ struct Qcow2Bitmap {
   bool automatic = false;
 };
 
-/// Calls `visit` for each bitmap, in the order of the directory. Refuses (`bitmaps`) entries that no QEMU
-/// reads.
+/// Calls `visit` for each bitmap, in the order of the directory. Refuses (`bitmaps`) a directory that QEMU
+/// does not read (check_dir_entry, bitmap_list_load and load_bitmap_data of its block/qcow2-bitmap.c).
 void each_bitmap(const SourceFile& file, const Qcow2Header& header,
                  const std::function<void(const Qcow2Bitmap&)>& visit);
 

@@ -41,6 +41,8 @@ inline constexpr std::uint64_t kOffsetMask = 0x00fffffffffffe00;
 inline constexpr std::uint64_t kL1Reserved = 0x7f000000000001ff;
 inline constexpr std::uint64_t kL2Reserved = 0x3f000000000001fe;
 inline constexpr std::uint64_t kRefcountTableReserved = 0x1ff;
+inline constexpr std::uint64_t kBitmapAllOnes = 1;
+inline constexpr std::uint64_t kBitmapReserved = 0xff000000000001fe;
 inline constexpr unsigned kSubclusters = 32;
 
 /// Limits of QEMU's own reader: what exceeds them no QEMU opens.

@@ -20,6 +20,8 @@ constexpr std::uint64_t kFieldsBegin = 24;
 constexpr std::uint64_t kFieldsEndV2 = 60;
 constexpr std::uint64_t kFieldsEndV3 = 96;
 
+/// Of a table, in one write.
+constexpr std::uint64_t kPieceEntries = 8192;
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 55;
 
 }  // namespace
@@ -34,23 +36,23 @@ Qcow2Grower::Qcow2Grower(const SourceFile& file, const Qcow2Header& header, Imag
       per_block_(refcounts_per_block(header)),
       blocks_(read_refcount_table(file, header)) {}
 
-void Qcow2Grower::grow_to(std::uint64_t virtual_size) {
+void Qcow2Grower::grow_to(std::uint64_t virtual_size, const Qcow2Cover* cover) {
   const std::uint64_t l1_entries = divide_up(divide_up(virtual_size, cluster_), header_.l2_entries());
   if (l1_entries * 8 > kMaxL1Bytes) {
     throw ImageError("too-large", "a disk of " + std::to_string(virtual_size) +
                                       " bytes needs clusters larger than " + std::to_string(cluster_) +
                                       " bytes");
   }
-  if (l1_entries <= header_.l1_entries) {
-    switch_header(virtual_size, header_.l1_entries, nullptr);
+  if (l1_entries <= header_.l1_entries && cover == nullptr) {
+    switch_header(virtual_size, nullptr);
     return;
   }
-  const Plan plan = make_plan(l1_entries);
-  write_contents(plan);
+  const Plan plan = make_plan(std::max<std::uint64_t>(l1_entries, header_.l1_entries), cover);
+  write_contents(plan, cover);
   change_counts(plan.first, plan.end(), +1);
   writer_.barrier();
-  switch_header(virtual_size, l1_entries, &plan);
-  free_old_tables(plan);
+  switch_header(virtual_size, &plan);
+  free_what_is_replaced(plan, cover);
 }
 
 /// Behind the file and behind all that is counted there: a QEMU that was killed leaves such counts.
@@ -71,10 +73,15 @@ std::uint64_t Qcow2Grower::first_free_cluster() const {
 }
 
 /// The refcounts also count their own new clusters: plan until they are all counted.
-Qcow2Grower::Plan Qcow2Grower::make_plan(std::uint64_t l1_entries) const {
+Qcow2Grower::Plan Qcow2Grower::make_plan(std::uint64_t l1_entries, const Qcow2Cover* cover) const {
   Plan plan;
   plan.first = first_free_cluster();
+  plan.l1_entries = l1_entries;
   plan.l1_clusters = divide_up(l1_entries * 8, cluster_);
+  if (cover != nullptr) {
+    plan.l2_tables = cover->end_table() - cover->first_table();
+    plan.split_clusters = cover->split().empty() ? 0 : 1;
+  }
   for (;;) {
     if (plan.end() > kMaxFileBytes / cluster_) {
       throw ImageError("refcount-table", "the image counts clusters where no file can have them");
@@ -99,29 +106,19 @@ Qcow2Grower::Plan Qcow2Grower::make_plan(std::uint64_t l1_entries) const {
 }
 
 /// Nothing refers to these clusters yet.
-void Qcow2Grower::write_contents(const Plan& plan) {
-  std::vector<std::uint8_t> l1(std::size_t{header_.l1_entries} * 8);
-  file_.read(header_.l1_offset, l1.data(), l1.size());
+void Qcow2Grower::write_contents(const Plan& plan, const Qcow2Cover* cover) {
   try {
     writer_.resize(plan.end() * cluster_);
-    writer_.write(plan.first * cluster_, l1);
-    if (plan.table_clusters == 0) return;
-    std::vector<std::uint64_t> table = blocks_;
-    table.resize(static_cast<std::size_t>(plan.table_clusters * cluster_ / 8));
-    for (std::size_t i = 0; i < plan.block_indices.size(); ++i) {
-      const std::uint64_t index = plan.block_indices[i];
-      const std::uint64_t from = std::max(plan.first, index * per_block_);
-      const std::uint64_t to = std::min(plan.end(), (index + 1) * per_block_);
-      std::vector<std::uint8_t> block(static_cast<std::size_t>(cluster_));
-      for (std::uint64_t cluster = from; cluster < to; ++cluster) {
-        store_refcount(block.data(), cluster % per_block_, header_.refcount_order, 1);
+    write_l1(plan, cover);
+    if (cover != nullptr) {
+      for (std::uint64_t i = 0; i < plan.l2_tables; ++i) {
+        if (cancel_.cancelled()) throw Cancelled();
+        writer_.write((plan.first_l2() + i) * cluster_,
+                      cover->table(cover->first_table() + i, plan.split() * cluster_));
       }
-      table[static_cast<std::size_t>(index)] = (plan.first_block() + i) * cluster_;
-      writer_.write(table[static_cast<std::size_t>(index)], block);
+      if (plan.split_clusters > 0) writer_.write(plan.split() * cluster_, cover->split());
     }
-    std::vector<std::uint8_t> raw(table.size() * 8);
-    for (std::size_t i = 0; i < table.size(); ++i) store_be(raw.data() + i * 8, table[i]);
-    writer_.write(plan.table() * cluster_, raw);
+    if (plan.table_clusters > 0) write_refcounts(plan);
   } catch (...) {
     // Most likely the file system is full: give back what was taken, and tell why it failed.
     try {
@@ -129,6 +126,48 @@ void Qcow2Grower::write_contents(const Plan& plan) {
     } catch (...) {
     }
     throw;
+  }
+}
+
+/// In pieces. What is beyond the old table and not covered stays a hole.
+void Qcow2Grower::write_l1(const Plan& plan, const Qcow2Cover* cover) {
+  const std::uint64_t end =
+      std::max<std::uint64_t>(header_.l1_entries, cover != nullptr ? cover->end_table() : 0);
+  for (std::uint64_t first = 0; first < end; first += kPieceEntries) {
+    const std::uint64_t count = std::min(end - first, kPieceEntries);
+    std::vector<std::uint8_t> piece(static_cast<std::size_t>(count * 8));
+    if (first < header_.l1_entries) {
+      const std::uint64_t old = std::min<std::uint64_t>(count, header_.l1_entries - first);
+      file_.read(header_.l1_offset + first * 8, piece.data(), static_cast<std::size_t>(old * 8));
+    }
+    const std::uint64_t new_end = cover != nullptr ? std::min(first + count, cover->end_table()) : 0;
+    for (std::uint64_t i = cover != nullptr ? std::max(first, cover->first_table()) : 0; i < new_end; ++i) {
+      const std::uint64_t table = plan.first_l2() + i - cover->first_table();
+      store_be(piece.data() + (i - first) * 8, (table * cluster_) | kCopied);
+    }
+    writer_.write(plan.first * cluster_ + first * 8, piece);
+  }
+}
+
+void Qcow2Grower::write_refcounts(const Plan& plan) {
+  std::vector<std::uint64_t> table = blocks_;
+  table.resize(static_cast<std::size_t>(plan.table_clusters * cluster_ / 8));
+  for (std::size_t i = 0; i < plan.block_indices.size(); ++i) {
+    const std::uint64_t index = plan.block_indices[i];
+    const std::uint64_t from = std::max(plan.first, index * per_block_);
+    const std::uint64_t to = std::min(plan.end(), (index + 1) * per_block_);
+    std::vector<std::uint8_t> block(static_cast<std::size_t>(cluster_));
+    for (std::uint64_t cluster = from; cluster < to; ++cluster) {
+      store_refcount(block.data(), cluster % per_block_, header_.refcount_order, 1);
+    }
+    table[static_cast<std::size_t>(index)] = (plan.first_block() + i) * cluster_;
+    writer_.write(table[static_cast<std::size_t>(index)], block);
+  }
+  for (std::uint64_t first = 0; first < table.size(); first += kPieceEntries) {
+    const std::uint64_t count = std::min(table.size() - first, kPieceEntries);
+    std::vector<std::uint8_t> piece(static_cast<std::size_t>(count * 8));
+    for (std::size_t i = 0; i < count; ++i) store_be(piece.data() + i * 8, table[first + i]);
+    writer_.write(plan.table() * cluster_ + first * 8, piece);
   }
 }
 
@@ -155,14 +194,14 @@ void Qcow2Grower::change_counts(std::uint64_t first, std::uint64_t end, int chan
   }
 }
 
-void Qcow2Grower::switch_header(std::uint64_t virtual_size, std::uint64_t l1_entries, const Plan* plan) {
+void Qcow2Grower::switch_header(std::uint64_t virtual_size, const Plan* plan) {
   const std::uint64_t end = header_.version >= 3 ? kFieldsEndV3 : kFieldsEndV2;
   std::vector<std::uint8_t> fields(static_cast<std::size_t>(end - kFieldsBegin));
   file_.read(kFieldsBegin, fields.data(), fields.size());
   const auto at = [&fields](std::uint64_t offset) { return fields.data() + (offset - kFieldsBegin); };
   store_be<std::uint64_t>(at(24), virtual_size);
-  store_be<std::uint32_t>(at(36), static_cast<std::uint32_t>(l1_entries));
   if (plan != nullptr) {
+    store_be<std::uint32_t>(at(36), static_cast<std::uint32_t>(plan->l1_entries));
     store_be<std::uint64_t>(at(40), plan->first * cluster_);
     if (plan->table_clusters > 0) {
       store_be<std::uint64_t>(at(48), plan->table() * cluster_);
@@ -175,14 +214,15 @@ void Qcow2Grower::switch_header(std::uint64_t virtual_size, std::uint64_t l1_ent
   writer_.barrier();
 }
 
-void Qcow2Grower::free_old_tables(const Plan& plan) {
+void Qcow2Grower::free_what_is_replaced(const Plan& plan, const Qcow2Cover* cover) {
   const auto release = [this](std::uint64_t offset, std::uint64_t bytes) {
-    change_counts(offset / cluster_, offset / cluster_ + divide_up(bytes, cluster_), -1);
+    change_counts(offset / cluster_, divide_up(offset + bytes, cluster_), -1);
   };
   release(header_.l1_offset, std::uint64_t{header_.l1_entries} * 8);
   if (plan.table_clusters > 0) {
     release(header_.refcount_table_offset, header_.refcount_table_clusters * cluster_);
   }
+  if (cover != nullptr) cover->each_replaced(release);
   writer_.barrier();
 }
 

@@ -93,10 +93,11 @@ void parse_bitmaps(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& h
   // Without the autoclear bit a program that knows no bitmaps has written since: they are to be ignored.
   if ((header.autoclear & kAutoclearBitmaps) == 0) return;
   require(bytes == 24, "bitmaps", "the bitmaps extension has an impossible length");
-  const auto count = load_be<std::uint32_t>(data);
+  header.bitmaps = load_be<std::uint32_t>(data);
   header.bitmap_directory_bytes = load_be<std::uint64_t>(data + 8);
   header.bitmap_directory_offset = load_be<std::uint64_t>(data + 16);
-  require(count > 0 && count <= kMaxBitmaps && header.bitmap_directory_bytes > 0 &&
+  require(header.bitmaps > 0 && header.bitmaps <= kMaxBitmaps && load_be<std::uint32_t>(data + 4) == 0 &&
+              header.bitmap_directory_bytes > 0 &&
               header.bitmap_directory_bytes <= kMaxBitmapDirectoryBytes &&
               header.bitmap_directory_offset != 0,
           "bitmaps", "the bitmap directory has an impossible size");
@@ -109,8 +110,8 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     const auto type = load_be<std::uint32_t>(raw.data() + offset);
     const auto bytes = load_be<std::uint32_t>(raw.data() + offset + 4);
     offset += 8;
-    if (type == kExtensionEnd) return;
     require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
+    if (type == kExtensionEnd) return;
     header.encrypted = header.encrypted || type == kExtensionEncryption;
     header.data_file = header.data_file || type == kExtensionDataFile;
     if (type == kExtensionDataFile) {

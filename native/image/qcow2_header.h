@@ -33,7 +33,8 @@ struct Qcow2Header {
   std::uint64_t compatible = 0;
   std::uint64_t autoclear = 0;
   std::uint8_t compression_type = 0;
-  /// 0 where there is none, or where the image says that it is stale.
+  /// These three are 0 where there is none, or where the image says that it is stale.
+  std::uint32_t bitmaps = 0;
   std::uint64_t bitmap_directory_offset = 0;
   std::uint64_t bitmap_directory_bytes = 0;
   bool encrypted = false;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "executor/cancellation.h"
+#include "image/cluster_map.h"
 #include "image/qcow2_header.h"
 #include "image/source_file.h"
 
@@ -16,7 +17,10 @@ struct Qcow2Facts {
   std::uint64_t data_bytes = 0;
 };
 
-/// Throws ImageError with the rule that the image breaks, Cancelled, SystemError. Reads metadata only.
-Qcow2Facts validate_qcow2(const SourceFile& file, const Qcow2Rules& rules, const Cancellation& cancel);
+/// Throws ImageError with the rule that the image breaks, Cancelled, SystemError. Reads metadata only: once,
+/// and again for each further `window` of clusters that the file has, which is never another number but in
+/// tests.
+Qcow2Facts validate_qcow2(const SourceFile& file, const Qcow2Rules& rules, const Cancellation& cancel,
+                          std::uint64_t window = ClusterMap::kWindow);
 
 }  // namespace node_compute

@@ -7,6 +7,7 @@
 
 #include "executor/cancellation.h"
 #include "executor/failure.h"
+#include "image/raw_map.h"
 #include "image/source_file.h"
 
 namespace node_compute {
@@ -26,6 +27,21 @@ void each_number(const SourceFile& file, std::uint64_t offset, std::uint64_t ent
               static_cast<std::size_t>(count) * sizeof(Number));
     for (std::uint64_t i = 0; i < count; ++i) visit(index + i, load(piece.data() + i * sizeof(Number)));
     index += count;
+  }
+}
+
+/// The same without the holes of the file, where all numbers are 0: time is bounded by the room that the file
+/// takes, not by its length.
+template <class Number, Number (*load)(const std::uint8_t*), class Visit>
+void each_stored_number(const SourceFile& file, std::uint64_t offset, std::uint64_t entries,
+                        const Cancellation& cancel, Visit visit) {
+  Extents extents;
+  RawMap(file).read(offset, entries * sizeof(Number), extents);
+  for (const Extent& extent : extents) {
+    if (extent.kind != Extent::Kind::data) continue;
+    const std::uint64_t first = (extent.offset - offset) / sizeof(Number);
+    each_number<Number, load>(file, extent.offset, extent.bytes / sizeof(Number), cancel,
+                              [&](std::uint64_t index, Number value) { visit(first + index, value); });
   }
 }
 

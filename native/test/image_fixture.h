@@ -19,9 +19,11 @@
 
 #include "executor/cancellation.h"
 #include "image/byte_order.h"
+#include "image/format.h"
 #include "image/image_error.h"
 #include "image/inspect.h"
 #include "image/qcow2_format.h"
+#include "image/qcow2_validator.h"
 #include "image/source_file.h"
 
 namespace node_compute::test {
@@ -76,15 +78,21 @@ inline ImageVerdict inspect(const Bytes& bytes, const std::string& format, std::
   return inspect_file(in_memory(bytes), format, max, never);
 }
 
-/// The rule that refuses the image; "" where it is accepted.
-inline std::string rule_of(const Bytes& bytes, const std::string& format = "qcow2",
-                           std::uint64_t max = kAnySize) {
+/// The rule by which the work refuses an image; "" where it does not.
+template <class Work>
+std::string image_rule(Work work) {
   try {
-    inspect(bytes, format, max);
+    work();
     return "";
   } catch (const ImageError& error) {
     return error.rule;
   }
+}
+
+/// The rule that refuses the image; "" where it is accepted.
+inline std::string rule_of(const Bytes& bytes, const std::string& format = "qcow2",
+                           std::uint64_t max = kAnySize) {
+  return image_rule([&] { inspect(bytes, format, max); });
 }
 
 /// A small good image, and where its parts are. Cluster by cluster: header, refcount table, refcount block,
@@ -145,24 +153,64 @@ struct Qcow2Image {
     put32(at + 4, static_cast<std::uint32_t>(content.size()));
     std::memcpy(bytes.data() + at + 8, content.data(), content.size());
   }
-  std::string rule(std::uint64_t max = kAnySize) const { return rule_of(bytes, "qcow2", max); }
+  /// The same by however few clusters of the file the validator sees at once.
+  std::string rule(std::uint64_t max = kAnySize) const {
+    const std::string rule = rule_of(bytes, "qcow2", max);
+    for (const std::uint64_t window : {1U, 3U}) {
+      CAPTURE(window);
+      CHECK(rule_in_windows(window, max) == rule);
+    }
+    return rule;
+  }
+
+ private:
+  std::string rule_in_windows(std::uint64_t window, std::uint64_t max) const {
+    const Cancellation never;
+    return image_rule([&] {
+      const SourceFile file = in_memory(bytes);
+      require(detect_format(file) == "qcow2", "format-mismatch", "another format");
+      const Qcow2Facts facts = validate_qcow2(file, {max}, never, window);
+      CHECK(facts.data_bytes == inspect(bytes, "qcow2", max).data_bytes);
+    });
+  }
 };
+
+/// Of a bitmap and its directory; the first of its entries is made by put_bitmap.
+struct BitmapPlace {
+  std::uint64_t directory = 0;
+  std::uint64_t table = 0;
+  std::uint32_t entries = 1;
+  std::uint32_t flags = 0;
+  std::uint8_t granularity_bits = 16;
+  std::uint32_t extra = 0;
+  std::uint64_t directory_bytes = 32;
+  std::uint32_t bitmaps = 1;
+  std::uint64_t autoclear = qcow2::kAutoclearBitmaps;
+};
+
+/// Writes a directory of one bitmap, named `ab`, and the header extension that points to it.
+inline void put_bitmap(Qcow2Image& image, const BitmapPlace& place) {
+  Bytes extension(24, 0);
+  store_be<std::uint32_t>(extension.data(), place.bitmaps);
+  store_be<std::uint64_t>(extension.data() + 8, place.directory_bytes);
+  store_be<std::uint64_t>(extension.data() + 16, place.directory);
+  image.put_extension(qcow2::kExtensionBitmaps, extension);
+  image.put64(88, place.autoclear);
+  if (place.directory + 32 > image.bytes.size()) return;
+  image.put64(place.directory, place.table);
+  image.put32(place.directory + 8, place.entries);
+  image.put32(place.directory + 12, place.flags);
+  image.bytes[place.directory + 16] = 1;
+  image.bytes[place.directory + 17] = place.granularity_bits;
+  image.put16(place.directory + 18, 2);
+  image.put32(place.directory + 20, place.extra);
+  image.put_text(place.directory + 24, "ab");
+}
 
 /// An L2 entry; of the sectors of a stream it counts those after the first.
 inline std::uint64_t compressed_entry(const Qcow2Image& image, std::uint64_t offset,
                                       std::uint64_t extra_sectors) {
   return qcow2::kCompressed | extra_sectors << (62 - (image.cluster_bits - 8)) | offset;
-}
-
-/// The rule by which the work refuses an image; "" where it does not.
-template <class Work>
-std::string image_rule(Work work) {
-  try {
-    work();
-    return "";
-  } catch (const ImageError& error) {
-    return error.rule;
-  }
 }
 
 /// The size that a file of this process may reach; more is EFBIG instead of a signal.

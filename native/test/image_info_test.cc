@@ -8,6 +8,7 @@
 
 #include "image/info.h"
 #include "image_fixture.h"
+#include "random_fixture.h"
 
 using namespace node_compute;
 using namespace node_compute::qcow2;
@@ -40,6 +41,8 @@ Qcow2Image full_image() {
   const std::uint64_t directory = image.data + image.cluster;
   std::memset(image.bytes.data() + directory, 0, 64);
   for (const std::uint64_t entry : {directory, directory + 32}) {
+    image.put64(entry, image.data + 2 * image.cluster);
+    image.put32(entry + 8, 1);
     image.put32(entry + 12, entry == directory ? 1 : 2);
     image.bytes[entry + 16] = 1;
     image.bytes[entry + 17] = 16;
@@ -107,14 +110,30 @@ TEST_CASE("lists that leave their table or the file are refused") {
   CHECK(info_rule([&](Qcow2Image& i) { i.bytes[directory + 16] = 2; }) == "bitmaps");
   CHECK(info_rule([&](Qcow2Image& i) { i.bytes[directory + 17] = 63; }) == "bitmaps");
   CHECK(info_rule([&](Qcow2Image& i) { i.put16(directory + 18, 0); }) == "bitmaps");
+  CHECK(info_rule([&](Qcow2Image& i) { i.put32(directory + 32 + 8, 2); }) == "bitmaps");
   CHECK(info_rule([](Qcow2Image& i) { i.put64(104 + 8 + 16, ~std::uint64_t{0} - 8); }) == "truncated");
   CHECK(info_rule([](Qcow2Image& i) { i.put64(104 + 8 + 8, 40); }) == "bitmaps");
 }
 
+TEST_CASE("names that take much memory are not told") {
+  constexpr std::uint32_t kSnapshots = 256;
+  // 40 + 2 * 65535 bytes each, in whole words.
+  constexpr std::uint64_t kEntryBytes = 131112;
+  Qcow2Image image(3, 12, 1);
+  const std::uint64_t table = image.bytes.size();
+  image.bytes.resize(table + kSnapshots * kEntryBytes);
+  for (std::uint32_t i = 0; i < kSnapshots; ++i) {
+    image.put32(table + i * kEntryBytes + 12, 0xffffffff);
+  }
+  image.put64(64, table);
+  image.put32(60, 64);
+  CHECK(info_of(image.bytes).qcow2->snapshots.size() == 64);
+  image.put32(60, kSnapshots);
+  CHECK(image_rule([&] { info_of(image.bytes); }) == "snapshots");
+}
+
 TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
-  const char* given = std::getenv("NODE_COMPUTE_TEST_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-  std::printf("info mutation seed %llu\n", static_cast<unsigned long long>(seed));
+  const std::uint64_t seed = test_seed("info mutation");
   std::mt19937_64 random(seed);
   const Qcow2Image good = full_image();
   const std::pair<std::uint64_t, std::uint64_t> places[] = {
@@ -122,6 +141,8 @@ TEST_CASE("a damaged image gives facts or a refusal, and nothing else") {
   const std::uint64_t values[] = {0, 1, 0x7f, 0xff, 0xffff, 0xffffffff, ~std::uint64_t{0}};
   std::size_t answered = 0;
   for (int round = 0; round < 5000; ++round) {
+    CAPTURE(seed);
+    CAPTURE(round);
     Bytes bytes = good.bytes;
     for (std::uint64_t changes = 1 + random() % 3; changes > 0; --changes) {
       const auto& [begin, length] = places[random() % std::size(places)];

@@ -34,7 +34,7 @@ TEST_CASE("snapshots: table and L1 tables inside the file and over nothing else"
     // Two of the data clusters become the snapshot's.
     image.put64(image.l2 + 3 * 8, 0);
     image.put64(image.l2 + 4 * 8, 0);
-    std::memset(image.bytes.data() + 8 * 4096, 0, 2 * 4096);
+    std::memset(image.bytes.data() + 5 * 4096, 0, 5 * 4096);
     if (table > 0 && table + 40 <= image.bytes.size()) put_snapshot(image, table, l1, entries, extra);
     image.put64(64, table);
     image.put32(60, 1);
@@ -149,6 +149,15 @@ TEST_CASE("libqcow must see the same snapshots and the same size") {
   CHECK(disagrees([](Qcow2Header& h) { h.virtual_size += 512; }));
   CHECK(disagrees([](Qcow2Header& h) { h.version = 2; }));
   CHECK(disagrees([](Qcow2Header& h) { h.snapshots = 0; }));
+}
+
+TEST_CASE("libqcow is not asked to hold a large L1 table") {
+  Qcow2Image image;
+  const SourceFile file = in_memory(image.bytes);
+  Qcow2Header header = read_qcow2_header(file);
+  CHECK(identify_with_libqcow(file, header).has_value());
+  header.l1_entries = (16U << 20) / 8 + 1;
+  CHECK_FALSE(identify_with_libqcow(file, header).has_value());
 }
 
 TEST_CASE("libqcow must see the same backing file") {

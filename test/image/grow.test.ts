@@ -39,6 +39,7 @@ interface Case {
   readonly size: number;
   readonly newSize: number;
   readonly overlay: boolean;
+  readonly baseBytes: number;
   readonly snapshots: boolean;
 }
 
@@ -63,7 +64,10 @@ function makeCase(seed: number): Case {
     GIB + random(2 ** 21) * 512,
     Math.floor(most / 512) * 512,
   ]);
-  return { options: options.join(','), size, newSize, overlay: random(3) === 0, snapshots };
+  const overlay = random(2) === 0;
+  // Version 2 cannot hide the rest of a longer base.
+  const baseBytes = version2 ? MIB : pick([MIB, size + random(8 * 2048) * 512]);
+  return { options: options.join(','), size, newSize, overlay, baseBytes, snapshots };
 }
 
 function makeImage(path: string, base: string, { options, size, overlay, snapshots }: Case): void {
@@ -87,7 +91,7 @@ describe('growing', () => {
     'is to QEMU what qemu-img resize does (seed %i, %j)',
     async (_seed, given) => {
       const directory = scratch();
-      const base = writeRaw(directory, Buffer.alloc(MIB, 9));
+      const base = writeRaw(directory, Buffer.alloc(given.baseBytes, 9));
       const ours = join(directory, 'ours');
       const theirs = join(directory, 'theirs');
       makeImage(ours, base, given);
@@ -138,6 +142,47 @@ describe('growing', () => {
     expect(readFileSync(raw).equals(Buffer.concat([readFileSync(base), Buffer.alloc(3 * MIB - 512)]))).toBe(
       true,
     );
+  });
+
+  it.each([
+    ['in the middle of a cluster', 3 * MIB + 512, 'cluster_size=16k'],
+    ['between clusters', 3 * MIB, 'cluster_size=16k'],
+    ['in a subcluster', 3 * MIB + 512, 'cluster_size=16k,extended_l2=on'],
+  ] as const)('reads zeros over a longer base, of which the disk ends %s', async (_name, size, options) => {
+    const directory = scratch();
+    const base = writeQcow2(directory, Buffer.alloc(40 * MIB, 9), ['-c']);
+    const ours = join(directory, 'ours');
+    const theirs = join(directory, 'theirs');
+    qemu(
+      ...(['qemu-img', 'create', '-q', '-f', 'qcow2'] as const),
+      ...['-b', base, '-F', 'qcow2', '-o', options, ours, String(size)],
+    );
+    // The L2 table becomes the snapshot's as well.
+    io(ours, 'write -P 1 1M 64k');
+    qemu('qemu-img', 'snapshot', '-c', 'first', ours);
+    copyFileSync(ours, theirs);
+    const layers = [...layersOf(ours), { path: base, format: 'qcow2' as const }];
+    await addon.growImage(layers, 64 * MIB, 0);
+    qemu('qemu-img', 'resize', '-q', '-f', 'qcow2', theirs, '64M');
+    for (const path of [ours, theirs]) qemu('qemu-img', 'check', '-q', '-f', 'qcow2', path);
+    qemu('qemu-img', 'compare', '-q', '-f', 'qcow2', '-F', 'qcow2', ours, theirs);
+    for (const path of [ours, theirs]) qemu('qemu-img', 'snapshot', '-a', 'first', path);
+    qemu('qemu-img', 'check', '-q', '-f', 'qcow2', ours);
+    qemu('qemu-img', 'compare', '-q', '-f', 'qcow2', '-F', 'qcow2', ours, theirs);
+  });
+
+  it('of an old version is refused over a longer base, as by qemu-img', async () => {
+    const directory = scratch();
+    const base = writeRaw(directory, Buffer.alloc(MIB, 9));
+    const path = join(directory, 'disk');
+    const options = ['-b', base, '-F', 'raw', '-o', 'compat=0.10'];
+    qemu('qemu-img', 'create', '-q', '-f', 'qcow2', ...options, path, '512K');
+    const before = readFileSync(path);
+    await expect(addon.growImage(layersOf(path, base), 4 * MIB, 0)).rejects.toMatchObject({
+      rule: 'backing-file',
+    });
+    expect(readFileSync(path).equals(before)).toBe(true);
+    expect(spawnSync('qemu-img', ['resize', '-q', '-f', 'qcow2', path, '4M']).status).toBe(1);
   });
 
   it('refuses what qemu-img resize refuses, and what it would have to repair, without a change', async () => {

@@ -11,7 +11,6 @@ import { size } from './size.js';
 
 interface Flags {
   readonly format: ImageLayer['format'];
-  /** Only its length is read. */
   readonly backing: readonly ImageLayer[];
 }
 
