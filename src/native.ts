@@ -6,6 +6,7 @@ import { fromNative } from './native-error.js';
 import type {
   CallId,
   NativeDisk,
+  NativeFileDigest,
   NativeFileSink,
   NativeImageInfo,
   NativeImageVerdict,
@@ -221,6 +222,15 @@ export interface NativeAddon {
   /** Opens and validates the images of a disk, from the top down, for random reads. */
   openDisk(layers: readonly NativeLayer[], maxVirtualBytes: number, callId: CallId): Promise<NativeDisk>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
+  /** `direct`: past the page cache where the file system can. `sparse-sha256` is that of native/image/file_digest.h. */
+  openFileDigest(
+    path: string,
+    options: {
+      readonly algorithm: 'md5' | 'sha256' | 'sha512' | 'sparse-sha256';
+      readonly direct: boolean;
+    },
+    callId: CallId,
+  ): Promise<NativeFileDigest>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
   /** Writes whole: 'create' fails where it exists, 'replace' goes through a temporary name and rename, 'append' adds. */

@@ -52,6 +52,7 @@ class Environment {
   Napi::FunctionReference domain_constructor;
   Napi::FunctionReference disk_constructor;
   Napi::FunctionReference qcow2_stream_constructor;
+  Napi::FunctionReference file_digest_constructor;
   Napi::FunctionReference file_sink_constructor;
   Napi::FunctionReference file_lock_constructor;
 

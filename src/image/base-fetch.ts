@@ -3,6 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative, type NativeImageVerdict } from '../native.js';
 import { assertDiskFits, inspectRaw } from './base-checks.js';
+import { publishBase, replaceBase } from './base-publish.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, type ImageSources } from './image-source.js';
@@ -24,15 +25,19 @@ export interface FetchContext {
   readonly sources: ImageSources;
 }
 
-/** Leaves a base under its final name with a record beside it, or nothing. */
+/**
+ * Leaves a base under its final name with a record beside it, or what was there. `damaged` is the record of one that
+ * instances stand on: only the very bytes that it had may take its place.
+ */
 export async function fetchBase(
   context: FetchContext,
   key: string,
   image: ImageMeta,
   flight: Flight<ImageProgress>,
+  damaged?: BaseRecord,
 ): Promise<BaseRecord> {
   await removeLeftovers(context.paths, key);
-  const fetch = new BaseFetch(context, key, image, flight);
+  const fetch = new BaseFetch(context, key, image, flight, damaged);
   try {
     return await fetch.run();
   } finally {
@@ -51,7 +56,7 @@ export async function adoptBase(
   const { virtualSizeBytes } = verdict;
   const record: BaseRecord = old
     ? { ...old, virtualSizeBytes, inspectorVersion: INSPECTOR_VERSION }
-    : makeRecord(image, { checksum: null, sourceSizeBytes: null, virtualSizeBytes });
+    : makeRecord(image, { checksum: null, sourceSizeBytes: null, virtualSizeBytes, content: null });
   await writeRecord(context.paths.record(key), record);
   return record;
 }
@@ -61,12 +66,20 @@ class BaseFetch {
   readonly #key: string;
   #image: ImageMeta;
   readonly #flight: Flight<ImageProgress>;
+  readonly #damaged: BaseRecord | undefined;
 
-  constructor(context: FetchContext, key: string, image: ImageMeta, flight: Flight<ImageProgress>) {
+  constructor(
+    context: FetchContext,
+    key: string,
+    image: ImageMeta,
+    flight: Flight<ImageProgress>,
+    damaged: BaseRecord | undefined,
+  ) {
     this.#context = context;
     this.#key = key;
     this.#image = image;
     this.#flight = flight;
+    this.#damaged = damaged;
   }
 
   async run(): Promise<BaseRecord> {
@@ -83,24 +96,16 @@ class BaseFetch {
     await this.#native('fsync', (addon, id) => addon.sealFile(base, virtualSizeBytes, BASE_MODE, id));
     if (base !== downloaded) await inspectRaw(base, this.#context.maxVirtualBytes, this.#flight.signal);
     const algorithm = digestOf(this.#image);
+    const checksum = algorithm === '' ? null : { algorithm, value: result.digest };
     const record = makeRecord(this.#image, {
-      checksum: algorithm === '' ? null : { algorithm, value: result.digest },
+      checksum,
       sourceSizeBytes: result.bytes,
       virtualSizeBytes,
+      content: base === downloaded ? checksum : null,
     });
-    // First the record, then the name: a base under its final name is complete and described.
-    await writeRecord(this.#context.paths.record(this.#key), record);
-    try {
-      await callNative(
-        (addon, id) => addon.publishFile(base, this.#context.paths.base(this.#key), true, id),
-        {
-          operation: `publication of image ${this.#image.id}`,
-        },
-      );
-    } catch (error) {
-      await removeTemporary(this.#context.paths.record(this.#key));
-      throw error;
-    }
+    const published = { key: this.#key, file: base, record };
+    if (!this.#damaged) await publishBase(this.#context.paths, published);
+    else return await replaceBase(this.#context, published, this.#damaged, this.#flight.signal);
     return record;
   }
 

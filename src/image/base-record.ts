@@ -11,6 +11,15 @@ export const INSPECTOR_VERSION = 1;
 
 const RECORD_BYTES = 64 * 1024;
 
+/**
+ * Of a base's own bytes. `sparse-sha256` passes over zeros (native/image/file_digest.h): bases that are converted have
+ * none that someone else took.
+ */
+export interface ContentDigest {
+  readonly algorithm: ImageChecksum['algorithm'] | 'sparse-sha256';
+  readonly value: string;
+}
+
 export interface BaseRecord {
   readonly imageId: string;
   /** Without user info and query: they may hold secrets. */
@@ -20,6 +29,10 @@ export interface BaseRecord {
   readonly checksum: ImageChecksum | null;
   readonly sourceSizeBytes: number | null;
   readonly virtualSizeBytes: number;
+  /** What a scrub holds the base against; null until it was taken. */
+  readonly content: ContentDigest | null;
+  /** ISO 8601, UTC: since then it is known to hold other bytes. No new instance gets it. */
+  readonly damagedAt?: string | undefined;
   readonly inspectorVersion: number;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
@@ -32,13 +45,21 @@ const recordSchema: v.GenericSchema<unknown, BaseRecord> = v.object({
   checksum: v.nullable(v.object({ algorithm: v.picklist(['md5', 'sha256', 'sha512']), value: v.string() })),
   sourceSizeBytes: v.nullable(integer(0)),
   virtualSizeBytes: integer(1),
+  // Records of earlier versions have neither.
+  content: v.optional(
+    v.nullable(
+      v.object({ algorithm: v.picklist(['md5', 'sha256', 'sha512', 'sparse-sha256']), value: v.string() }),
+    ),
+    null,
+  ),
+  damagedAt: v.optional(v.string()),
   inspectorVersion: v.pipe(v.number(), v.safeInteger()),
   createdAt: v.string(),
 });
 
 export function makeRecord(
   image: ImageMeta,
-  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'virtualSizeBytes'>,
+  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'virtualSizeBytes' | 'content'>,
 ): BaseRecord {
   return {
     imageId: image.id,
