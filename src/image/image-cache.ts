@@ -60,6 +60,7 @@ export class ImageCache implements AsyncDisposable {
   /** What the bases were asked for, so that one that has gone since can be had again. */
   readonly #origins = new WeakMap<object, Origin>();
   #directories: Promise<void> | undefined;
+  #closed = false;
   #touched = { key: '', at: 0 };
 
   /** Throws `INVALID_ARGUMENT` for a relative instances path and for wrong options. Touches no file. */
@@ -106,6 +107,12 @@ export class ImageCache implements AsyncDisposable {
    * `SYSTEM`; nothing but a complete base ever stands under its final name.
    */
   async ensureBase(image: ImageMeta, options: EnsureBaseOptions): Promise<BaseImage> {
+    this.#assertOpen();
+    if (options.signal?.aborted) {
+      throw new ComputeError('ABORTED', `the fetch of image ${image.id} was aborted`, {
+        cause: options.signal.reason,
+      });
+    }
     const key = imageKey(image.id);
     const { lookup, telemetry } = this.#context;
     const limit = options.flavorRootBytes > 0 ? options.flavorRootBytes : Number.POSITIVE_INFINITY;
@@ -248,6 +255,7 @@ export class ImageCache implements AsyncDisposable {
 
   /** Ends the connections to image servers, with what is under way there, and a scrub. Idempotent. */
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all([this.#background.close(), this.#context.sources.close()]);
     this.#context.telemetry.close();
   }
@@ -325,8 +333,14 @@ export class ImageCache implements AsyncDisposable {
     });
   }
 
+  #assertOpen(): void {
+    if (this.#closed)
+      throw new ComputeError('CLOSED', 'the image cache is closed', { operation: 'image cache' });
+  }
+
   /** Once; after a failure the next call tries again. */
   async #ready(): Promise<void> {
+    this.#assertOpen();
     this.#directories ??= makeDirectories(this.#context.paths).catch((error: unknown) => {
       this.#directories = undefined;
       throw error;
