@@ -126,19 +126,24 @@ export class ImageCache implements AsyncDisposable {
     const { record, how } = await this.#flights.join(key, image, this.#waiter(image, options, limit));
     telemetry.count(how === 'fetched' ? 'misses' : how === 'joined' ? 'joins' : 'hits');
     if (how === 'fetched' && !record.content) {
-      this.#background.run(`digest of ${key}`, (signal) => recordContent(this.#context, key, signal));
+      this.#background.run(digestOf(key), (signal) => recordContent(this.#context, key, signal));
     }
     // A flight that was joined fetched for an image of that id, maybe with another checksum.
     assertSameImage(record, image);
     return this.#base(key, image, record, how, options);
   }
 
-  /** Nova's cache_image: as {@link ensureBase}, whose fetches it shares, for an instance that comes later. */
+  /**
+   * Nova's cache_image: as {@link ensureBase}, whose fetches it shares, for an instance that comes later. Also waits until
+   * the digest for later scrubs is taken, which a launch does not.
+   */
   async prefetch(
     image: ImageMeta,
     options: Omit<EnsureBaseOptions, 'flavorRootBytes'> = {},
   ): Promise<BaseImage> {
-    return await this.ensureBase(image, { ...options, flavorRootBytes: 0 });
+    const base = await this.ensureBase(image, { ...options, flavorRootBytes: 0 });
+    await this.#background.settled(digestOf(imageKey(image.id)));
+    return base;
   }
 
   /** Where the base of that image stands, or would. Throws `INVALID_ARGUMENT`. */
@@ -347,6 +352,11 @@ export class ImageCache implements AsyncDisposable {
     });
     await this.#directories;
   }
+}
+
+/** Name of the work. */
+function digestOf(key: string): string {
+  return `digest of ${key}`;
 }
 
 function isGone(error: unknown): boolean {

@@ -24,6 +24,11 @@ export class Background {
     this.#running.set(name, running);
   }
 
+  /** Resolves when work of that name, if there is some, has ended. */
+  async settled(name: string): Promise<void> {
+    await this.#running.get(name);
+  }
+
   /** Aborts what runs and waits for its end. Idempotent. */
   async close(): Promise<void> {
     this.#controller.abort();
