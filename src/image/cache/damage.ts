@@ -22,7 +22,11 @@ export async function condemn(
   const { imageId } = standing.record;
   const inUse = standing.stat.links > 1;
   if (standing.record.damagedAt === undefined) {
-    await writeRecord(paths.record(key), { ...standing.record, damagedAt: new Date().toISOString() });
+    const marked = { ...standing.record, damagedAt: new Date().toISOString() };
+    await writeRecord(paths.record(key), marked).catch((error: unknown) => {
+      // On a full file system; what nothing stands on can be moved all the same.
+      if (inUse) throw error;
+    });
     const instances = inUse ? await instancesOn(context, standing) : [];
     logger.error('a base is damaged: no new instance gets it', { imageId, path: paths.base(key), instances });
     telemetry.count('damaged');
