@@ -78,7 +78,7 @@ Napi::Value open_file_digest(const Napi::CallbackInfo& info) {
     options.algorithm = to_text(given.Get("algorithm"), "algorithm");
     options.direct = to_bool(given.Get("direct"), "direct");
     return Async(
-        info.Env(), Lane::bulk, call_id(info, 2),
+        info.Env(), Lane::file, call_id(info, 2),
         [path = to_text(info[0], "path"), options](const Cancellation&) {
           return std::make_shared<FileDigest>(path, options);
         },

@@ -33,8 +33,12 @@ export async function takeDigest(
   options: TakeDigestOptions,
 ): Promise<TakenDigest> {
   const { direct, signal, bytesPerSecond, onProgress } = options;
-  const call = { operation: `digest of ${path}`, signal, waitOnAbort: true };
-  const file = await callNative((addon, id) => addon.openFileDigest(path, { algorithm, direct }, id), call);
+  const operation = `digest of ${path}`;
+  const call = { operation, signal, waitOnAbort: true };
+  // Without the signal: a file that was opened and not given to us would stay open, and its room taken.
+  const file = await callNative((addon, id) => addon.openFileDigest(path, { algorithm, direct }, id), {
+    operation,
+  });
   const { inode, sizeBytes } = file;
   try {
     for (;;) {
