@@ -16,6 +16,7 @@
       "native/storage/file_lock.cc",
       "native/storage/files.cc",
       "native/storage/lock_waiter.cc",
+      "native/storage/read_directory.cc",
       "native/storage/remove_tree.cc",
       "native/image/compressor.cc",
       "native/image/convert.cc",

@@ -15,6 +15,22 @@ import type {
 
 export type * from './native-image.js';
 
+export interface NativeFileStatus {
+  readonly type: 'file' | 'directory' | 'other';
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly inode: number;
+  readonly mtimeMs: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly links: number;
+}
+
+export interface NativeDirectoryEntry extends NativeFileStatus {
+  readonly name: string;
+  readonly content: string;
+}
+
 export interface NativeNodeInfo {
   readonly model: string;
   readonly memoryKib: number;
@@ -243,25 +259,12 @@ export interface NativeAddon {
   /** The last `maxBytes` of a file; O_NOFOLLOW. */
   readFile(path: string, maxBytes: number, callId: CallId): Promise<Buffer>;
   listDirectory(path: string, callId: CallId): Promise<string[]>;
+  /** Each entry, sorted by name; with what it holds where it is a file of up to `maxBytes` of UTF-8, else ''. */
+  readDirectory(path: string, maxBytes: number, callId: CallId): Promise<NativeDirectoryEntry[]>;
   /** Links or renames; fsyncs the directory when `sync`. */
   publishFile(source: string, target: string, sync: boolean, callId: CallId): Promise<void>;
   /** undefined where there is nothing. Never follows a symbolic link. */
-  statFile(
-    path: string,
-    callId: CallId,
-  ): Promise<
-    | {
-        readonly type: 'file' | 'directory' | 'other';
-        readonly sizeBytes: number;
-        readonly allocatedBytes: number;
-        readonly inode: number;
-        readonly mtimeMs: number;
-        readonly mode: number;
-        readonly uid: number;
-        readonly links: number;
-      }
-    | undefined
-  >;
+  statFile(path: string, callId: CallId): Promise<NativeFileStatus | undefined>;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
   /** Removes a file or a tree without following links; success where there is nothing. */
   removeTree(path: string, callId: CallId): Promise<void>;

@@ -1,23 +1,21 @@
 // What stands in the cache, and whether to trust it: records are read once and believed while nothing changed.
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
-import { callNative, type NativeAddon } from '../native.js';
+import { callNative, type NativeFileStatus } from '../native.js';
 import { assertSameImage, type BaseRecord, INSPECTOR_VERSION, readRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 
-export type FileStatus = NonNullable<Awaited<ReturnType<NativeAddon['statFile']>>>;
-
 export interface Standing {
-  readonly stat: FileStatus;
+  readonly stat: NativeFileStatus;
   /** undefined where there is none that can be understood. */
   readonly record: BaseRecord | undefined;
 }
 
 interface Known {
   readonly record: BaseRecord;
-  readonly base: FileStatus;
+  readonly base: NativeFileStatus;
   /** Another process may have found the base damaged: it then wrote a new record. */
-  readonly recordFile: FileStatus;
+  readonly recordFile: NativeFileStatus;
 }
 
 export class BaseLookup {
@@ -66,10 +64,10 @@ export function isDamaged({ stat, record }: Standing): boolean {
   );
 }
 
-async function statOf(path: string): Promise<FileStatus | undefined> {
+async function statOf(path: string): Promise<NativeFileStatus | undefined> {
   return await callNative((addon, id) => addon.statFile(path, id), { operation: 'look up a base' });
 }
 
-function isSame(one: FileStatus, other: FileStatus): boolean {
+function isSame(one: NativeFileStatus, other: NativeFileStatus): boolean {
   return one.inode === other.inode && one.sizeBytes === other.sizeBytes && one.mtimeMs === other.mtimeMs;
 }

@@ -334,7 +334,12 @@ describe('recovery', () => {
     const { path } = await cache.prefetch(raw());
     const orphan = imageKey('orphan');
     const half = `${imageKey('half')}.json.0123456789abcdef.tmp`;
-    for (const name of [`${orphan}.json`, half, `.used/${orphan}.0123456789abcdef.tmp`]) {
+    for (const name of [
+      `${orphan}.json`,
+      half,
+      `.used/${orphan}.0123456789abcdef.tmp`,
+      '.used/.together.0123456789abcdef.tmp',
+    ]) {
       writeFileSync(join(instances, '_base', name), '{}');
     }
     await cache.recover();

@@ -1,7 +1,7 @@
 // The hard links by which instances hold their bases: `<uuid>/<disk>.base`, the same file as the base.
 import { join } from 'node:path';
 import { ComputeError } from '../../driver/errors.js';
-import { callNative } from '../../native.js';
+import { callNative, type NativeDirectoryEntry } from '../../native.js';
 import type { CachePaths } from '../cache-paths.js';
 import { inParallel } from './in-parallel.js';
 
@@ -74,30 +74,22 @@ function freshOf({ path }: Hold): string {
 }
 
 async function listLinks(paths: CachePaths, suffix: string): Promise<Hold[]> {
-  const names = await list(paths.instances);
-  const found = await inParallel(
-    names.filter((name) => join(paths.instances, name) !== paths.bases),
-    async (instance) => {
-      const directory = join(paths.instances, instance);
-      const links = (await list(directory)).filter((name) => name.endsWith(suffix));
-      const holds: Hold[] = [];
-      for (const name of links) {
-        const path = join(directory, name);
-        const stat = await callNative((addon, id) => addon.statFile(path, id), {
-          operation: 'look at a hold',
-        });
-        if (stat?.type === 'file') holds.push({ instance, path, inode: stat.inode });
-      }
-      return holds;
-    },
+  const directories = (await read(paths.instances)).filter(
+    ({ name, type }) => type === 'directory' && join(paths.instances, name) !== paths.bases,
   );
+  const found = await inParallel(directories, async ({ name: instance }) => {
+    const directory = join(paths.instances, instance);
+    return (await read(directory))
+      .filter(({ name, type }) => type === 'file' && name.endsWith(suffix))
+      .map(({ name, inode }): Hold => ({ instance, path: join(directory, name), inode }));
+  });
   return found.flat();
 }
 
-/** Empty for what is no directory, and for one that has gone. */
-async function list(path: string): Promise<string[]> {
+/** Empty for a directory that has gone. */
+async function read(path: string): Promise<NativeDirectoryEntry[]> {
   try {
-    return await callNative((addon, id) => addon.listDirectory(path, id), { operation: 'look for holds' });
+    return await callNative((addon, id) => addon.readDirectory(path, 0, id), { operation: 'look for holds' });
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;

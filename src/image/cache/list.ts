@@ -37,13 +37,13 @@ export async function listCache(context: CacheContext): Promise<CachedImage[]> {
   const names = await callNative((addon, id) => addon.listDirectory(paths.bases, id), {
     operation: 'list bases',
   });
-  const [holds, pinned] = [await listHolds(paths), await pinnedKeys(paths)];
+  const [holds, pinned, ages] = [await listHolds(paths), await pinnedKeys(paths), await used.ages()];
   const images = await inParallel(names.filter(isBaseName), async (key): Promise<CachedImage | undefined> => {
     const standing = await lookup.find(key);
     if (!standing) return undefined;
     const { stat, record } = standing;
     const instances = holds.filter(({ inode }) => inode === stat.inode).map(({ instance }) => instance);
-    const ageMs = stat.links > 1 ? 0 : ((await used.ageMs(key)) ?? 0);
+    const ageMs = stat.links > 1 ? 0 : (ages.get(key)?.ageMs ?? 0);
     return {
       base: key,
       imageId: record?.imageId,

@@ -1,12 +1,11 @@
 // One pass of ageing: what is unused for long, or too much, goes. Looks at names and link counts, never at image data.
 import { ComputeError } from '../../driver/errors.js';
-import { callNative } from '../../native.js';
+import { callNative, type NativeDirectoryEntry } from '../../native.js';
 import { isDamaged } from '../base-lookup.js';
 import { tryBaseLock } from '../cache-lock.js';
 import { imageKey, isBaseName } from '../cache-paths.js';
 import type { CacheContext } from './context.js';
 import { condemn, removeBase } from './damage.js';
-import { inParallel } from './in-parallel.js';
 import { isPinned, pinnedKeys } from './pins.js';
 import { listQuarantine, removeQuarantined } from './quarantine.js';
 
@@ -69,19 +68,20 @@ class Pass {
   async run(): Promise<PruneResult> {
     const { paths, telemetry } = this.#context;
     const begin = performance.now();
-    const names = await callNative((addon, id) => addon.listDirectory(paths.bases, id), {
+    this.#check();
+    const files = await callNative((addon, id) => addon.readDirectory(paths.bases, 0, id), {
       operation: 'list bases',
     });
-    const keys = names.filter(isBaseName);
+    // What has the name of a base and is no file is none of ours.
+    const bases = files.filter(({ name, type }) => type === 'file' && isBaseName(name));
     const pinned = await pinnedKeys(paths);
-    const looks = await inParallel(keys, (key) => this.#look(key));
-    const unused = looks.filter((one) => one !== undefined).sort((a, b) => b.ageMs - a.ageMs);
+    const unused = (await this.#age(bases)).sort((a, b) => b.ageMs - a.ageMs);
     const free = unused.filter(({ key }) => !pinned.has(key));
     for (const one of free.filter(({ ageMs }) => ageMs >= this.#minAgeMs)) await this.#evict(one, 'age');
     await this.#fit(free);
     const result = {
-      bases: keys.length - this.#evicted.length,
-      inUse: keys.length - unused.length,
+      bases: bases.length - this.#evicted.length,
+      inUse: bases.length - unused.length,
       bytes: this.#bytes,
       evicted: this.#evicted,
     };
@@ -98,23 +98,25 @@ class Pass {
     return result;
   }
 
-  /** Notes what is in use, and gives what is not. */
-  async #look(key: string): Promise<Unused | undefined> {
-    this.#check();
-    const { paths, used } = this.#context;
-    const stat = await callNative((addon, id) => addon.statFile(paths.base(key), id), {
-      operation: 'look at a base',
-    });
-    // Evicted by another process since, or none of ours.
-    if (stat?.type !== 'file') return undefined;
-    this.#bytes += stat.allocatedBytes;
-    if (stat.links > 1 || this.#inUse.has(key)) {
-      // Its age begins when the last instance has gone.
-      if (!this.#options.dryRun) await used.touch(key);
-      return undefined;
+  /** Gives what is not in use, and writes down what is: its age begins when the last instance has gone. */
+  async #age(bases: readonly NativeDirectoryEntry[]): Promise<Unused[]> {
+    const { used } = this.#context;
+    const { dryRun } = this.#options;
+    const ages = await used.ages();
+    const unused: Unused[] = [];
+    const inUse: string[] = [];
+    for (const { name: key, links, inode, allocatedBytes } of bases) {
+      this.#bytes += allocatedBytes;
+      if (links > 1 || this.#inUse.has(key)) {
+        inUse.push(key);
+        continue;
+      }
+      const { ageMs, lasting } = ages.get(key) ?? { ageMs: 0, lasting: false };
+      if (!lasting && !dryRun) await used.keep(key, ageMs);
+      unused.push({ key, inode, bytes: allocatedBytes, ageMs });
     }
-    const ageMs = this.#options.dryRun ? await used.ageMs(key) : await used.keep(key, 0);
-    return { key, inode: stat.inode, bytes: stat.allocatedBytes, ageMs: ageMs ?? 0 };
+    if (!dryRun) await used.touchTogether(inUse);
+    return unused;
   }
 
   /** The quarantine first, then what was not used for longest. */

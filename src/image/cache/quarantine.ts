@@ -33,18 +33,14 @@ export async function quarantineBase(paths: CachePaths, key: string): Promise<st
 
 /** The oldest first. */
 export async function listQuarantine(paths: CachePaths): Promise<Quarantined[]> {
-  const names = await callNative((addon, id) => addon.listDirectory(paths.quarantine, id), {
+  const files = await callNative((addon, id) => addon.readDirectory(paths.quarantine, 0, id), {
     operation: 'list the quarantine',
   });
   const entries: { readonly at: number; readonly entry: Quarantined }[] = [];
-  for (const name of names) {
+  for (const { name, allocatedBytes } of files) {
     const [, key, at] = ENTRY.exec(name) ?? [];
     if (key === undefined) continue;
-    const path = join(paths.quarantine, name);
-    const stat = await callNative((addon, id) => addon.statFile(path, id), {
-      operation: 'look at the quarantine',
-    });
-    if (stat) entries.push({ at: Number(at), entry: { key, path, allocatedBytes: stat.allocatedBytes } });
+    entries.push({ at: Number(at), entry: { key, path: join(paths.quarantine, name), allocatedBytes } });
   }
   return entries.sort((a, b) => a.at - b.at).map(({ entry }) => entry);
 }

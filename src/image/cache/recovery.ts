@@ -7,6 +7,7 @@ import { isBaseName, keyOfTemporary } from '../cache-paths.js';
 import { removeTemporary } from '../temporaries.js';
 import type { CacheContext } from './context.js';
 import { adoptFresh, type Hold, listFreshHolds, removeFresh } from './holds.js';
+import { TOGETHER } from './stamps.js';
 
 /** A small file that was being written: `<name>.<random>.tmp`, beside the name it was to get. */
 const HALF_WRITTEN = /^(.+?)(?:\.json)?\.[0-9a-f]{16}\.tmp$/;
@@ -67,6 +68,8 @@ async function sweep({ paths, ...context }: CacheContext, directory: string, nam
   const path = join(directory, name);
   const half = HALF_WRITTEN.exec(name)?.[1];
   const key = half ?? (directory === paths.bases ? RECORD.exec(name)?.[1] : undefined);
+  // The stamp of many bases has no lock: whoever writes it just now writes it again at its next pass.
+  if (half === TOGETHER) await removeTemporary(path);
   if (key === undefined || !isBaseName(key)) return;
   await ifFree({ paths, ...context }, key, async () => {
     if (half !== undefined || (await inodeOf(paths.base(key))) === undefined) await removeTemporary(path);

@@ -87,9 +87,12 @@ export async function dueForScrub(context: CacheContext, intervalMs: number): Pr
   const names = await callNative((addon, id) => addon.listDirectory(paths.bases, id), {
     operation: 'list bases',
   });
+  const ages = await scrubbed.ages();
   const due: { readonly key: string; readonly ageMs: number }[] = [];
   for (const key of names.filter(isBaseName)) {
-    const ageMs = (await scrubbed.keep(key, undefined)) ?? Number.POSITIVE_INFINITY;
+    const age = ages.get(key);
+    if (age && !age.lasting) await scrubbed.keep(key, age.ageMs);
+    const ageMs = age?.ageMs ?? Number.POSITIVE_INFINITY;
     if (ageMs >= intervalMs) due.push({ key, ageMs });
   }
   return due.sort((a, b) => (a.ageMs === b.ageMs ? 0 : b.ageMs - a.ageMs)).map(({ key }) => key);
