@@ -9,7 +9,9 @@ import { condemn } from './cache/damage.js';
 import { withBaseLock } from './cache-lock.js';
 import { describeSource } from './image-source.js';
 import { type Flight, SingleFlight, type Waiter } from './single-flight.js';
-import type { ImageProgress } from './types.js';
+import type { EnsureBaseOptions, ImageProgress } from './types.js';
+
+const DEFAULT_TIMEOUT_MS = 600_000;
 
 export interface FlightResult {
   readonly record: BaseRecord;
@@ -30,7 +32,13 @@ export class BaseFlights {
   }
 
   /** Who joins a fetch just as it gives up for being too large for all others starts one of his own. */
-  async join(key: string, image: ImageMeta, waiter: Waiter<ImageProgress>): Promise<FlightResult> {
+  async join(
+    key: string,
+    image: ImageMeta,
+    options: Omit<EnsureBaseOptions, 'flavorRootBytes'>,
+    limit: number,
+  ): Promise<FlightResult> {
+    const waiter = this.#waiter(image, options, limit);
     const fly = (flight: Flight<ImageProgress>): Promise<FlightResult> => this.#watched(key, image, flight);
     const run = async (): Promise<FlightResult> => {
       const { result, joined } = await this.#flights.run(key, waiter, fly);
@@ -43,6 +51,27 @@ export class BaseFlights {
       if (Number(error.details['requiredBytes']) > waiter.limit) throw error;
       return await run();
     }
+  }
+
+  #waiter(
+    image: ImageMeta,
+    options: Omit<EnsureBaseOptions, 'flavorRootBytes'>,
+    limit: number,
+  ): Waiter<ImageProgress> {
+    const { logger } = this.#context;
+    return {
+      operation: `fetch of image ${image.id}`,
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      limit,
+      onProgress: (progress) => {
+        try {
+          options.onProgress?.(progress);
+        } catch (error) {
+          logger.warn('a progress listener threw', { imageId: image.id, error: String(error) });
+        }
+      },
+    };
   }
 
   async #watched(key: string, image: ImageMeta, flight: Flight<ImageProgress>): Promise<FlightResult> {

@@ -33,14 +33,24 @@ export class BaseLookup {
     if (stat && stat.type !== 'file') {
       throw new ComputeError('SYSTEM', `${path} is not a regular file; remove it`, { details: { path } });
     }
+    if (stat) return await this.match(key, stat, recordFile);
+    this.#known.delete(key);
+    return undefined;
+  }
+
+  /** As {@link find}, for who has asked the file system already. */
+  async match(
+    key: string,
+    stat: NativeFileStatus,
+    recordFile: NativeFileStatus | undefined,
+  ): Promise<Standing> {
     const known = this.#known.get(key);
-    if (stat && recordFile && known && isSame(known.base, stat) && isSame(known.recordFile, recordFile)) {
+    if (recordFile && known && isSame(known.base, stat) && isSame(known.recordFile, recordFile)) {
       return { stat, record: known.record };
     }
     this.#known.delete(key);
-    if (!stat) return undefined;
-    const record = await readRecord(this.#paths.record(key));
-    if (record && recordFile) this.#known.set(key, { record, base: stat, recordFile });
+    const record = recordFile && (await readRecord(this.#paths.record(key)));
+    if (record) this.#known.set(key, { record, base: stat, recordFile });
     return { stat, record };
   }
 

@@ -11,6 +11,7 @@ import { ageingOptions } from './cache/ageing-options.js';
 import { Background } from './cache/background.js';
 import { type CacheClock, HostClock } from './cache/clock.js';
 import type { CacheContext } from './cache/context.js';
+import { makeDirectories } from './cache/layout.js';
 import { type CachedImage, listCache } from './cache/list.js';
 import { type PruneOptions, type PruneResult, prune } from './cache/pass.js';
 import { pinImage, pinnedImages, unpinImage } from './cache/pins.js';
@@ -29,19 +30,16 @@ import { type ImageCacheMetrics, type ImageCacheNews, Telemetry } from './cache/
 import { CachePaths, imageKey, isBaseName } from './cache-paths.js';
 import { ImageSources } from './image-source.js';
 import { createInstanceDisk } from './instance-disk.js';
-import type { Waiter } from './single-flight.js';
 import type {
   BaseImage,
   EnsureBaseOptions,
   ImageCacheOptions,
   ImageLogger,
-  ImageProgress,
   InstanceDisk,
   InstanceDiskOptions,
 } from './types.js';
 
 const GIB = 2 ** 30;
-const DEFAULT_TIMEOUT_MS = 600_000;
 /** A base that goes between its fetch and its first hold is fetched again so often. */
 const MOST_REFETCHES = 10;
 /** One image that is launched all the time is not written down each time. */
@@ -123,7 +121,7 @@ export class ImageCache implements AsyncDisposable {
       return this.#base(key, image, hit, 'hit', options);
     }
     await this.#ready();
-    const { record, how } = await this.#flights.join(key, image, this.#waiter(image, options, limit));
+    const { record, how } = await this.#flights.join(key, image, options, limit);
     telemetry.count(how === 'fetched' ? 'misses' : how === 'joined' ? 'joins' : 'hits');
     if (how === 'fetched' && !record.content) {
       this.#background.run(digestOf(key), (signal) => recordContent(this.#context, key, signal));
@@ -135,14 +133,15 @@ export class ImageCache implements AsyncDisposable {
 
   /**
    * Nova's cache_image: as {@link ensureBase}, whose fetches it shares, for an instance that comes later. Also waits until
-   * the digest for later scrubs is taken, which a launch does not.
+   * its use is written down and the digest for later scrubs is taken, which a launch does not.
    */
   async prefetch(
     image: ImageMeta,
     options: Omit<EnsureBaseOptions, 'flavorRootBytes'> = {},
   ): Promise<BaseImage> {
     const base = await this.ensureBase(image, { ...options, flavorRootBytes: 0 });
-    await this.#background.settled(digestOf(imageKey(image.id)));
+    const key = imageKey(image.id);
+    for (const name of [digestOf(key), stampOf(key)]) await this.#background.settled(name, options.signal);
     return base;
   }
 
@@ -285,29 +284,12 @@ export class ImageCache implements AsyncDisposable {
     return base;
   }
 
-  #waiter(image: ImageMeta, options: EnsureBaseOptions, limit: number): Waiter<ImageProgress> {
-    const { logger } = this.#context;
-    return {
-      operation: `fetch of image ${image.id}`,
-      signal: options.signal,
-      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-      limit,
-      onProgress: (progress) => {
-        try {
-          options.onProgress?.(progress);
-        } catch (error) {
-          logger.warn('a progress listener threw', { imageId: image.id, error: String(error) });
-        }
-      },
-    };
-  }
-
   /** A launch does not wait for its use to be written down. */
   #touch(key: string): void {
     const at = performance.now();
     if (this.#touched.key === key && at - this.#touched.at < TOUCH_INTERVAL_MS) return;
     this.#touched = { key, at };
-    this.#background.run(`stamp of ${key}`, async () => {
+    this.#background.run(stampOf(key), async () => {
       await this.#ready();
       await this.#context.used.touch(key);
     });
@@ -354,32 +336,18 @@ export class ImageCache implements AsyncDisposable {
   }
 }
 
-/** Name of the work. */
+/** Names of work in the background. */
 function digestOf(key: string): string {
   return `digest of ${key}`;
+}
+
+function stampOf(key: string): string {
+  return `stamp of ${key}`;
 }
 
 function isGone(error: unknown): boolean {
   if (!ComputeError.is(error) || !error.retryable) return false;
   return error.code === 'IMAGE_NOT_FOUND' || error.details['rule'] === 'base-damaged';
-}
-
-async function makeDirectories(paths: CachePaths): Promise<void> {
-  const make = (path: string, mode: number): Promise<boolean> =>
-    callNative((addon, id) => addon.makeDirectory(path, mode, id), { operation: 'make the image cache' });
-  // QEMU runs as another user: it may pass through to the one base that it was told, and list nothing.
-  await make(paths.instances, 0o711);
-  await make(paths.bases, 0o711);
-  for (const path of [
-    paths.temporaries,
-    paths.locks,
-    paths.quarantine,
-    paths.pins,
-    paths.used,
-    paths.scrubbed,
-  ]) {
-    await make(path, 0o700);
-  }
 }
 
 const silent: ImageLogger = {

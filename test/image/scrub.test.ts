@@ -192,7 +192,7 @@ describe('a damaged base', () => {
   });
 
   it('goes to the quarantine by a pass when its last instance has gone, whatever its age', async () => {
-    const { cache, instances, bases } = openCache({ minAgeMs: 0 });
+    const { cache, instances, bases } = openCache();
     const base = await cache.prefetch(raw());
     const { baseLink, path } = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
     flip(base.path);

@@ -1,4 +1,5 @@
 // Work of the cache that nobody waits for: its failures are logged, and it ends with the cache.
+import { once } from 'node:events';
 import { ComputeError } from '../../driver/errors.js';
 import type { ImageLogger } from '../types.js';
 
@@ -24,9 +25,16 @@ export class Background {
     this.#running.set(name, running);
   }
 
-  /** Resolves when work of that name, if there is some, has ended. */
-  async settled(name: string): Promise<void> {
-    await this.#running.get(name);
+  /** Resolves when work of that name, if there is some, has ended, or when `signal` fires. */
+  async settled(name: string, signal: AbortSignal | undefined): Promise<void> {
+    const running = this.#running.get(name);
+    if (!signal || !running) {
+      await running;
+      return;
+    }
+    const left = new AbortController();
+    await Promise.race([running, once(signal, 'abort', { signal: left.signal })]);
+    left.abort();
   }
 
   /** Aborts what runs and waits for its end. Idempotent. */

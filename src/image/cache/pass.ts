@@ -1,7 +1,7 @@
 // One pass of ageing: what is unused for long, or too much, goes. Looks at names and link counts, never at image data.
 import { ComputeError } from '../../driver/errors.js';
 import { callNative, type NativeDirectoryEntry } from '../../native.js';
-import { isDamaged } from '../base-lookup.js';
+import { isDamaged, type Standing } from '../base-lookup.js';
 import { tryBaseLock } from '../cache-lock.js';
 import { imageKey, isBaseName } from '../cache-paths.js';
 import type { CacheContext } from './context.js';
@@ -40,8 +40,7 @@ export interface PruneResult {
 
 interface Unused {
   readonly key: string;
-  readonly inode: number;
-  readonly bytes: number;
+  readonly file: NativeDirectoryEntry;
   readonly ageMs: number;
 }
 
@@ -66,7 +65,7 @@ class Pass {
   }
 
   async run(): Promise<PruneResult> {
-    const { paths, telemetry } = this.#context;
+    const { paths, lookup, used, telemetry } = this.#context;
     const begin = performance.now();
     this.#check();
     const files = await callNative((addon, id) => addon.readDirectory(paths.bases, 0, id), {
@@ -74,11 +73,20 @@ class Pass {
     });
     // What has the name of a base and is no file is none of ours.
     const bases = files.filter(({ name, type }) => type === 'file' && isBaseName(name));
+    const records = new Map(files.map((file) => [file.name, file]));
     const pinned = await pinnedKeys(paths);
-    const unused = (await this.#age(bases)).sort((a, b) => b.ageMs - a.ageMs);
-    const free = unused.filter(({ key }) => !pinned.has(key));
-    for (const one of free.filter(({ ageMs }) => ageMs >= this.#minAgeMs)) await this.#evict(one, 'age');
-    await this.#fit(free);
+    const { unused, inUse } = await this.#age(bases);
+    const sound: Unused[] = [];
+    for (const one of unused) {
+      const standing = await lookup.match(one.key, one.file, records.get(`${one.key}.json`));
+      if (isDamaged(standing)) await this.#moveAway(one.key);
+      else if (!pinned.has(one.key)) sound.push(one);
+    }
+    sound.sort((a, b) => b.ageMs - a.ageMs);
+    for (const one of sound.filter(({ ageMs }) => ageMs >= this.#minAgeMs)) await this.#evict(one, 'age');
+    await this.#fit(sound);
+    // Last: on a full file system there may be room for it by now.
+    await this.#write(() => used.touchTogether(inUse));
     const result = {
       bases: bases.length - this.#evicted.length,
       inUse: bases.length - unused.length,
@@ -98,25 +106,34 @@ class Pass {
     return result;
   }
 
-  /** Gives what is not in use, and writes down what is: its age begins when the last instance has gone. */
-  async #age(bases: readonly NativeDirectoryEntry[]): Promise<Unused[]> {
+  /** What is used and what is not, and since when; keeps what the last pass alone knew. */
+  async #age(
+    bases: readonly NativeDirectoryEntry[],
+  ): Promise<{ readonly unused: Unused[]; readonly inUse: string[] }> {
     const { used } = this.#context;
-    const { dryRun } = this.#options;
     const ages = await used.ages();
     const unused: Unused[] = [];
     const inUse: string[] = [];
-    for (const { name: key, links, inode, allocatedBytes } of bases) {
+    for (const file of bases) {
+      const { name: key, links, allocatedBytes } = file;
       this.#bytes += allocatedBytes;
       if (links > 1 || this.#inUse.has(key)) {
         inUse.push(key);
         continue;
       }
       const { ageMs, lasting } = ages.get(key) ?? { ageMs: 0, lasting: false };
-      if (!lasting && !dryRun) await used.keep(key, ageMs);
-      unused.push({ key, inode, bytes: allocatedBytes, ageMs });
+      if (!lasting) await this.#write(() => used.keep(key, ageMs));
+      unused.push({ key, file, ageMs });
     }
-    if (!dryRun) await used.touchTogether(inUse);
-    return unused;
+    return { unused, inUse };
+  }
+
+  /** A stamp that cannot be written makes a base younger; a pass is what a full file system needs. */
+  async #write(stamp: () => Promise<void>): Promise<void> {
+    if (this.#options.dryRun) return;
+    await stamp().catch((error: unknown) => {
+      this.#context.logger.warn('the use of a base could not be written down', { error: String(error) });
+    });
   }
 
   /** The quarantine first, then what was not used for longest. */
@@ -137,45 +154,59 @@ class Pass {
     }
   }
 
-  /** Never waits: whoever has the lock is using the base. What was true before is looked at again under it. */
+  /** One whose last instance has gone since it was found damaged, however young. */
+  async #moveAway(key: string): Promise<void> {
+    if (this.#options.dryRun) return;
+    await this.#locked(key, async ({ stat, record }) => {
+      if (record && stat.links === 1 && isDamaged({ stat, record })) {
+        await condemn(this.#context, key, { stat, record });
+        this.#bytes -= stat.allocatedBytes;
+      }
+    });
+  }
+
   async #evict(unused: Unused, reason: Eviction['reason']): Promise<void> {
-    this.#check();
-    const { key, bytes } = unused;
-    const { paths, lookup, logger, telemetry } = this.#context;
+    const { key, file } = unused;
+    const bytes = file.allocatedBytes;
+    const { lookup, logger, telemetry } = this.#context;
     if (this.#options.dryRun) {
       const imageId = (await lookup.find(key))?.record?.imageId;
       this.#gone({ base: key, imageId, reason, bytes });
       return;
     }
-    const lock = await tryBaseLock(paths.lock(key));
-    if (!lock) return;
-    try {
-      const standing = await lookup.find(key);
-      if (!standing || !(await this.#stillUnused(unused, standing.stat, reason))) return;
-      const { stat, record } = standing;
+    await this.#locked(key, async ({ stat, record }) => {
+      if (!(await this.#stillUnused(unused, stat, reason))) return;
       const imageId = record?.imageId;
-      if (record && isDamaged(standing)) {
-        await condemn(this.#context, key, { stat, record });
-        return;
-      }
       await removeBase(this.#context, key);
       this.#gone({ base: key, imageId, reason, bytes });
       logger.info('removed a base that nothing uses', { imageId, base: key, reason, bytes });
       telemetry.count('evictions');
       telemetry.count('evictedBytes', bytes);
       telemetry.publish({ kind: 'evicted', base: key, imageId, reason, bytes });
+    });
+  }
+
+  /** Never waits: whoever has the lock is using the base. What was true before is to be looked at again. */
+  async #locked(key: string, work: (standing: Standing) => Promise<void>): Promise<void> {
+    this.#check();
+    const { paths, lookup } = this.#context;
+    const lock = await tryBaseLock(paths.lock(key));
+    if (!lock) return;
+    try {
+      const standing = await lookup.find(key);
+      if (standing) await work(standing);
     } finally {
       await lock.release(0);
     }
   }
 
   async #stillUnused(
-    { key, inode, ageMs }: Unused,
+    { key, file, ageMs }: Unused,
     stat: { readonly links: number; readonly inode: number },
     reason: Eviction['reason'],
   ): Promise<boolean> {
     const { paths, used } = this.#context;
-    if (stat.links > 1 || stat.inode !== inode || (await isPinned(paths, key))) return false;
+    if (stat.links > 1 || stat.inode !== file.inode || (await isPinned(paths, key))) return false;
     const now = (await used.ageMs(key)) ?? 0;
     // Younger than before: it was used since. The next pass orders it anew.
     return now >= (reason === 'age' ? this.#minAgeMs : ageMs);
