@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -317,6 +318,34 @@ describe('a scrub', () => {
     await next.cache.close();
     expect(next.cache.metrics().damaged).toBe(0);
     await expect(next.cache.list()).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  it('never clears one that was found damaged before anyone had its digest', async () => {
+    const { cache, instances } = openCache();
+    const base = await cache.prefetch(raw());
+    await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    const marked = { ...recordOf(base.path), content: null, damagedAt: '2026-01-01T00:00:00.000Z' };
+    writeFileSync(`${base.path}.json`, JSON.stringify(marked));
+    for (let again = 0; again < 2; again++) {
+      expect(await cache.scrub(FAST)).toMatchObject([{ verdict: 'damaged' }]);
+    }
+    expect(recordOf(base.path)).toMatchObject({ content: null, damagedAt: marked.damagedAt });
+  });
+
+  it('leaves no stamp of a base that it moved away, and one of a base that it left', async () => {
+    const { cache, instances } = openCache();
+    const stamps = (): string[] =>
+      ['.used', '.scrubbed'].flatMap((name) => readdirSync(join(instances, '_base', name)));
+    const gone = await cache.prefetch(raw());
+    flip(gone.path);
+    await cache.scrub(FAST);
+    expect(stamps()).toEqual([]);
+    const held = await cache.prefetch(raw());
+    await cache.createInstanceDisk(instanceDirectory(instances), held, 0);
+    rmSync(join(instances, '_base/.scrubbed', imageKeyOf(held.path)), { force: true });
+    flip(held.path);
+    await cache.scrub(FAST);
+    expect(stamps()).toEqual([imageKeyOf(held.path), imageKeyOf(held.path)]);
   });
 
   it('of what is not there is refused, of what has no record is unknown', async () => {

@@ -30,7 +30,10 @@ export class HostClock implements CacheClock {
   #boot: Promise<string> | undefined;
 
   async now(): Promise<Moment> {
-    this.#boot ??= readBoot();
+    this.#boot ??= readBoot().catch((error: unknown) => {
+      this.#boot = undefined;
+      throw error;
+    });
     const boot = await this.#boot;
     return { boot, monotonicMs: Number(process.hrtime.bigint() / 1_000_000n), wallMs: Date.now() };
   }

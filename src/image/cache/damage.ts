@@ -18,7 +18,7 @@ export async function condemn(
   key: string,
   standing: Standing & { readonly record: BaseRecord },
 ): Promise<'in-use' | 'quarantined'> {
-  const { paths, logger, telemetry } = context;
+  const { paths, used, scrubbed, logger, telemetry } = context;
   const { imageId } = standing.record;
   const inUse = standing.stat.links > 1;
   if (standing.record.damagedAt === undefined) {
@@ -34,6 +34,8 @@ export async function condemn(
   }
   if (inUse) return 'in-use';
   const path = await quarantineBase(paths, key);
+  await used.remove(key);
+  await scrubbed.remove(key);
   logger.warn('moved a damaged base away', { imageId, path });
   telemetry.count('quarantines');
   telemetry.publish({ kind: 'quarantined', base: key, imageId, path });

@@ -60,8 +60,9 @@ export async function scrubBase(
     bytesPerSecond: options.bytesPerSecond ?? ageing.scrubBytesPerSecond,
     direct: true,
   });
+  // Before the verdict, which may take the base away with its stamps.
+  if (finding) await scrubbed.touch(key);
   const verdict = finding ? await conclude(context, key, finding, content, options.signal) : 'gone';
-  if (verdict === 'sound' || verdict === 'recorded') await scrubbed.touch(key);
   if (verdict === 'sound' || verdict === 'damaged') {
     telemetry.count('scrubs');
     telemetry.count('scrubbedBytes', stat.sizeBytes);
@@ -77,8 +78,8 @@ export async function recordContent(context: CacheContext, key: string, signal: 
   if (!standing?.record || standing.record.content) return;
   const finding = await read(context, key, OWN_ALGORITHM, { direct: false, ref: false, signal });
   if (!finding) return;
-  await conclude(context, key, finding, null, signal);
   await context.scrubbed.touch(key);
+  await conclude(context, key, finding, null, signal);
 }
 
 /** Names of bases whose last scrub is at least so long ago, those that waited longest first. */
@@ -104,7 +105,11 @@ export async function scrubDue(context: CacheContext, signal: AbortSignal): Prom
   if (!lock) return;
   try {
     for (const key of await dueForScrub(context, context.ageing.scrubIntervalMs)) {
-      await scrubBase(context, key, { signal, ref: false });
+      await scrubBase(context, key, { signal, ref: false }).catch((error: unknown) => {
+        if (signal.aborted) throw error;
+        // One that cannot be looked at must not keep the others from it.
+        context.logger.warn('a base could not be scrubbed', { base: key, error: String(error) });
+      });
     }
   } finally {
     await lock.release(0);
@@ -151,7 +156,7 @@ async function conclude(
     const { stat, record } = standing;
     if (
       value === undefined ||
-      (content && value !== content.value) ||
+      (content ? value !== content.value : isDamaged(standing)) ||
       record.virtualSizeBytes !== stat.sizeBytes
     ) {
       await condemn(context, key, { stat, record });
