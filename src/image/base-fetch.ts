@@ -3,18 +3,17 @@ import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta } from '../driver/model.js';
 import { callNative, type NativeImageVerdict } from '../native.js';
 import { assertDiskFits, inspectRaw } from './base-checks.js';
-import { publishBase, replaceBase } from './base-publish.js';
 import { type BaseRecord, INSPECTOR_VERSION, makeRecord, writeRecord } from './base-record.js';
 import type { CachePaths } from './cache-paths.js';
 import { digestOf, type ImageSources } from './image-source.js';
+import { publishBase } from './publish-base.js';
 import { convertForeign, isForeign } from './qemu-img.js';
+import { replaceBase } from './replace-base.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
 import type { ImageLogger, ImageProgress } from './types.js';
 
-/** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
-const BASE_MODE = 0o644;
 const SECTOR_BYTES = 512;
 
 export interface FetchContext {
@@ -93,7 +92,6 @@ class BaseFetch {
     this.#assertFits(virtualSizeBytes);
 
     this.#flight.report({ activity: 'publishing' });
-    await this.#native('fsync', (addon, id) => addon.sealFile(base, virtualSizeBytes, BASE_MODE, id));
     if (base !== downloaded) await inspectRaw(base, this.#context.maxVirtualBytes, this.#flight.signal);
     const algorithm = digestOf(this.#image);
     const checksum = algorithm === '' ? null : { algorithm, value: result.digest };
@@ -103,9 +101,11 @@ class BaseFetch {
       virtualSizeBytes,
       content: base === downloaded ? checksum : null,
     });
-    const published = { key: this.#key, file: base, record };
-    if (!this.#damaged) await publishBase(this.#context.paths, published);
-    else return await replaceBase(this.#context, published, this.#damaged, this.#flight.signal);
+    const { signal } = this.#flight;
+    if (this.#damaged) {
+      return await replaceBase(this.#context, this.#key, base, record, this.#damaged, signal);
+    }
+    await publishBase(this.#context.paths, this.#key, base, record, signal);
     return record;
   }
 

@@ -1,30 +1,12 @@
-// How a finished file becomes a base: the first of its name, or a sound copy in the place of a damaged one.
+// A sound copy in the place of a damaged base that instances stand on. Runs under the base's exclusive lock.
 import { ComputeError } from '../driver/errors.js';
 import { callNative } from '../native.js';
 import { type BaseRecord, type ContentDigest, writeRecord } from './base-record.js';
 import { takeDigest } from './cache/content-digest.js';
 import { adoptFresh, linkFresh, listHolds, removeFresh } from './cache/holds.js';
 import type { CachePaths } from './cache-paths.js';
-import { removeTemporary } from './temporaries.js';
+import { BASE_MODE } from './publish-base.js';
 import type { ImageLogger } from './types.js';
-
-interface Finished {
-  readonly key: string;
-  /** Complete, synced, with its final mode. */
-  readonly file: string;
-  readonly record: BaseRecord;
-}
-
-/** First the record, then the name: a base under its final name is complete and described. */
-export async function publishBase(paths: CachePaths, { key, file, record }: Finished): Promise<void> {
-  await writeRecord(paths.record(key), record);
-  try {
-    await rename(paths, key, file);
-  } catch (error) {
-    await removeTemporary(paths.record(key));
-    throw error;
-  }
-}
 
 /**
  * Instances stand on the base: what takes its place must be its very bytes, and their holds move along. Those that run
@@ -34,19 +16,27 @@ export async function publishBase(paths: CachePaths, { key, file, record }: Fini
  */
 export async function replaceBase(
   context: { readonly paths: CachePaths; readonly logger: ImageLogger },
-  { key, file, record }: Finished,
+  key: string,
+  file: string,
+  record: BaseRecord,
   damaged: BaseRecord,
   signal: AbortSignal,
 ): Promise<BaseRecord> {
   const { paths, logger } = context;
+  const operation = `replacement of ${paths.base(key)}`;
   const content = await assertSameContent(paths.base(key), file, record, damaged, signal);
+  await callNative((addon, id) => addon.sealFile(file, record.virtualSizeBytes, BASE_MODE, id), {
+    operation,
+    signal,
+    waitOnAbort: true,
+  });
   const old = await callNative((addon, id) => addon.statFile(paths.base(key), id), {
-    operation: 'look at a damaged base',
+    operation,
   });
   const holds = (await listHolds(paths)).filter(({ inode }) => inode === old?.inode);
   const fresh = await linkFresh(holds, file);
   try {
-    await rename(paths, key, file);
+    await callNative((addon, id) => addon.publishFile(file, paths.base(key), true, id), { operation });
   } catch (error) {
     await removeFresh(fresh);
     throw error;
@@ -81,10 +71,4 @@ async function assertSameContent(
     `the base ${path} is damaged, instances stand on it, and its source now gives other content: terminate them, or launch other content under another image id`,
     { details: { rule: 'base-damaged', path, expected: expected.value, actual: value } },
   );
-}
-
-async function rename(paths: CachePaths, key: string, file: string): Promise<void> {
-  await callNative((addon, id) => addon.publishFile(file, paths.base(key), true, id), {
-    operation: `publication of ${paths.base(key)}`,
-  });
 }
