@@ -4,6 +4,8 @@ import { FakeDriver, type FakeDriverOptions } from './fake/fake-driver.js';
 
 export {
   BaseDriver,
+  type CacheImageOptions,
+  type CacheOutcome,
   type CallOptions,
   type ComputeDriver,
   type DestroyOptions,
@@ -28,6 +30,7 @@ export {
 } from './driver/errors.js';
 export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
+export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
 export {
   type AvailableResource,
   type DiskFormat,
@@ -55,6 +58,10 @@ export {
   type FakeHypervisorState,
 } from './fake/fake-hypervisor.js';
 export { type FakeCallName, type Fault, type FaultAction, type FaultPoint, Faults } from './fake/faults.js';
+export type { CachedImage } from './image/cache/list.js';
+export type { Eviction, PruneOptions, PruneResult } from './image/cache/pass.js';
+export type { ScrubOptions, ScrubProgress, ScrubResult } from './image/cache/scrub.js';
+export type { ImageCacheNews } from './image/cache/telemetry.js';
 export {
   type ConvertedImage,
   type ConvertImageOptions,
@@ -80,18 +87,26 @@ export type {
 } from './image/glance-options.js';
 export { GlanceImageService } from './image/glance-service.js';
 export { type GrownImage, growImage } from './image/grow-image.js';
+export { ImageCache } from './image/image-cache.js';
 export { type ImageInfo, imageInfo } from './image/image-info.js';
 export type { ImageCallOptions, ImageProgressOptions } from './image/image-options.js';
 export { type ImageVerdict, type InspectImageOptions, inspectImage } from './image/inspect-image.js';
 export type {
+  BaseImage,
+  EnsureBaseOptions,
   HttpSourceOptions,
+  ImageActivity,
   ImageCacheOptions,
   ImageLookupOptions,
+  ImageProgress,
   ImageService,
+  InstanceDisk,
+  InstanceDiskOptions,
 } from './image/types.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
 export type {
+  CacheImageNodeOptions,
   ComputeNodeOptions,
   ConsoleOptions,
   InstanceView,

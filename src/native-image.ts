@@ -125,3 +125,21 @@ export interface NativeFileSink {
   /** Closes without a word; idempotent. Does not remove the file. */
   abandon(callId: CallId): Promise<void>;
 }
+
+/** Hashes a file in pieces. Safe for many calls at once, which take turns. */
+export interface NativeFileDigest {
+  readonly sizeBytes: number;
+  readonly inode: number;
+  /** Goes on for about so many bytes of reading; `value`, in hexadecimal, once the end is reached. */
+  advance(
+    bytes: number,
+    callId: CallId,
+  ): Promise<{
+    /** Bytes that were read, and a sixteenth of the zeros that were hashed without. */
+    readonly workBytes: number;
+    readonly doneBytes: number;
+    readonly value?: string;
+  }>;
+  /** Idempotent; a call that runs ends as if it were open. */
+  close(): void;
+}

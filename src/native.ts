@@ -7,6 +7,7 @@ import type {
   CallId,
   NativeArrivingConversion,
   NativeDisk,
+  NativeFileDigest,
   NativeFileSink,
   NativeImageInfo,
   NativeImageVerdict,
@@ -14,6 +15,22 @@ import type {
 } from './native-image.js';
 
 export type * from './native-image.js';
+
+export interface NativeFileStatus {
+  readonly type: 'file' | 'directory' | 'other';
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly inode: number;
+  readonly mtimeMs: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly links: number;
+}
+
+export interface NativeDirectoryEntry extends NativeFileStatus {
+  readonly name: string;
+  readonly content: string;
+}
 
 export interface NativeNodeInfo {
   readonly model: string;
@@ -241,6 +258,15 @@ export interface NativeAddon {
   /** Opens and validates the images of a disk, from the top down, for random reads. */
   openDisk(layers: readonly NativeLayer[], maxVirtualBytes: number, callId: CallId): Promise<NativeDisk>;
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
+  /** `direct`: past the page cache where the file system can. `sparse-sha256` is that of native/image/file_digest.h. */
+  openFileDigest(
+    path: string,
+    options: {
+      readonly algorithm: 'md5' | 'sha256' | 'sha512' | 'sparse-sha256';
+      readonly direct: boolean;
+    },
+    callId: CallId,
+  ): Promise<NativeFileDigest>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
   /** Writes whole: 'create' fails where it exists, 'replace' goes through a temporary name and rename, 'append' adds. */
@@ -253,25 +279,12 @@ export interface NativeAddon {
   /** The last `maxBytes` of a file; O_NOFOLLOW. */
   readFile(path: string, maxBytes: number, callId: CallId): Promise<Buffer>;
   listDirectory(path: string, callId: CallId): Promise<string[]>;
+  /** Each entry, sorted by name; with what it holds where it is a file of up to `maxBytes` of UTF-8, else ''. */
+  readDirectory(path: string, maxBytes: number, callId: CallId): Promise<NativeDirectoryEntry[]>;
   /** Links or renames; fsyncs the directory when `sync`. */
   publishFile(source: string, target: string, sync: boolean, callId: CallId): Promise<void>;
   /** undefined where there is nothing. Never follows a symbolic link. */
-  statFile(
-    path: string,
-    callId: CallId,
-  ): Promise<
-    | {
-        readonly type: 'file' | 'directory' | 'other';
-        readonly sizeBytes: number;
-        readonly allocatedBytes: number;
-        readonly inode: number;
-        readonly mtimeMs: number;
-        readonly mode: number;
-        readonly uid: number;
-        readonly links: number;
-      }
-    | undefined
-  >;
+  statFile(path: string, callId: CallId): Promise<NativeFileStatus | undefined>;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
   /** Removes a file or a tree without following links; success where there is nothing. */
   removeTree(path: string, callId: CallId): Promise<void>;

@@ -1,6 +1,7 @@
 // node-compute's addon alone, below the driver: what a crossing of threads and the work behind it cost; see ../README.md.
 import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { cachedImages } from '../lib/cached-images.mjs';
 import { measureCalls, TEST_DOMAIN_UUID } from '../lib/client.mjs';
 import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
 import { peakMib, residentMib } from '../lib/process.mjs';
@@ -25,7 +26,7 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch }[work]()));
+console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, pass }[work]()));
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -58,6 +59,22 @@ async function overlay() {
     });
   } finally {
     undo();
+  }
+}
+
+async function pass() {
+  const { ImageCache } = await import(join(library, 'image/image-cache.js'));
+  const { instances } = cachedImages(directory, 50);
+  const cache = new ImageCache({ instancesPath: instances });
+  const operation = async () => {
+    const { bases, inUse } = await cache.prune();
+    if (bases !== 50 || inUse !== 50) throw new Error(`${inUse} of ${bases} bases are in use, not 50 of 50`);
+  };
+  try {
+    return await repeat('pass', operation, amount);
+  } finally {
+    await cache.close();
+    rmSync(instances, { recursive: true });
   }
 }
 

@@ -5,6 +5,7 @@ import { execFile } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cachedImages } from '../lib/cached-images.mjs';
 import { repeat } from '../lib/repeat.mjs';
 
 const {
@@ -26,7 +27,7 @@ const removeFiles = () => {
 };
 
 try {
-  console.log(JSON.stringify(await { launch, overlay, inspect, info, convert, copy }[work]()));
+  console.log(JSON.stringify(await { launch, overlay, inspect, info, convert, copy, pass }[work]()));
 } finally {
   removeFiles();
 }
@@ -62,6 +63,21 @@ async function copy() {
 
 function inspect() {
   return repeat('inspect', () => qemuImg(subcommand, '-f', 'qcow2', '--output=json', image), amount);
+}
+
+/** As Nova: one process after the other. */
+async function pass() {
+  const { instances, disks } = cachedImages(directory, 50);
+  try {
+    const operation = async () => {
+      for (const path of disks) {
+        await execute('qemu-img', ['info', '--force-share', '-f', 'qcow2', '--output=json', path]);
+      }
+    };
+    return await repeat('pass', operation, amount);
+  } finally {
+    rmSync(instances, { recursive: true });
+  }
 }
 
 function info() {

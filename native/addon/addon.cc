@@ -8,6 +8,7 @@
 #include "addon/disk_object.h"
 #include "addon/domain_object.h"
 #include "addon/environment.h"
+#include "addon/file_digest_object.h"
 #include "addon/image_functions.h"
 #include "addon/network_functions.h"
 #include "addon/storage_functions.h"
@@ -60,6 +61,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   define_image_functions(env, exports);
   define_disk_object(env, exports);
   define_arriving_conversion_object(env, exports);
+  define_file_digest_object(env, exports);
   define_network_functions(env, exports);
   define_storage_functions(env, exports);
   return exports;

@@ -53,6 +53,7 @@ class Environment {
   Napi::FunctionReference arriving_conversion_constructor;
   Napi::FunctionReference disk_constructor;
   Napi::FunctionReference qcow2_stream_constructor;
+  Napi::FunctionReference file_digest_constructor;
   Napi::FunctionReference file_sink_constructor;
   Napi::FunctionReference file_lock_constructor;
 

@@ -11,7 +11,7 @@
 #include "addon/image_info.h"
 #include "image/convert.h"
 #include "image/copy.h"
-#include "image/digest.h"
+#include "image/file_digest.h"
 #include "image/file_sink.h"
 #include "image/grow.h"
 #include "image/info.h"

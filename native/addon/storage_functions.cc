@@ -12,6 +12,7 @@
 #include "storage/file_lock.h"
 #include "storage/files.h"
 #include "storage/lock_waiter.h"
+#include "storage/read_directory.h"
 #include "storage/remove_tree.h"
 
 namespace node_compute {
@@ -30,17 +31,16 @@ const char* name_of(FileType type) {
   return "other";
 }
 
-Napi::Value to_js(Napi::Env env, const std::optional<FileStatus>& status) {
-  if (!status) return env.Undefined();
+Napi::Object to_js(Napi::Env env, const FileStatus& status) {
   const Napi::Object result = Napi::Object::New(env);
-  result.Set("type", name_of(status->type));
-  result.Set("sizeBytes", static_cast<double>(status->size_bytes));
-  result.Set("allocatedBytes", static_cast<double>(status->allocated_bytes));
-  result.Set("inode", static_cast<double>(status->inode));
-  result.Set("mtimeMs", status->mtime_ms);
-  result.Set("mode", status->mode);
-  result.Set("uid", status->uid);
-  result.Set("links", static_cast<double>(status->links));
+  result.Set("type", name_of(status.type));
+  result.Set("sizeBytes", static_cast<double>(status.size_bytes));
+  result.Set("allocatedBytes", static_cast<double>(status.allocated_bytes));
+  result.Set("inode", static_cast<double>(status.inode));
+  result.Set("mtimeMs", status.mtime_ms);
+  result.Set("mode", status.mode);
+  result.Set("uid", status.uid);
+  result.Set("links", static_cast<double>(status.links));
   return result;
 }
 
@@ -112,6 +112,26 @@ Napi::Value list_directory_call(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value read_directory_call(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::file, call_id(info, 2),
+        [path = to_text(info[0], "path"), most = to_size(info[1], "maxBytes")](const Cancellation& cancel) {
+          return read_directory(path, most, cancel);
+        },
+        [](Napi::Env env, const std::vector<DirectoryEntry>& entries) {
+          const Napi::Array result = Napi::Array::New(env, entries.size());
+          for (std::uint32_t i = 0; i < entries.size(); ++i) {
+            const Napi::Object entry = to_js(env, entries[i].status);
+            entry.Set("name", entries[i].name);
+            entry.Set("content", entries[i].content);
+            result.Set(i, entry);
+          }
+          return result;
+        });
+  });
+}
+
 Napi::Value publish_file_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
@@ -126,7 +146,10 @@ Napi::Value stat_file_call(const Napi::CallbackInfo& info) {
     return Async(
         info.Env(), Lane::file, call_id(info, 1),
         [path = to_text(info[0], "path")](const Cancellation&) { return stat_file(path); },
-        [](Napi::Env env, const std::optional<FileStatus>& status) { return to_js(env, status); });
+        [](Napi::Env env, const std::optional<FileStatus>& status) -> Napi::Value {
+          if (!status) return env.Undefined();
+          return to_js(env, *status);
+        });
   });
 }
 
@@ -237,6 +260,7 @@ void define_storage_functions(Napi::Env env, Napi::Object exports) {
   set("writeFile", Napi::Function::New<&write_file_call>(env, "writeFile"));
   set("readFile", Napi::Function::New<&read_file_call>(env, "readFile"));
   set("listDirectory", Napi::Function::New<&list_directory_call>(env, "listDirectory"));
+  set("readDirectory", Napi::Function::New<&read_directory_call>(env, "readDirectory"));
   set("publishFile", Napi::Function::New<&publish_file_call>(env, "publishFile"));
   set("statFile", Napi::Function::New<&stat_file_call>(env, "statFile"));
   set("statFs", Napi::Function::New<&stat_fs_call>(env, "statFs"));

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "executor/failure.h"
-#include "image/image_io.h"
 
 namespace node_compute {
 
 namespace {
-
-constexpr std::size_t kChunkBytes = 1 << 20;
 
 std::string to_hexadecimal(const std::uint8_t* bytes, std::size_t count) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -68,20 +64,6 @@ std::string Digest::finish() {
     return to_hexadecimal(value.data(), SHA512_DIGEST_SIZE);
   }
   return "";
-}
-
-std::string digest_file(const std::string& path, const std::string& algorithm, const Cancellation& cancel) {
-  Digest digest(algorithm);
-  struct stat status {};
-  const FileDescriptor file = open_source(path, status);
-  std::vector<std::uint8_t> chunk(kChunkBytes);
-  for (std::uint64_t offset = 0;;) {
-    if (cancel.cancelled()) throw Cancelled();
-    const std::size_t bytes = read_at(file.get(), chunk.data(), chunk.size(), offset, path);
-    digest.update(chunk.data(), bytes);
-    offset += bytes;
-    if (bytes < chunk.size()) return digest.finish();
-  }
 }
 
 }  // namespace node_compute

@@ -9,8 +9,6 @@
 #include <string>
 #include <variant>
 
-#include "executor/cancellation.h"
-
 namespace node_compute {
 
 class Digest {
@@ -27,8 +25,5 @@ class Digest {
  private:
   std::variant<std::monostate, md5_ctx, sha256_ctx, sha512_ctx> state_;
 };
-
-/// The digest of a regular file, read whole. ImageError `not-regular-file`, SystemError, Cancelled.
-std::string digest_file(const std::string& path, const std::string& algorithm, const Cancellation& cancel);
 
 }  // namespace node_compute

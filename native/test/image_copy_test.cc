@@ -8,6 +8,7 @@
 #include "executor/failure.h"
 #include "image/copy.h"
 #include "image/digest.h"
+#include "image/file_digest.h"
 #include "image/file_sink.h"
 #include "image/publish.h"
 #include "image_fixture.h"

@@ -12,6 +12,7 @@
 
 #include "executor/failure.h"
 #include "storage/files.h"
+#include "storage/read_directory.h"
 
 using namespace node_compute;
 namespace fs = std::filesystem;
@@ -191,6 +192,38 @@ TEST_CASE("a directory is listed in order; a missing one and a file are errors")
   CHECK(list_directory(scratch.path()) == std::vector<std::string>{"..c", ".d", "a", "b"});
   CHECK(errno_of([&] { list_directory(scratch / "none"); }) == ENOENT);
   CHECK(errno_of([&] { list_directory(scratch / "a"); }) == ENOTDIR);
+}
+
+TEST_CASE("a directory is read with the status of each entry, and what small files hold") {
+  const ScratchDirectory scratch;
+  write_file(scratch / "b", "small", WriteHow::create, 0600, false);
+  write_file(scratch / "a", "larger than that", WriteHow::create, 0600, false);
+  make_directory(scratch / "c", 0700);
+  REQUIRE(symlink((scratch / "b").c_str(), (scratch / "d").c_str()) == 0);
+  REQUIRE(mkfifo((scratch / "e").c_str(), 0600) == 0);
+  REQUIRE(link((scratch / "b").c_str(), (scratch / "f").c_str()) == 0);
+  const Cancellation never;
+  const auto entries = read_directory(scratch.path(), 5, never);
+  REQUIRE(entries.size() == 6);
+  const auto is = [&](std::size_t i, const std::string& name, FileType type, const std::string& content) {
+    CHECK(entries[i].name == name);
+    CHECK(entries[i].status.type == type);
+    CHECK(entries[i].content == content);
+  };
+  is(0, "a", FileType::file, "");
+  is(1, "b", FileType::file, "small");
+  is(2, "c", FileType::directory, "");
+  is(3, "d", FileType::other, "");
+  is(4, "e", FileType::other, "");
+  is(5, "f", FileType::file, "small");
+  CHECK(entries[1].status.links == 2);
+  CHECK(entries[0].status.size_bytes == 16);
+  CHECK(read_directory(scratch.path(), 0, never)[1].content.empty());
+  CHECK_THROWS_AS(read_directory(scratch / "none", 0, never), SystemError);
+  CHECK_THROWS_AS(read_directory(scratch / "a", 0, never), SystemError);
+  Cancellation cancelled;
+  cancelled.cancel();
+  CHECK_THROWS_AS(read_directory(scratch.path(), 0, cancelled), Cancelled);
 }
 
 TEST_CASE("publishing renames, and a failure names the target") {

@@ -43,7 +43,7 @@ const program = new Command('node-compute')
 
 const json = process.argv.includes('--json');
 for (const command of commands) program.addCommand(command);
-for (const command of [program, ...commands, ...commands.flatMap((one) => one.commands)]) {
+for (const command of withSubcommands(program)) {
   command.exitOverride();
   if (json) command.configureOutput({ writeErr: () => {} });
 }
@@ -56,6 +56,10 @@ try {
     process.exitCode = USAGE;
     if (json) new Output({ json, debug: false }).failure(usageFailure(error));
   }
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap((one) => withSubcommands(one))];
 }
 
 function usageFailure(error: CommanderError): ComputeError {

@@ -1,6 +1,8 @@
 // The options that every command shares, from flags and environment, and the node that they describe.
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import type { ComputeNode, ComputeNodeOptions } from '../index.js';
+import type { ComputeNode, ComputeNodeOptions, ImageCache } from '../index.js';
+import { DEFAULT_INSTANCES_PATH } from '../node/node-options.js';
 import type { GlanceEnvironment } from './glance-environment.js';
 
 export interface SharedOptions {
@@ -15,7 +17,9 @@ export interface SharedOptions {
   readonly images?: GlanceEnvironment;
 }
 
-const SHARED: readonly (readonly [flags: string, description: string, variable: string])[] = [
+type Shared = readonly [flags: string, description: string, variable: string];
+
+const SHARED: readonly [Shared, ...Shared[]] = [
   ['--instances-path <dir>', 'where instances and images live', 'NODE_COMPUTE_INSTANCES_PATH'],
   [
     '--uri <uri>',
@@ -42,6 +46,12 @@ export function withNodeOptions(command: Command): Command {
   return withOutputOptions(command);
 }
 
+/** Adds what says which image cache is meant: that of a node, which may be running. */
+export function withCacheOptions(command: Command): Command {
+  const [[flags, description, variable]] = SHARED;
+  return withOutputOptions(command.addOption(new Option(flags, description).env(variable)));
+}
+
 export function toNodeOptions(options: SharedOptions): ComputeNodeOptions {
   const { instancesPath, driver, uri, root, virtType, images } = options;
   return {
@@ -54,6 +64,16 @@ export function toNodeOptions(options: SharedOptions): ComputeNodeOptions {
       ...(images && { images }),
     },
   };
+}
+
+/** On the image cache of that node, beside whatever process holds the node. */
+export async function onCache<T>(
+  { instancesPath = DEFAULT_INSTANCES_PATH, images }: Pick<SharedOptions, 'instancesPath' | 'images'>,
+  run: (cache: ImageCache) => Promise<T>,
+): Promise<T> {
+  const { ImageCache } = await import('../index.js');
+  await using cache = new ImageCache({ ...images, instancesPath: resolve(instancesPath) });
+  return await run(cache);
 }
 
 /** Opens the node, runs the command, closes it. Guests go on running. */

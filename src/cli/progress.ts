@@ -1,4 +1,4 @@
-// Progress of a launch: a bar where a person looks, a line per activity elsewhere.
+// Progress of a launch, a fetch or a scrub: a bar where a person looks, a line per activity elsewhere.
 import cliProgress from 'cli-progress';
 import type { LaunchProgress } from '../index.js';
 import { isInteractive, type Output } from './output.js';
@@ -18,7 +18,7 @@ export class Progress implements Disposable {
     }
   }
 
-  show({ activity, doneBytes, totalBytes }: LaunchProgress): void {
+  show({ activity, doneBytes, totalBytes }: Omit<LaunchProgress, 'step'>): void {
     if (activity !== this.#activity) {
       this.#activity = activity;
       if (this.#bar) this.#bar.start(totalBytes ?? 1, 0, { activity });

@@ -1,5 +1,6 @@
 // The contract between a compute node and a hypervisor: Nova's nova/virt/driver.py in TypeScript.
 import { unsupported } from './errors.js';
+import type { ImageCacheMetrics } from './image-cache.js';
 import type {
   AvailableResource,
   DriverEvent,
@@ -35,11 +36,17 @@ export interface SpawnOptions extends CallOptions {
   readonly onProgress?: ((progress: SpawnProgress) => void) | undefined;
 }
 
+export interface CacheImageOptions extends CallOptions {
+  readonly onProgress?: ((progress: Omit<SpawnProgress, 'step'>) => void) | undefined;
+}
+
+/** `hit`: the base stood in the cache, `fetched`: this call fetched it, `joined`: it waited for another's fetch. */
+export type CacheOutcome = 'hit' | 'fetched' | 'joined';
+
 export interface SpawnResult {
   /** Milliseconds spent in each step. */
   readonly stepsMs: Readonly<Record<SpawnStep, number>>;
-  /** `hit`: the base stood in the cache, `fetched`: this launch fetched it, `joined`: it waited for another's fetch. */
-  readonly imageCache: 'hit' | 'fetched' | 'joined';
+  readonly imageCache: CacheOutcome;
   readonly info: InstanceInfo;
 }
 
@@ -189,8 +196,11 @@ export interface ComputeDriver extends AsyncDisposable {
     options?: CallOptions,
   ): Promise<{ readonly host: string; readonly port: number }>;
   setAdminPassword(uuid: string, password: string, options?: CallOptions): Promise<void>;
-  /** Ages the cached images; `inUse` are the ids of images that instances of this node have. */
+  /** Fetches an image for instances that come later; shares the fetches of launches. Default deadline: ten minutes. Nova: cache_image. */
+  cacheImage(image: ImageMeta, options?: CacheImageOptions): Promise<CacheOutcome>;
+  /** One pass of ageing over the cached images; `inUse` are the ids of images that instances of this node have. Nova: manage_image_cache. */
   manageImageCache(inUse: readonly string[], options?: CallOptions): Promise<void>;
+  getImageCacheMetrics(options?: CallOptions): Promise<ImageCacheMetrics>;
 }
 
 type Optional = Exclude<
@@ -237,7 +247,9 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   getDiagnostics: 'diagnostics',
   getVncConsole: 'remoteConsole',
   setAdminPassword: 'guestAgent',
+  cacheImage: 'imageCache',
   manageImageCache: 'imageCache',
+  getImageCacheMetrics: 'imageCache',
 };
 
 /** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */
@@ -355,7 +367,13 @@ export abstract class BaseDriver {
   setAdminPassword(uuid: string, _password: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('setAdminPassword', uuid);
   }
+  cacheImage(_image: ImageMeta, _options?: CacheImageOptions): Promise<CacheOutcome> {
+    return this.#unsupported('cacheImage');
+  }
   manageImageCache(_inUse: readonly string[], _options?: CallOptions): Promise<void> {
     return this.#unsupported('manageImageCache');
+  }
+  getImageCacheMetrics(_options?: CallOptions): Promise<ImageCacheMetrics> {
+    return this.#unsupported('getImageCacheMetrics');
   }
 }

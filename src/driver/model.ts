@@ -1,4 +1,5 @@
 // The nouns every driver shares: instance, flavor, image, network, power state, and what a host reports.
+import type { ImageCacheEvent } from './image-cache.js';
 
 /** Nova's power states (nova/compute/power_state.py) by name; {@link POWER_STATE_CODES} has the numbers on the wire. */
 export type PowerState = 'nostate' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'suspended';
@@ -165,6 +166,13 @@ export type DriverEvent =
       readonly timestamp: number;
       readonly state: 'up' | 'down';
       readonly detail: string;
+    }
+  | {
+      /** What the driver's image cache did. */
+      readonly type: 'image-cache';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly event: ImageCacheEvent;
     }
   | {
       /** The reader fell behind and `count` events were dropped. */

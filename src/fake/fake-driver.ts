@@ -1,6 +1,8 @@
 // FakeDriver: a hypervisor in memory with the behaviour of a real one, for tests of whatever embeds a driver.
 import {
   BaseDriver,
+  type CacheImageOptions,
+  type CacheOutcome,
   type CallOptions,
   type ComputeDriver,
   type DestroyOptions,
@@ -15,9 +17,11 @@ import {
 import { ComputeError } from '../driver/errors.js';
 import { EventStream } from '../driver/event-stream.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
+import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type {
   AvailableResource,
   DriverEvent,
+  ImageMeta,
   Instance,
   InstanceInfo,
   InstanceSummary,
@@ -25,6 +29,7 @@ import type {
 import { FakeCall } from './fake-call.js';
 import { FakeFiles } from './fake-files.js';
 import { type FakeDomain, FakeHypervisor, type FakeLifecycle } from './fake-hypervisor.js';
+import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { spawnFake } from './fake-spawn.js';
 import { type FakeCallName, Faults } from './faults.js';
@@ -64,6 +69,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
   readonly faults: Faults;
   readonly #options: FakeDriverOptions;
   readonly #files: FakeFiles;
+  readonly #images: FakeImageCache;
   readonly #events = new EventStream();
   readonly #running = new Map<FakeCall, Promise<unknown>>();
   #unlisten: (() => void) | undefined;
@@ -75,6 +81,9 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     this.hypervisor = options.hypervisor ?? new FakeHypervisor();
     this.faults = options.faults ?? new Faults();
     this.#files = new FakeFiles(options.files ? options.instancesPath : undefined);
+    this.#images = new FakeImageCache(this.hypervisor, options.imageFetchMs ?? 0, (event) =>
+      this.#events.publish({ type: 'image-cache', event }),
+    );
   }
 
   async initHost(options: CallOptions = {}): Promise<void> {
@@ -116,7 +125,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
         const context = {
           hypervisor: this.hypervisor,
           files: this.#files,
-          imageFetchMs: this.#options.imageFetchMs ?? 0,
+          images: this.#images,
           stepMs: this.#options.stepMs ?? {},
           greeting: this.#greeting(instance),
         };
@@ -223,6 +232,21 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
       const bytes = Buffer.from(this.#domain(call).console);
       return bytes.subarray(Math.max(0, bytes.length - (options.maxBytes ?? 102_400)));
     });
+  }
+
+  override async cacheImage(image: ImageMeta, options: CacheImageOptions = {}): Promise<CacheOutcome> {
+    const { signal, timeoutMs = SPAWN_TIMEOUT_MS, onProgress } = options;
+    return await this.#call('cacheImage', undefined, { signal, timeoutMs }, (call) =>
+      this.#images.provide(image, call, (progress) => onProgress?.(progress)),
+    );
+  }
+
+  override async manageImageCache(inUse: readonly string[], options: CallOptions = {}): Promise<void> {
+    await this.#call('manageImageCache', undefined, options, async () => this.#images.prune(inUse));
+  }
+
+  override async getImageCacheMetrics(options: CallOptions = {}): Promise<ImageCacheMetrics> {
+    return await this.#call('getImageCacheMetrics', undefined, options, async () => this.#images.metrics);
   }
 
   events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<DriverEvent> {

@@ -99,6 +99,10 @@ export class FakeHypervisor {
     this.#onChange?.();
   }
 
+  removeImage(id: string): void {
+    if (this.images.delete(id)) this.#onChange?.();
+  }
+
   addDisk(uuid: string): void {
     this.disks.add(uuid);
     this.#onChange?.();

@@ -23,7 +23,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   crashDump: false,
   resumeOnHostBoot: false,
   remoteConsole: false,
-  imageCache: false,
+  imageCache: true,
 };
 
 export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo {

@@ -6,12 +6,13 @@ import { Undo } from '../driver/undo.js';
 import type { FakeCall } from './fake-call.js';
 import type { FakeFiles } from './fake-files.js';
 import type { FakeHypervisor } from './fake-hypervisor.js';
+import type { FakeImageCache } from './fake-image-cache.js';
 
 /** What a spawn needs of its driver. */
 export interface FakeSpawnContext {
   readonly hypervisor: FakeHypervisor;
   readonly files: FakeFiles;
-  readonly imageFetchMs: number;
+  readonly images: FakeImageCache;
   readonly stepMs: Readonly<Partial<Record<SpawnStep, number>>>;
   readonly greeting: string;
 }
@@ -49,7 +50,9 @@ async function runSteps(
 
   const effects: Record<SpawnStep, () => Promise<void>> = {
     image: async () => {
-      imageCache = await provideImage(context, instance, options, call);
+      imageCache = await context.images.provide(instance.image, call, ({ activity }) =>
+        options.onProgress?.({ step: 'image', activity }),
+      );
       undo.add('disk', async () => {
         hypervisor.removeDisk(uuid);
         await files.remove(uuid);
@@ -83,33 +86,6 @@ async function runSteps(
     stepsMs[step] = performance.now() - begin;
   }
   return { stepsMs, imageCache };
-}
-
-/** One fetch for all who want the image at the same time. Who waits for another's fetch may leave without ending it. */
-async function provideImage(
-  context: FakeSpawnContext,
-  instance: Instance,
-  options: SpawnOptions,
-  call: FakeCall,
-): Promise<SpawnResult['imageCache']> {
-  const { hypervisor } = context;
-  const { id } = instance.image;
-  if (hypervisor.images.has(id)) return 'hit';
-  options.onProgress?.({ step: 'image', activity: 'downloading' });
-  const running = hypervisor.fetches.get(id);
-  if (running !== undefined) {
-    await call.deadline.race(running);
-    return 'joined';
-  }
-  const fetch = new Promise<void>((resolve) => {
-    setTimeout(resolve, context.imageFetchMs);
-  }).then(() => {
-    hypervisor.fetches.delete(id);
-    hypervisor.addImage(id);
-  });
-  hypervisor.fetches.set(id, fetch);
-  await call.deadline.race(fetch);
-  return 'fetched';
 }
 
 async function undoSpawn(undo: Undo, call: FakeCall): Promise<{ name: string; error: unknown }[]> {

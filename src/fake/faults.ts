@@ -15,7 +15,10 @@ export type FakeCallName =
   | 'instanceExists'
   | 'listInstances'
   | 'getAvailableResource'
-  | 'getConsoleOutput';
+  | 'getConsoleOutput'
+  | 'cacheImage'
+  | 'manageImageCache'
+  | 'getImageCacheMetrics';
 
 /** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
 export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';

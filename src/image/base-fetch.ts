@@ -9,6 +9,7 @@ import type { CachePaths } from './cache-paths.js';
 import { digestOf, type ImageSources } from './image-source.js';
 import { publishBase } from './publish-base.js';
 import { convertForeign, isForeign } from './qemu-img.js';
+import { replaceBase } from './replace-base.js';
 import type { Flight } from './single-flight.js';
 import type { SourceResult } from './source-request.js';
 import { removeLeftovers, removeTemporary } from './temporaries.js';
@@ -26,15 +27,19 @@ export interface FetchContext {
   readonly sources: ImageSources;
 }
 
-/** Leaves a base under its final name with a record beside it, or nothing. */
+/**
+ * Leaves a base under its final name with a record beside it, or what was there. `damaged` is the record of one that
+ * instances stand on: only the very bytes that it had may take its place.
+ */
 export async function fetchBase(
   context: FetchContext,
   key: string,
   image: ImageMeta,
   flight: Flight<ImageProgress>,
+  damaged?: BaseRecord,
 ): Promise<BaseRecord> {
   await removeLeftovers(context.paths, key);
-  const fetch = new BaseFetch(context, key, image, flight);
+  const fetch = new BaseFetch(context, key, image, flight, damaged);
   try {
     return await fetch.run();
   } finally {
@@ -55,7 +60,7 @@ export async function adoptBase(
   const verdict = await inspectBase(path, format, context.maxVirtualBytes);
   const record: BaseRecord = old
     ? { ...old, ...factsOf(verdict), inspectorVersion: INSPECTOR_VERSION }
-    : makeRecord(image, { checksum: null, sourceSizeBytes: null, ...factsOf(verdict) });
+    : makeRecord(image, { checksum: null, sourceSizeBytes: null, content: null, ...factsOf(verdict) });
   await writeRecord(context.paths.record(key), record);
   return record;
 }
@@ -66,14 +71,22 @@ class BaseFetch {
   readonly #converted: string;
   #image: ImageMeta;
   readonly #flight: Flight<ImageProgress>;
+  readonly #damaged: BaseRecord | undefined;
   #conversion: ArrivingConversion | undefined;
 
-  constructor(context: FetchContext, key: string, image: ImageMeta, flight: Flight<ImageProgress>) {
+  constructor(
+    context: FetchContext,
+    key: string,
+    image: ImageMeta,
+    flight: Flight<ImageProgress>,
+    damaged: BaseRecord | undefined,
+  ) {
     this.#context = context;
     this.#key = key;
     this.#converted = context.paths.temporary(key, 'convert');
     this.#image = image;
     this.#flight = flight;
+    this.#damaged = damaged;
   }
 
   async run(): Promise<BaseRecord> {
@@ -100,18 +113,25 @@ class BaseFetch {
 
     this.#flight.report({ activity: 'publishing' });
     const algorithm = digestOf(this.#image);
+    const checksum = algorithm === '' ? null : { algorithm, value: result.digest };
     const record = makeRecord(this.#image, {
-      checksum: algorithm === '' ? null : { algorithm, value: result.digest },
+      checksum,
       sourceSizeBytes: result.bytes,
       ...facts,
+      content: kept ? checksum : null,
     });
-    await publishBase(this.#context.paths, this.#key, base, record, this.#flight.signal);
+    const { signal } = this.#flight;
+    if (this.#damaged) {
+      return await replaceBase(this.#context, this.#key, base, record, this.#damaged, signal);
+    }
+    await publishBase(this.#context.paths, this.#key, base, record, signal);
     return record;
   }
 
-  /** The image is the base as it is. */
+  /** The image is the base as it is. What takes the place of a damaged base has its format. */
   #keeps(format: string): boolean {
-    return isDisk(format) || (format === 'qcow2' && !this.#context.forceRaw);
+    const keepsQcow2 = this.#damaged ? this.#damaged.format === 'qcow2' : !this.#context.forceRaw;
+    return isDisk(format) || (format === 'qcow2' && keepsQcow2);
   }
 
   /** What was damaged on the way is fetched once more; what passes by itself its source tries again. */

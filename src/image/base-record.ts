@@ -11,6 +11,15 @@ export const INSPECTOR_VERSION = 1;
 
 const RECORD_BYTES = 64 * 1024;
 
+/**
+ * Of a base's own bytes. `sparse-sha256` passes over zeros (native/image/file_digest.h): bases that are converted have
+ * none that someone else took.
+ */
+export interface ContentDigest {
+  readonly algorithm: ImageChecksum['algorithm'] | 'sparse-sha256';
+  readonly value: string;
+}
+
 export interface BaseRecord {
   readonly imageId: string;
   /** Without user info and query: they may hold secrets. */
@@ -24,6 +33,10 @@ export interface BaseRecord {
   readonly virtualSizeBytes: number;
   /** Length of the base; that of the disk where it is raw. */
   readonly fileSizeBytes: number;
+  /** What a scrub holds the base against; null until it was taken. */
+  readonly content: ContentDigest | null;
+  /** ISO 8601, UTC: since then it is known to hold other bytes. No new instance gets it. */
+  readonly damagedAt?: string | undefined;
   readonly inspectorVersion: number;
   /** ISO 8601, UTC. */
   readonly createdAt: string;
@@ -39,13 +52,24 @@ const recordSchema = v.object({
   format: v.optional(v.picklist(['raw', 'qcow2']), 'raw'),
   virtualSizeBytes: integer(1),
   fileSizeBytes: v.exactOptional(integer(1)),
+  // Records of earlier versions have neither.
+  content: v.optional(
+    v.nullable(
+      v.object({ algorithm: v.picklist(['md5', 'sha256', 'sha512', 'sparse-sha256']), value: v.string() }),
+    ),
+    null,
+  ),
+  damagedAt: v.optional(v.string()),
   inspectorVersion: v.pipe(v.number(), v.safeInteger()),
   createdAt: v.string(),
 });
 
 export function makeRecord(
   image: ImageMeta,
-  facts: Pick<BaseRecord, 'checksum' | 'sourceSizeBytes' | 'format' | 'virtualSizeBytes' | 'fileSizeBytes'>,
+  facts: Pick<
+    BaseRecord,
+    'checksum' | 'sourceSizeBytes' | 'format' | 'virtualSizeBytes' | 'fileSizeBytes' | 'content'
+  >,
 ): BaseRecord {
   return {
     imageId: image.id,

@@ -1,6 +1,7 @@
 // Bases that no image is: an empty file system for ephemeral disks, a swap area; made once for each size, shared by all.
 import { ComputeError } from '../driver/errors.js';
 import { callNative } from '../native.js';
+import type { BaseLookup } from './base-lookup.js';
 import { INSPECTOR_VERSION } from './base-record.js';
 import { withBaseLock } from './cache-lock.js';
 import { type CachePaths, ephemeralKey, swapKey } from './cache-paths.js';
@@ -23,6 +24,7 @@ export interface BlankContext {
   readonly paths: CachePaths;
   readonly logger: ImageLogger;
   readonly maxVirtualBytes: number;
+  readonly lookup: BaseLookup;
 }
 
 /** Where one comes from, as its record tells it and its name is made of it. */
@@ -67,7 +69,7 @@ export class BlankBases {
     }
     const path = paths.base(key);
     const there = { path, format: 'raw', virtualSizeBytes: bytes } as const;
-    if (await this.#stands(path, bytes)) return { ...there, how: 'hit' };
+    if (await this.#stands(key, bytes)) return { ...there, how: 'hit' };
     const waiter = {
       operation: `making of ${key}`,
       signal: options.signal,
@@ -78,7 +80,7 @@ export class BlankBases {
     const { result, joined } = await this.#flights.run(key, waiter, (flight) =>
       withBaseLock(paths.lock(key), { shared: false, signal: flight.signal }, async () => {
         // Another process made it while this one waited for the lock.
-        if (await this.#stands(path, bytes)) return 'joined';
+        if (await this.#stands(key, bytes)) return 'joined';
         await this.#removeDamaged(path, bytes);
         await this.#make(blank, key, bytes, flight);
         return 'fetched';
@@ -87,13 +89,10 @@ export class BlankBases {
     return { ...there, how: joined ? 'joined' : result };
   }
 
-  /** Its name proves that it is complete, and its bytes are ours: the length alone is looked at. */
-  async #stands(path: string, bytes: number): Promise<boolean> {
-    const stat = await callNative((addon, id) => addon.statFile(path, id), { operation: 'look up a base' });
-    if (stat && stat.type !== 'file') {
-      throw new ComputeError('SYSTEM', `${path} is not a regular file; remove it`, { details: { path } });
-    }
-    return stat?.sizeBytes === bytes;
+  /** Its name proves that it is complete, and its bytes are ours: only its length is looked at, and what a scrub said. */
+  async #stands(key: string, bytes: number): Promise<boolean> {
+    const standing = await this.#context.lookup.find(key);
+    return standing?.stat.sizeBytes === bytes && standing.record?.damagedAt === undefined;
   }
 
   async #removeDamaged(path: string, bytes: number): Promise<void> {
@@ -130,6 +129,7 @@ export class BlankBases {
         format: 'raw',
         virtualSizeBytes: bytes,
         fileSizeBytes: bytes,
+        content: null,
         inspectorVersion: INSPECTOR_VERSION,
         createdAt: new Date().toISOString(),
       } as const;

@@ -3,12 +3,20 @@ import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
 
-/** `<key>.<step>.<random>`: the lock of that key says whether someone still works on it. */
-const TEMPORARY_NAME = /^([0-9a-f]{40}|ephemeral_\d+_[0-9a-f]{7}|swap_\d+)\.[a-z]+\.[0-9a-f]{12}$/;
+/** An image's base, and what Nova calls those of the disks that have no image. */
+const BASE_NAME = /^(?:[0-9a-f]{40}|ephemeral_\d+_[0-9a-f]{7}|swap_\d+)$/;
+/** `<base>.<step>.<random>`: the lock of that base says whether someone still works on it. */
+const TEMPORARY_NAME = /^(.+)\.[a-z]+\.[0-9a-f]{12}$/;
+
+/** False for records, directories, and what others put into `_base`. */
+export function isBaseName(name: string): boolean {
+  return BASE_NAME.test(name);
+}
 
 /** The key of a temporary file's name; undefined for a name that is none of ours. */
 export function keyOfTemporary(name: string): string | undefined {
-  return TEMPORARY_NAME.exec(name)?.[1];
+  const key = TEMPORARY_NAME.exec(name)?.[1];
+  return key !== undefined && isBaseName(key) ? key : undefined;
 }
 
 /** Name of an image's base file: Nova's `sha1(image id)`. */
@@ -34,12 +42,22 @@ export class CachePaths {
   readonly bases: string;
   readonly temporaries: string;
   readonly locks: string;
+  /** Damaged bases that nothing stands on. */
+  readonly quarantine: string;
+  readonly pins: string;
+  /** Stamps of each base's last use and last scrub. */
+  readonly used: string;
+  readonly scrubbed: string;
 
   constructor(instancesPath: string) {
     this.instances = instancesPath;
     this.bases = join(instancesPath, '_base');
     this.temporaries = join(this.bases, '.tmp');
     this.locks = join(instancesPath, 'locks');
+    this.quarantine = join(this.bases, '.quarantine');
+    this.pins = join(this.bases, '.pins');
+    this.used = join(this.bases, '.used');
+    this.scrubbed = join(this.bases, '.scrubbed');
   }
 
   base(key: string): string {

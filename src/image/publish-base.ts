@@ -5,7 +5,7 @@ import type { CachePaths } from './cache-paths.js';
 import { removeTemporary } from './temporaries.js';
 
 /** Readable by the unprivileged QEMU user whatever relabelling is set; the temporary files before it are 0600. */
-const BASE_MODE = 0o644;
+export const BASE_MODE = 0o644;
 
 /**
  * Gives the finished file the name of its base. First the record, then the name: a base under its final name is complete

@@ -14,7 +14,13 @@ export interface Waiter<Progress> {
 export class Flight<Progress> {
   readonly #waiters = new Set<Waiter<Progress>>();
   readonly #controller = new AbortController();
+  readonly #watch: (progress: Progress) => void;
   #last: Progress | undefined;
+
+  /** @param watch Told all that the waiters are told, however many there are. */
+  constructor(watch: (progress: Progress) => void = () => undefined) {
+    this.#watch = watch;
+  }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -26,6 +32,7 @@ export class Flight<Progress> {
 
   report(progress: Progress): void {
     this.#last = progress;
+    this.#watch(progress);
     for (const waiter of this.#waiters) waiter.onProgress(progress);
   }
 
@@ -48,6 +55,17 @@ export class SingleFlight<Result, Progress> {
     string,
     { readonly flight: Flight<Progress>; readonly result: Promise<Result> }
   >();
+  readonly #watch: (key: string, progress: Progress) => void;
+
+  /** @param watch Told the progress of each flight, once. */
+  constructor(watch: (key: string, progress: Progress) => void = () => undefined) {
+    this.#watch = watch;
+  }
+
+  /** Flights under way. */
+  get size(): number {
+    return this.#flights.size;
+  }
 
   /**
    * Joins the flight of that key or starts one. A waiter whose signal fires or whose time is over rejects; the last one
@@ -70,7 +88,7 @@ export class SingleFlight<Result, Progress> {
     waiter: Waiter<Progress>,
     work: (flight: Flight<Progress>) => Promise<Result>,
   ): { readonly flight: Flight<Progress>; readonly result: Promise<Result> } {
-    const flight = new Flight<Progress>();
+    const flight = new Flight<Progress>((progress) => this.#watch(key, progress));
     flight.add(waiter);
     const result = work(flight).finally(() => this.#forget(key, flight));
     // Each waiter handles the rejection; there may be none left.

@@ -72,6 +72,14 @@ export interface ImageCacheOptions {
    * image's `os_type` is `windows`, else `ext4`.
    */
   readonly ephemeralFormat?: 'ext4' | 'vfat';
+  /** Milliseconds for which nothing may have used a base before it goes. Default 86400000 (24 hours), Nova's. */
+  readonly minAgeMs?: number;
+  /** Bases and quarantine together take no more on the disk, in so far as they are unused: least recently used go first. Default no cap. */
+  readonly maxBytes?: number;
+  /** Each base is read again after so many milliseconds; 0: on demand only. Default 604800000 (7 days). */
+  readonly scrubIntervalMs?: number;
+  /** Default 16777216 (16 MiB). */
+  readonly scrubBytesPerSecond?: number;
   readonly http?: HttpSourceOptions;
   /** For images whose source is `glance`; without it they are refused with INVALID_ARGUMENT. */
   readonly glance?: GlanceOptions;

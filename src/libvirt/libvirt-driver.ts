@@ -2,6 +2,8 @@
 import { debuglog } from 'node:util';
 import {
   BaseDriver,
+  type CacheImageOptions,
+  type CacheOutcome,
   type CallOptions,
   type ComputeDriver,
   type DestroyOptions,
@@ -12,11 +14,14 @@ import {
   type SpawnOptions,
   type SpawnResult,
 } from '../driver/compute-driver.js';
+import { Deadline } from '../driver/deadline.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
+import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type {
   AvailableResource,
   DriverEvent,
+  ImageMeta,
   Instance,
   InstanceInfo,
   InstanceSummary,
@@ -59,12 +64,14 @@ const CAPABILITIES: DriverCapabilities = {
   crashDump: false,
   resumeOnHostBoot: false,
   remoteConsole: false,
-  imageCache: false,
+  imageCache: true,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
 const OPEN_TIMEOUT_MS = 180_000;
 const DESTROY_TIMEOUT_MS = 120_000;
+/** A pass works beside launches: it gives way, and has time. */
+const CACHE_PASS_TIMEOUT_MS = 600_000;
 
 const debug = debuglog('node-compute');
 const debugLogger: ImageLogger = {
@@ -94,6 +101,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #user: QemuUser | undefined;
   readonly #power: Power;
   #ready: Ready | undefined;
+  #imageEvents: Promise<void> | undefined;
 
   /** Throws `INVALID_ARGUMENT`, and `HOST_UNSUITABLE` where the host lacks what an embedded connection needs. */
   constructor(options: unknown) {
@@ -133,6 +141,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     const context: CallContext = { operation: 'initHost', timeoutMs: OPEN_TIMEOUT_MS, ...options };
     for (const reason of this.#embedded?.weakened ?? []) this.#logger.warn(reason);
     await this.#images.recover(options.signal ? { signal: options.signal } : {});
+    this.#imageEvents ??= this.#passOnImageEvents();
     try {
       await this.#hypervisor.open(context);
     } catch (error) {
@@ -148,6 +157,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
 
   async close(): Promise<void> {
     await Promise.all([this.#images.close(), this.#hypervisor.close()]);
+    await this.#imageEvents;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -248,8 +258,42 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     return await new InstanceFiles(this.#options.instancesPath, uuid).readConsoleLog(maxBytes, context);
   }
 
+  override async cacheImage(image: ImageMeta, options: CacheImageOptions = {}): Promise<CacheOutcome> {
+    this.#made('cacheImage');
+    return (await this.#images.prefetch(image, options)).how;
+  }
+
+  override async manageImageCache(inUse: readonly string[], options: CallOptions = {}): Promise<void> {
+    this.#made('manageImageCache');
+    using deadline = new Deadline({
+      operation: 'manageImageCache',
+      timeoutMs: CACHE_PASS_TIMEOUT_MS,
+      ...options,
+    });
+    try {
+      await this.#images.prune({ inUse, signal: deadline.signal });
+    } catch (error) {
+      throw deadline.explain(error);
+    }
+    this.#images.scrubDue();
+  }
+
+  override async getImageCacheMetrics(): Promise<ImageCacheMetrics> {
+    this.#made('getImageCacheMetrics');
+    return this.#images.metrics();
+  }
+
   events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<DriverEvent> {
     return this.#hypervisor.events.subscribe(options);
+  }
+
+  /** Ends with the image cache. */
+  async #passOnImageEvents(): Promise<void> {
+    const { events } = this.#hypervisor;
+    for await (const event of this.#images.events()) {
+      if (event.kind === 'gap') events.publish({ type: 'gap', count: event.count });
+      else events.publish({ type: 'image-cache', event });
+    }
   }
 
   async #records(context: CallContext): Promise<NativeDomainRecord[]> {

@@ -1,21 +1,25 @@
 // ComputeNode: what an agent embeds. It owns claims, journals and undo; the driver owns the hypervisor.
-import type { CallOptions, DriverCapabilities, RebootType } from '../driver/compute-driver.js';
+import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceUuid } from '../driver/identity.js';
+import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type { Flavor, PowerState } from '../driver/model.js';
 import type { NodeReport } from '../resources/types.js';
 import type { HostLock } from './host-lock.js';
+import { cacheImage, manageImageCache } from './image-cache.js';
 import { launchInstance } from './launch.js';
-import { parseFlavor, parseLaunchRequest } from './launch-request.js';
+import { parseFlavor, parseImage, parseLaunchRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
 import type { NodeEvents } from './node-events.js';
 import { nodeReport, totalsOf } from './node-report.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
+import type { Periodic } from './periodic.js';
 import { migrateInstance, resizeInstance } from './resize.js';
 import { terminateInstance } from './terminate.js';
 import type {
+  CacheImageNodeOptions,
   ComputeNodeOptions,
   ConsoleOptions,
   InstanceView,
@@ -47,12 +51,14 @@ export class ComputeNode implements AsyncDisposable {
   readonly #context: NodeContext;
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
+  readonly #imageCachePass: Periodic;
   #closing: Promise<void> | undefined;
 
-  private constructor({ context, events, lock, recoveries }: OpenedNode) {
+  private constructor({ context, events, lock, imageCachePass, recoveries }: OpenedNode) {
     this.#context = context;
     this.#events = events;
     this.#lock = lock;
+    this.#imageCachePass = imageCachePass;
     this.recoveries = recoveries;
     // Once the caller of open() has had its turn and may have subscribed.
     setImmediate(() => {
@@ -208,6 +214,29 @@ export class ComputeNode implements AsyncDisposable {
     });
   }
 
+  /**
+   * Fetches an image for instances that come later; a launch that wants it meanwhile shares the fetch. Rejects with
+   * `IMAGE_*`, `NO_SPACE`, `UNAUTHORIZED`, and `UNSUPPORTED` where the capability `imageCache` is false.
+   */
+  async cacheImage(
+    image: LaunchRequest['image'],
+    options: CacheImageNodeOptions = {},
+  ): Promise<CacheOutcome> {
+    return await cacheImage(this.#context, parseImage(image), options);
+  }
+
+  /** One pass of ageing over the image cache, now. `UNSUPPORTED` where the capability `imageCache` is false. */
+  async manageImageCache(options: OperationOptions = {}): Promise<void> {
+    await this.#read('manageImageCache', undefined, options, (call) => manageImageCache(this.#context, call));
+  }
+
+  /** Counted since the node was opened. `UNSUPPORTED` where the capability `imageCache` is false. */
+  async imageCacheMetrics(options: OperationOptions = {}): Promise<ImageCacheMetrics> {
+    return await this.#read('imageCacheMetrics', undefined, options, (call) =>
+      this.#context.driver.getImageCacheMetrics(call),
+    );
+  }
+
   /** From now on, in order. Ends when the node is closed, the reader returns or `signal` fires. Bounded: see the `gap` event. */
   events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<NodeEvent> {
     return this.#events.subscribe(options);
@@ -225,6 +254,7 @@ export class ComputeNode implements AsyncDisposable {
   async #close(): Promise<void> {
     const { calls, driver } = this.#context;
     try {
+      await this.#imageCachePass.stop();
       await calls.close();
       await driver.close();
       await this.#events.close();

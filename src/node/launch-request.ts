@@ -51,6 +51,13 @@ export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = [])
   };
 }
 
+/** An image given alone, as cacheImage takes it. Throws `INVALID_ARGUMENT`. */
+export function parseImage(image: unknown): ImageMeta {
+  const checked = check(imageSchema, withoutUndefined(image, 0));
+  if (!checked.problems) return checked.value;
+  throw invalid(checked.problems.map(({ path, message }) => ({ path: ['image', ...path], message })));
+}
+
 /** A flavor given alone, as resize takes it. Throws `INVALID_ARGUMENT`. */
 export function parseFlavor(flavor: unknown): Flavor {
   const checked = check(flavorSchema, withoutUndefined(flavor, 0));

@@ -30,6 +30,8 @@ const optionsSchema = closedObject({
   allocationRatios: v.optional(closedObject({ cpu: amount, memory: amount, disk: amount })),
   reserved: v.optional(closedObject({ memoryMb: amount, vcpus: amount, diskGb: amount })),
   maxConcurrentLaunches: v.optional(integer(1, 10_000), 10),
+  // No longer than a timer can be.
+  imageCacheIntervalMs: v.optional(integer(0, 1_900_000_000), 2_400_000),
   logger: v.optional(v.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error')),
 });
 

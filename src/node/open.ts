@@ -5,6 +5,7 @@ import { Undo } from '../driver/undo.js';
 import { ResourceTracker } from '../resources/tracker.js';
 import { Calls } from './calls.js';
 import { HostLock } from './host-lock.js';
+import { manageImageCache } from './image-cache.js';
 import { InstanceIds } from './instance-ids.js';
 import { InstanceLocks } from './instance-lock.js';
 import type { KnownInstance } from './known-instance.js';
@@ -14,6 +15,7 @@ import { NodeEvents } from './node-events.js';
 import { NodeFiles } from './node-files.js';
 import { type NodeOptions, parseNodeOptions } from './node-options.js';
 import { totalsOf } from './node-report.js';
+import { Periodic } from './periodic.js';
 import { recover } from './recovery.js';
 import { Turnstile } from './turns.js';
 import type { ComputeNodeOptions, Recovery } from './types.js';
@@ -22,6 +24,7 @@ export interface OpenedNode {
   readonly context: NodeContext;
   readonly events: NodeEvents;
   readonly lock: HostLock;
+  readonly imageCachePass: Periodic;
   readonly recoveries: readonly Recovery[];
 }
 
@@ -74,7 +77,13 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     driver: driver.name,
     instances: instances.size,
   });
-  return { context, events, lock, recoveries };
+  const imageCachePass = new Periodic({
+    name: 'the pass over the image cache',
+    intervalMs: driver.capabilities.imageCache ? options.imageCacheIntervalMs : 0,
+    log,
+    work: (signal) => manageImageCache(context, { signal }),
+  });
+  return { context, events, lock, imageCachePass, recoveries };
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {

@@ -1,5 +1,5 @@
 // What an agent passes to and gets from a ComputeNode.
-import type { SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
+import type { CacheOutcome, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
 import type { DriverEvent, Flavor, ImageMeta, InstanceInfo, PowerState } from '../driver/model.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
@@ -23,6 +23,11 @@ export interface ComputeNodeOptions {
   readonly reserved?: { readonly memoryMb?: number; readonly vcpus?: number; readonly diskGb?: number };
   /** Launches under way at once; more wait their turn. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentLaunches?: number;
+  /**
+   * Milliseconds between two passes of ageing over the image cache, give or take a tenth; 0: on demand only. Default
+   * 2400000 (40 minutes), Nova's image_cache_manager_interval.
+   */
+  readonly imageCacheIntervalMs?: number;
   readonly logger?: Logger;
 }
 
@@ -68,6 +73,13 @@ export interface StepTiming {
   readonly milliseconds: number;
 }
 
+export interface CacheImageNodeOptions {
+  readonly signal?: AbortSignal;
+  /** Default 600000 (ten minutes). */
+  readonly timeoutMs?: number;
+  readonly onProgress?: (progress: Omit<SpawnProgress, 'step'>) => void;
+}
+
 export interface OperationOptions {
   readonly signal?: AbortSignal;
   /** The wait for operations before it on the same instance included. Default 300000 (five minutes). */
@@ -110,7 +122,7 @@ export interface LaunchResult {
   readonly info: InstanceInfo;
   readonly steps: readonly StepTiming[];
   readonly totalMs: number;
-  readonly imageCache: 'hit' | 'fetched' | 'joined';
+  readonly imageCache: CacheOutcome;
 }
 
 /** What start-up found of an earlier process and did about it. */

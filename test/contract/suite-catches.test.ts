@@ -3,12 +3,16 @@ import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { describeDriverContract } from '../../src/driver/contract-suite.js';
 import {
+  type CacheImageOptions,
+  type CacheOutcome,
   type ComputeDriver,
   ComputeError,
   type DriverCapabilities,
   type DriverEvent,
   FakeDriver,
   FakeHypervisor,
+  type ImageCacheMetrics,
+  type ImageMeta,
   type Instance,
   type InstanceInfo,
   type InstanceSummary,
@@ -200,6 +204,22 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
   'lists nothing': class extends Base {
     override async listInstances(): Promise<InstanceSummary[]> {
       return [];
+    }
+  },
+  'ages what is in use': class extends Base {
+    override async manageImageCache(): Promise<void> {
+      this.hypervisor.images.clear();
+    }
+  },
+  'fetches what is cached': class extends Base {
+    override async cacheImage(image: ImageMeta, options?: CacheImageOptions): Promise<CacheOutcome> {
+      this.hypervisor.removeImage(image.id);
+      return await super.cacheImage(image, options);
+    }
+  },
+  'counts nothing of its cache': class extends Base {
+    override async getImageCacheMetrics(): Promise<ImageCacheMetrics> {
+      return { ...(await super.getImageCacheMetrics()), hits: 0 };
     }
   },
   'gives the whole console': class extends Base {

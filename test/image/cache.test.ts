@@ -309,19 +309,29 @@ describe('a cached base', () => {
     });
   });
 
-  it('that was cut short is fetched again where no instance stands on it, and refused where one does', async () => {
+  it('that was cut short is fetched again; where an instance stands on it, if its bytes are known', async () => {
     const { cache, instances } = openCache();
     const bytes = diskBytes();
-    const image = fileImage(writeRaw(scratch(), bytes), 'raw');
-    const base = await cache.ensureBase(image, ANY_SIZE);
+    const path = writeRaw(scratch(), bytes);
+    const known = fileImage(path, 'raw', {
+      checksum: { algorithm: 'sha256', value: digest(bytes) },
+    });
+    const base = await cache.ensureBase(known, ANY_SIZE);
     truncateSync(base.path, MIB);
-    const again = await cache.ensureBase(image, ANY_SIZE);
+    const again = await cache.ensureBase(known, ANY_SIZE);
     expect(again.how).toBe('fetched');
     expect(read(base.path).equals(bytes)).toBe(true);
 
-    await cache.createInstanceDisk(instanceDirectory(instances), again, 0);
+    const disk = await cache.createInstanceDisk(instanceDirectory(instances), again, 0);
     truncateSync(base.path, MIB);
-    await expect(cache.ensureBase(image, ANY_SIZE)).rejects.toMatchObject({
+    expect((await cache.ensureBase(known, ANY_SIZE)).how).toBe('fetched');
+    expect(read(base.path).equals(bytes)).toBe(true);
+    expect(statSync(disk.baseLink).ino).toBe(statSync(base.path).ino);
+
+    const record = JSON.parse(readFileSync(`${base.path}.json`, 'utf8'));
+    writeFileSync(`${base.path}.json`, JSON.stringify({ ...record, content: null }));
+    truncateSync(base.path, MIB);
+    await expect(cache.ensureBase(known, ANY_SIZE)).rejects.toMatchObject({
       code: 'IMAGE_UNACCEPTABLE',
       details: { rule: 'base-damaged' },
     });
@@ -448,14 +458,19 @@ describe('the disk of an instance', () => {
     expect(statSync(base.path).nlink).toBe(2);
   });
 
-  it('over a base that has gone can be tried again', async () => {
+  it('over a base that has gone is made on a fresh one, or can be tried again', async () => {
     const { cache, instances } = openCache();
-    const base = await cache.ensureBase(fileImage(writeRaw(scratch(), diskBytes()), 'raw'), ANY_SIZE);
+    const bytes = diskBytes();
+    const base = await cache.ensureBase(fileImage(writeRaw(scratch(), bytes), 'raw'), ANY_SIZE);
     renameSync(base.path, `${base.path}.gone`);
-    await expect(cache.createInstanceDisk(instanceDirectory(instances), base, 0)).rejects.toMatchObject({
+    await expect(
+      cache.createInstanceDisk(instanceDirectory(instances), { ...base }, 0),
+    ).rejects.toMatchObject({
       code: 'IMAGE_NOT_FOUND',
       retryable: true,
     });
+    const { baseLink } = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    expect(read(baseLink).equals(bytes)).toBe(true);
   });
 });
 

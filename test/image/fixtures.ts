@@ -22,7 +22,7 @@ export function scratch(name = 'images'): string {
 export interface CacheFixture {
   readonly cache: ImageCache;
   readonly instances: string;
-  /** Names in `_base`, without the temporary directory. */
+  /** Names in `_base`, without the directories. */
   bases(): string[];
   temporaries(): string[];
 }
@@ -39,7 +39,7 @@ export function openCache(options: Partial<ImageCacheOptions> = {}): CacheFixtur
   return {
     cache: new ImageCache({ reservedBytes: MIB, ...options, instancesPath: instances }),
     instances,
-    bases: () => list(join(instances, '_base')).filter((name) => name !== '.tmp'),
+    bases: () => list(join(instances, '_base')).filter((name) => !name.startsWith('.')),
     temporaries: () => list(join(instances, '_base/.tmp')),
   };
 }

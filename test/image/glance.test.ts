@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import { GlanceImageService } from '../../src/image/glance-service.js';
-import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { digest, diskBytes, MIB, noise, openCache, read, scratch, writeQcow2 } from './fixtures.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -201,3 +201,20 @@ async function cuttingProxy(bytes: number): Promise<{ readonly url: string; sent
   if (address === null || typeof address === 'string') throw new Error('no port');
   return { url: `http://127.0.0.1:${address.port}`, sent: () => sent };
 }
+
+it('prefetch of the command line takes one too, with the checksum that Glance has', async () => {
+  const bytes = noise(MIB, 5);
+  const id = await glance.add({ name: 'small', disk_format: 'raw', container_format: 'bare' }, bytes);
+  const words = ['image', 'cache', 'prefetch', `glance:${id}`, '--json', '--instances-path', scratch()];
+  const { status, stdout } = spawnSync(process.execPath, [main, ...words], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], OS_IMAGE_ENDPOINT_OVERRIDE: glance.url },
+  });
+  expect(status).toBe(0);
+  const base = JSON.parse(stdout);
+  expect(base).toMatchObject({ ok: true, imageId: id, how: 'fetched' });
+  expect(read(base.path).equals(bytes)).toBe(true);
+  expect(JSON.parse(read(`${base.path}.json`).toString())).toMatchObject({
+    content: { algorithm: 'sha512', value: digest(bytes, 'sha512') },
+  });
+});

@@ -57,6 +57,32 @@ describe('garbage collection', () => {
     expectClean(result, '1500');
   });
 
+  it('leaves the digest of a file in flight alone when it is collected or closed', async () => {
+    const result = await runChild(`
+      const { writeFileSync } = await import('node:fs');
+      const directory = mkdtempSync(join(tmpdir(), 'node-compute-digest-'));
+      const path = join(directory, 'file');
+      writeFileSync(path, Buffer.alloc(3 << 20, 'x'));
+      const results = [];
+      for (let round = 0; round < 100; round += 1) {
+        let digest = await addon.openFileDigest(path, { algorithm: 'sparse-sha256', direct: round % 3 === 0 }, 0);
+        for (let i = 0; i < 5; i += 1) results.push(digest.advance(1, 0));
+        if (round % 2 === 0) {
+          digest.close();
+          digest.close();
+          try { await digest.advance(1, 0); } catch (error) { if (error.code !== 'CLOSED') throw error; }
+        }
+        digest = undefined;
+        global.gc();
+      }
+      const settled = await Promise.all(results);
+      global.gc();
+      rmSync(directory, { recursive: true });
+      console.log(new Set(settled.map(({ value }) => value)).size, settled.length);
+    `);
+    expectClean(result, '2 500');
+  });
+
   it('collects connections that nobody closed', async () => {
     const result = await runChild(`
       const registry = new FinalizationRegistry(() => { collected += 1; });
@@ -253,6 +279,9 @@ describe('hostile arguments', () => {
         await attempt(() => new connection.constructor(a, a));
         await attempt(() => domain.info.call(a));
         await attempt(() => addon.cancel(a));
+        await attempt(() => addon.openFileDigest(a, a, 0));
+        await attempt(() => addon.openFileDigest('/proc/self/maps', { algorithm: a, direct: a }, 0));
+        await attempt(() => addon.readDirectory(a, a, 0));
       }
       console.log([...codes].sort().join(' '));
     `);

@@ -1,5 +1,6 @@
-// node-compute image: what the image engine does to files, without a node and without libvirt running.
+// node-compute image: what the image engine does to files, and the image cache; without a node and without libvirt running.
 import { Command } from 'commander';
+import { cacheCommand } from './image/cache.js';
 import { convertCommand } from './image/convert.js';
 import { createCommand } from './image/create.js';
 import { digestCommand } from './image/digest.js';
@@ -18,6 +19,7 @@ export function imageCommand(): Command {
     convertCommand(),
     mapCommand(),
     digestCommand(),
+    cacheCommand(),
   ]) {
     command.addCommand(sub);
   }

@@ -1,29 +1,25 @@
 // node-compute launch: an instance from flags or from a JSON request.
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import type { ComputeNode, DiskFormat, ImageChecksum, ImageSource, LaunchRequest } from '../../index.js';
+import type { ComputeNode, LaunchRequest } from '../../index.js';
 import { action, type Run, UsageError } from '../command.js';
 import { glanceFromEnvironment } from '../glance-environment.js';
+import { type ImageFlags, imageFrom, pair, withImageOptions } from '../image-flags.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 import { Progress } from '../progress.js';
 import { stepTable } from '../step-table.js';
 
-interface LaunchFlags extends SharedOptions {
+interface LaunchFlags extends SharedOptions, ImageFlags {
   readonly request?: string;
   readonly name?: string;
   readonly image?: string;
-  readonly imageId?: string;
-  readonly imageFormat: string;
-  readonly checksum?: ImageChecksum;
   readonly vcpus: number;
   readonly memory: number;
   readonly disk: number;
   readonly ephemeral: number;
   readonly swap: number;
   readonly network: readonly string[];
-  readonly property: Readonly<Record<string, string>>;
   readonly extraSpec: Readonly<Record<string, string>>;
   readonly waitFor?: string;
   readonly timeout: number;
@@ -34,27 +30,25 @@ const LOOK_MS = 100;
 
 export function launchCommand(): Command {
   return withNodeOptions(
-    new Command('launch')
-      .description('launch an instance')
-      .option('--request <file>', 'a JSON launch request (docs/embedding.md) in place of the flags below')
-      .option('--name <name>', 'display name; default: the name of the image')
-      .option(
-        '--image <path|url|glance:id>',
-        'a local file, an http(s) URL, or an image in the Glance of OS_AUTH_URL',
-      )
-      .option('--image-id <id>', 'names the image in the cache; default: made from path or URL')
-      .option('--image-format <format>', 'raw, qcow2 ...', 'qcow2')
-      .option('--checksum <algorithm:hex>', 'md5, sha256 or sha512 of the image', checksum)
-      .option('--vcpus <count>', '', whole, 1)
-      .option('--memory <MiB>', '', whole, 512)
-      .option('--disk <GiB>', 'size of the root disk; 0 takes that of the image', whole, 0)
-      .option('--ephemeral <GiB>', 'size of a second disk with an empty file system', whole, 0)
-      .option('--swap <MiB>', 'size of a swap disk', whole, 0)
-      .option('--network <bridge>', 'an interface on that Linux bridge; repeatable', append, [])
-      .option('--property <key=value>', 'image property (hw_*, os_*); repeatable', pair, {})
-      .option('--extra-spec <key=value>', 'flavor extra spec (hw:*, quota:*); repeatable', pair, {})
-      .option('--wait-for <text>', 'wait until the guest has written that to its console')
-      .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
+    withImageOptions(
+      new Command('launch')
+        .description('launch an instance')
+        .option('--request <file>', 'a JSON launch request (docs/embedding.md) in place of the flags below')
+        .option('--name <name>', 'display name; default: the name of the image')
+        .option(
+          '--image <path|url|glance:id>',
+          'a local file, an http(s) URL, or an image in the Glance of OS_AUTH_URL',
+        )
+        .option('--vcpus <count>', '', whole, 1)
+        .option('--memory <MiB>', '', whole, 512)
+        .option('--disk <GiB>', 'size of the root disk; 0 takes that of the image', whole, 0)
+        .option('--ephemeral <GiB>', 'size of a second disk with an empty file system', whole, 0)
+        .option('--swap <MiB>', 'size of a swap disk', whole, 0)
+        .option('--network <bridge>', 'an interface on that Linux bridge; repeatable', append, [])
+        .option('--extra-spec <key=value>', 'flavor extra spec (hw:*, quota:*); repeatable', pair, {})
+        .option('--wait-for <text>', 'wait until the guest has written that to its console')
+        .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
+    ),
   ).action(
     action(async (run, flags: LaunchFlags) => {
       const request =
@@ -112,9 +106,7 @@ async function waitFor(
 
 async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
   if (flags.image === undefined) throw new UsageError('launch needs --image or --request');
-  const imageId = /^glance:(.*)$/.exec(flags.image)?.[1];
-  const image =
-    imageId === undefined ? imageFromFlags(flags, flags.image) : await lookUp(imageId, flags, run);
+  const image = await imageFrom(flags.image, flags, run);
   return {
     // A URL's query may hold a secret.
     name: flags.name ?? image.name ?? basename(flags.image.replace(/[?#].*$/, '')),
@@ -131,27 +123,6 @@ async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
   };
 }
 
-async function lookUp(id: string, flags: LaunchFlags, { signal }: Run): Promise<LaunchRequest['image']> {
-  const { glance, http } = glanceFromEnvironment(process.env);
-  const { GlanceImageService } = await import('../../index.js');
-  await using service = new GlanceImageService(glance, http);
-  const image = await service.getImage(id, { signal });
-  return { ...image, properties: { ...image.properties, ...flags.property } };
-}
-
-function imageFromFlags(flags: LaunchFlags, place: string): LaunchRequest['image'] {
-  const source: ImageSource = /^https?:\/\//.test(place)
-    ? { type: 'http', url: place }
-    : { type: 'file', path: resolve(place) };
-  const where = source.type === 'http' ? source.url : source.path;
-  return {
-    id: flags.imageId ?? createHash('sha1').update(where).digest('hex'),
-    diskFormat: flags.imageFormat as DiskFormat,
-    source,
-    properties: flags.property,
-    ...(flags.checksum && { checksum: flags.checksum }),
-  };
-}
 /** The node checks what is in it. */
 async function fromFile(path: string): Promise<LaunchRequest> {
   try {
@@ -168,16 +139,4 @@ function whole(text: string): number {
 
 function append(value: string, all: readonly string[]): readonly string[] {
   return [...all, value];
-}
-
-function pair(text: string, all: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('must be key=value');
-  return { ...all, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-function checksum(text: string): ImageChecksum {
-  const found = /^(md5|sha256|sha512):([0-9a-f]+)$/i.exec(text);
-  if (!found?.[1] || !found[2]) throw new InvalidArgumentError('must be sha256:HEX, sha512:HEX or md5:HEX');
-  return { algorithm: found[1].toLowerCase() as ImageChecksum['algorithm'], value: found[2].toLowerCase() };
 }

@@ -106,6 +106,9 @@ export function defineClose(bench: ContractBench): void {
         () => driver.spawn(instance),
         () => driver.destroy(instance),
         () => driver.powerOff(instance.uuid),
+        ...(driver.capabilities.imageCache
+          ? [() => driver.cacheImage(instance.image), () => driver.manageImageCache([])]
+          : []),
       ]) {
         await expectError(call(), ['CLOSED']);
       }

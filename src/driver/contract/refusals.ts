@@ -172,7 +172,9 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     getDiagnostics: () => driver.getDiagnostics(uuid),
     getVncConsole: () => driver.getVncConsole(uuid),
     setAdminPassword: () => driver.setAdminPassword(uuid, 'not a secret'),
+    cacheImage: () => driver.cacheImage(image),
     manageImageCache: () => driver.manageImageCache([]),
+    getImageCacheMetrics: () => driver.getImageCacheMetrics(),
   };
   return calls[method]();
 }

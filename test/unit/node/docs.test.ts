@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { ComputeError, type ComputeNode, type LaunchRequest } from '../../../src/index.js';
+import { ComputeError, type ComputeNode, ImageCache, type LaunchRequest } from '../../../src/index.js';
 import { makeBench, request } from '../../fault/node-harness.js';
 import { fakeCloud, glanceAnswer, IMAGE_ID, json } from '../../support/fake-cloud.js';
 
@@ -59,10 +59,32 @@ it('docs/embedding.md: the example of Glance launches the image that it has', as
   expect(await node.list()).toMatchObject([{ displayName: 'web-1', imageId: IMAGE_ID }]);
 });
 
+it('docs/embedding.md: the example of the image cache pins and lists', async () => {
+  const bench = makeBench();
+  const [, , code = ''] = examples('docs/embedding.md');
+  const path = "'/var/lib/node-compute/instances'";
+  expect(code).toContain(path);
+  const image = join(bench.path, 'image');
+  writeFileSync(image, Buffer.alloc(4096, 'x'));
+  const cache = new ImageCache({ instancesPath: bench.path, reservedBytes: 0 });
+  onTestFinished(() => cache.close());
+  await cache.prefetch({
+    id: 'debian-13',
+    diskFormat: 'raw',
+    source: { type: 'file', path: image },
+    properties: {},
+  });
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  await run(code.replace(path, JSON.stringify(bench.path)));
+  expect(log.mock.calls).toEqual([['debian-13: sound, 0 instances']]);
+  expect(await cache.pinned()).toEqual(['debian-13']);
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [, , code = ''] = examples('docs/embedding.md');
+  const [, , , code = ''] = examples('docs/embedding.md');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);

@@ -60,8 +60,7 @@ export function convertCommand(): Command {
         format: flags.to,
         compression: flags.compression,
         clusterSizeBytes: flags.clusterSize,
-        onProgress: (doneBytes) =>
-          progress.show({ step: 'image', activity: 'converting', doneBytes, totalBytes }),
+        onProgress: (doneBytes) => progress.show({ activity: 'converting', doneBytes, totalBytes }),
       });
       run.output.result({ path: made, ...result }, '');
     }),
