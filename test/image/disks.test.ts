@@ -261,23 +261,25 @@ describe('with imagesType raw', () => {
         code: 'ABORTED',
       });
       unlinkSync(base.path);
-      await expect(cache.createInstanceDisk(directory, base, 0)).rejects.toMatchObject({
+      await expect(cache.createInstanceDisk(directory, { ...base }, 0)).rejects.toMatchObject({
         code: 'IMAGE_NOT_FOUND',
       });
       expect(readFileSync(join(directory, 'disk'), 'utf8')).toBe('precious');
     },
   );
 
-  it('a base that has gone is told as such, and nothing is left', async () => {
+  it('a base that has gone is made again where this cache gave it, else told as such, and nothing is left', async () => {
     const { cache, instances } = openCache(FLAT);
     const base = await cache.ensureBase(fileImage(writeRaw(scratch(), diskBytes()), 'raw'), ANY_SIZE);
     unlinkSync(base.path);
     const directory = instanceDirectory(instances);
-    await expect(cache.createInstanceDisk(directory, base, 0)).rejects.toMatchObject({
+    await expect(cache.createInstanceDisk(directory, { ...base }, 0)).rejects.toMatchObject({
       code: 'IMAGE_NOT_FOUND',
       retryable: true,
     });
     expect(readdirSync(directory)).toEqual([]);
+    const disk = await cache.createInstanceDisk(directory, base, 0);
+    expect(read(disk.path).equals(diskBytes())).toBe(true);
   });
 
   it.for([

@@ -36,8 +36,11 @@ export function openCache(options: Partial<ImageCacheOptions> = {}): CacheFixtur
       return [];
     }
   };
+  const cache = new ImageCache({ reservedBytes: MIB, ...options, instancesPath: instances });
+  // Before the file system goes, which work in the background may be at.
+  onTestFinished(() => cache.close());
   return {
-    cache: new ImageCache({ reservedBytes: MIB, ...options, instancesPath: instances }),
+    cache,
     instances,
     bases: () => list(join(instances, '_base')).filter((name) => !name.startsWith('.')),
     temporaries: () => list(join(instances, '_base/.tmp')),
