@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "disk_fixture.h"
 #include "image_fixture.h"
 
 using namespace node_compute;
@@ -11,44 +12,16 @@ using namespace node_compute::test;
 
 namespace {
 
-/// For the key material of eight slots, behind 4 KiB.
-constexpr std::uint64_t kSlotSectors = 504;
-constexpr std::uint64_t kHeaderBytes = (8 + 8 * kSlotSectors) * 512;
-
-/// A header with one key slot in use.
-Bytes luks_header() {
-  Bytes bytes(kHeaderBytes, 0);
-  const auto word = [&bytes](std::size_t at, std::uint32_t value) { store_be(bytes.data() + at, value); };
-  std::memcpy(bytes.data(), "LUKS\xba\xbe\0\1aes", 11);
-  std::memcpy(bytes.data() + 40, "xts-plain64", 11);
-  std::memcpy(bytes.data() + 72, "sha256", 6);
-  word(104, kHeaderBytes / 512);
-  word(108, 64);
-  word(164, 1000);
-  for (std::uint32_t slot = 0; slot < 8; ++slot) {
-    const std::size_t at = 208 + slot * 48;
-    word(at, slot == 0 ? 0x00ac71f3 : 0x0000dead);
-    word(at + 4, slot == 0 ? 1000 : 0);
-    word(at + 40, static_cast<std::uint32_t>(8 + slot * kSlotSectors));
-    word(at + 44, 4000);
-  }
-  return bytes;
-}
+const Bytes kHeader = luks(0).bytes;
+const std::uint64_t kHeaderBytes = kHeader.size();
 
 std::string rule_with_secret(const Bytes& bytes, const std::string& format) {
   const Cancellation never;
   return image_rule([&] { inspect_file(in_memory(bytes), format, kAnySize, never, Encryption::luks); });
 }
 
-/// Behind the header a disk of 1 MiB.
-Bytes luks_image() {
-  Bytes bytes = luks_header();
-  bytes.resize(bytes.size() + (1 << 20), 0x5a);
-  return bytes;
-}
-
 std::string luks_rule(const std::function<void(Bytes&)>& damage) {
-  Bytes bytes = luks_image();
+  Bytes bytes = luks(1 << 20).bytes;
   damage(bytes);
   return rule_with_secret(bytes, "luks");
 }
@@ -57,8 +30,7 @@ std::string luks_rule(const std::function<void(Bytes&)>& damage) {
 Qcow2Image encrypted_image() {
   Qcow2Image image;
   const std::uint64_t offset = image.bytes.size();
-  const Bytes header = luks_header();
-  image.bytes.insert(image.bytes.end(), header.begin(), header.end());
+  image.bytes.insert(image.bytes.end(), kHeader.begin(), kHeader.end());
   image.bytes.resize((image.bytes.size() + image.cluster - 1) / image.cluster * image.cluster);
   for (std::uint64_t i = offset; i < image.bytes.size(); i += image.cluster) {
     image.put16(image.block + i / image.cluster * 2, 1);
@@ -66,7 +38,7 @@ Qcow2Image encrypted_image() {
   image.put32(32, kEncryptionLuks);
   Bytes extension(16, 0);
   store_be<std::uint64_t>(extension.data(), offset);
-  store_be<std::uint64_t>(extension.data() + 8, header.size());
+  store_be<std::uint64_t>(extension.data() + 8, kHeaderBytes);
   image.put_extension(kExtensionEncryption, extension);
   return image;
 }
@@ -80,11 +52,11 @@ std::string qcow2_rule(const std::function<void(Qcow2Image&)>& damage) {
 }  // namespace
 
 TEST_CASE("images that are encrypted by LUKS are for those who have the secret") {
-  const Bytes luks = luks_image();
-  CHECK(rule_of(luks, "luks") == "encrypted");
-  CHECK(rule_with_secret(luks, "luks").empty());
+  const Bytes bytes = luks(1 << 20).bytes;
+  CHECK(rule_of(bytes, "luks") == "encrypted");
+  CHECK(rule_with_secret(bytes, "luks").empty());
   const Cancellation never;
-  CHECK(inspect_file(in_memory(luks), "luks", kAnySize, never, Encryption::luks).virtual_size == 1 << 20);
+  CHECK(inspect_file(in_memory(bytes), "luks", kAnySize, never, Encryption::luks).virtual_size == 1 << 20);
   const Qcow2Image qcow2 = encrypted_image();
   CHECK(qcow2.rule() == "encrypted");
   CHECK(rule_with_secret(qcow2.bytes, "qcow2").empty());
@@ -109,9 +81,9 @@ TEST_CASE("a LUKS header is inside its image, and its key material inside of it"
   CHECK(luks_rule([](Bytes& bytes) { std::memset(bytes.data() + 72, 'a', 32); }) == "header");
   CHECK(word(104, 0) == "header");
   CHECK(word(104, 7) == "header");
-  CHECK(word(104, kHeaderBytes / 512 - 8) == "header");
-  CHECK(word(104, (kHeaderBytes + (1 << 20)) / 512) == "empty");
-  CHECK(word(104, (kHeaderBytes + (1 << 20)) / 512 + 1) == "outside-file");
+  CHECK(word(104, static_cast<std::uint32_t>(kHeaderBytes / 512 - 8)) == "header");
+  CHECK(word(104, static_cast<std::uint32_t>((kHeaderBytes + (1 << 20)) / 512)) == "empty");
+  CHECK(word(104, static_cast<std::uint32_t>((kHeaderBytes + (1 << 20)) / 512) + 1) == "outside-file");
   CHECK(word(104, 0xffffffff) == "outside-file");
   CHECK(word(108, 0) == "header");
   CHECK(word(108, 65) == "header");
@@ -146,8 +118,7 @@ TEST_CASE("an encrypted qcow2 image is validated as any other, its LUKS header w
   CHECK(qcow2_rule([](Qcow2Image& i) {
           // In the middle of a cluster.
           i.put64(112, i.get64(112) + 512);
-          const Bytes header = luks_header();
-          std::memcpy(i.bytes.data() + i.get64(112), header.data(), 592);
+          std::memcpy(i.bytes.data() + i.get64(112), kHeader.data(), 592);
           i.put64(120, kHeaderBytes);
           i.bytes.resize(i.bytes.size() + 4096);
         }) == "alignment");
