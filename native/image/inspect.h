@@ -27,8 +27,7 @@ enum class Encryption {
   /// Rule `encrypted`.
   refused,
   /// For a reader that was given the secret: LUKS in qcow2 and LUKS images are accepted, and nothing else
-  /// (rules
-  /// `encrypted` for another method, `not-encrypted`).
+  /// (rules `encrypted` for another method, `not-encrypted`).
   luks,
 };
 

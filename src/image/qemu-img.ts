@@ -61,10 +61,11 @@ export function isEncryptedFormat(format: string): format is EncryptedFormat {
 
 /**
  * `qemu-img convert` in a process group of its own, with limits of CPU time (30 s and 1 s more for each 256 MiB of the
- * disk, 32 MiB of an encrypted one, as the kernel counts), memory (2 GiB), file size and wall time (ten times that of the CPU); it dies with this
- * process. It gets both files as descriptors, so that no name can pass for an option or a protocol; and the secret, which
- * stands in no argument, no environment and no named file.
- * Rejects with IMAGE_UNACCEPTABLE and the rule `unconvertible` or `wrong-secret`, NO_SPACE, UNSUPPORTED (no qemu-img), SYSTEM, ABORTED.
+ * disk, 32 MiB of an encrypted one, as the kernel counts), memory (2 GiB), file size and wall time (ten times that of the
+ * CPU); it dies with this process. It gets both files as descriptors, so that no name can pass for an option or a protocol;
+ * and the secret, which stands in no argument, no environment and no named file.
+ * Rejects with IMAGE_UNACCEPTABLE and the rule `unconvertible` or `wrong-secret`, NO_SPACE, UNSUPPORTED (no qemu-img),
+ * SYSTEM, ABORTED.
  */
 export async function convertForeign(
   conversion: ForeignConversion,

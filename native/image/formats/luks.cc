@@ -1,6 +1,4 @@
 // LUKS images: a header with the keys, and the encrypted disk behind it.
-#include <algorithm>
-
 #include "image/byte_order.h"
 #include "image/formats/disk_formats.h"
 #include "image/luks_header.h"
