@@ -66,6 +66,7 @@ export {
   type ConvertedImage,
   type ConvertImageOptions,
   convertImage,
+  type EncryptedImage,
   type ForeignImage,
 } from './image/convert-image.js';
 export { type CreateImageOptions, createImage } from './image/create-image.js';

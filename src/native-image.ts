@@ -4,7 +4,7 @@
 export type CallId = number;
 
 export interface NativeImageVerdict {
-  /** As declared: `raw`, `iso`, `qcow2`, `vmdk`, `vhd`, `vhdx`, `vdi`, `qed`, `qcow` (version 1) or `ploop`. */
+  /** As declared: `raw`, `iso`, `qcow2`, `vmdk`, `vhd`, `vhdx`, `vdi`, `qed`, `qcow` (version 1), `ploop` or `luks`. */
   readonly format: string;
   /** As QEMU reads it. */
   readonly virtualSizeBytes: number;

@@ -164,6 +164,16 @@ export interface NativeAddon {
     callId: CallId,
   ): Promise<NativeImageVerdict>;
   /**
+   * The same where the secret is known: accepts what is encrypted by LUKS, `qcow2` or `luks`, and nothing else (rules
+   * `encrypted`, `not-encrypted`).
+   */
+  inspectEncryptedImage(
+    path: string,
+    format: string,
+    maxVirtualBytes: number,
+    callId: CallId,
+  ): Promise<NativeImageVerdict>;
+  /**
    * What a file that is believed to be of that format says of itself. Reads its header and lists only, opens no other
    * file, and judges nothing: inspectImage does.
    */
@@ -181,7 +191,7 @@ export interface NativeAddon {
   ): Promise<void>;
   /**
    * Makes the disk in an image larger, in place, with QEMU locked out: what `qemu-img resize` does. A crash leaves the
-   * old size or the new one. The image, and the one below it where it has one. Rejects with IMAGE_INVALID, rule `in-use`
+   * old size or the new one. The image, and those below it where it has any. Rejects with IMAGE_INVALID, rule `in-use`
    * where the image is open, `shrink` for less.
    */
   growImage(
@@ -286,6 +296,8 @@ export interface NativeAddon {
   /** undefined where there is nothing. Never follows a symbolic link. */
   statFile(path: string, callId: CallId): Promise<NativeFileStatus | undefined>;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
+  /** A descriptor of a file in memory that has no name and holds the secret; no child inherits it. The caller closes it. */
+  makeSecretFile(secret: Uint8Array, callId: CallId): Promise<number>;
   /** Removes a file or a tree without following links; success where there is nothing. */
   removeTree(path: string, callId: CallId): Promise<void>;
   setOwner(path: string, uid: number, gid: number, callId: CallId): Promise<void>;

@@ -69,13 +69,14 @@ SinkOptions sink_options(const Napi::Value& value) {
   return {copy_options(value), to_size(to_object(value, "options").Get("expectedBytes"), "expectedBytes")};
 }
 
+template <Encryption encryption>
 Napi::Value inspect(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
         info.Env(), Lane::bulk, call_id(info, 3),
         [path = to_text(info[0], "path"), format = to_text(info[1], "format"),
          limit = to_size(info[2], "maxVirtualBytes")](const Cancellation& cancel) {
-          return inspect_image(path, format, limit, cancel);
+          return inspect_image(path, format, limit, cancel, encryption);
         },
         [](Napi::Env env, const ImageVerdict& verdict) { return to_js(env, verdict); });
   });
@@ -287,7 +288,9 @@ Napi::Value libqcow_version_string(const Napi::CallbackInfo& info) {
 void define_image_functions(Napi::Env env, Napi::Object exports) {
   FileSinkObject::define(env);
   exports.Set("libqcowVersion", Napi::Function::New<&libqcow_version_string>(env, "libqcowVersion"));
-  exports.Set("inspectImage", Napi::Function::New<&inspect>(env, "inspectImage"));
+  exports.Set("inspectImage", Napi::Function::New<&inspect<Encryption::refused>>(env, "inspectImage"));
+  exports.Set("inspectEncryptedImage",
+              Napi::Function::New<&inspect<Encryption::luks>>(env, "inspectEncryptedImage"));
   exports.Set("createQcow2", Napi::Function::New<&create>(env, "createQcow2"));
   exports.Set("createSwapArea", Napi::Function::New<&create_swap>(env, "createSwapArea"));
   exports.Set("imageInfo", Napi::Function::New<&info_of>(env, "imageInfo"));

@@ -14,6 +14,7 @@
 #include "storage/lock_waiter.h"
 #include "storage/read_directory.h"
 #include "storage/remove_tree.h"
+#include "storage/secret_file.h"
 
 namespace node_compute {
 
@@ -251,6 +252,20 @@ Napi::Value lock_file_call(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value make_secret_file_call(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::file, call_id(info, 1),
+        [secret = to_bytes(info[0], "secret")](const Cancellation&) {
+          return std::make_shared<FileDescriptor>(make_secret_file(secret.data(), secret.size()));
+        },
+        // The caller closes it.
+        [](Napi::Env env, const std::shared_ptr<FileDescriptor>& file) {
+          return Napi::Number::New(env, file->release());
+        });
+  });
+}
+
 }  // namespace
 
 void define_storage_functions(Napi::Env env, Napi::Object exports) {
@@ -266,6 +281,7 @@ void define_storage_functions(Napi::Env env, Napi::Object exports) {
   set("statFs", Napi::Function::New<&stat_fs_call>(env, "statFs"));
   set("removeTree", Napi::Function::New<&remove_tree_call>(env, "removeTree"));
   set("setOwner", Napi::Function::New<&set_owner_call>(env, "setOwner"));
+  set("makeSecretFile", Napi::Function::New<&make_secret_file_call>(env, "makeSecretFile"));
   set("lockFile", Napi::Function::New<&lock_file_call>(env, "lockFile"));
 }
 

@@ -88,7 +88,7 @@ std::optional<LibqcowIdentity> identify_with_libqcow(const SourceFile& source, c
   agree(identity.virtual_size == header.virtual_size,
         "libqcow reads " + std::to_string(identity.virtual_size) + " bytes, we " +
             std::to_string(header.virtual_size));
-  agree(encryption == LIBQCOW_ENCRYPTION_METHOD_NONE, "libqcow finds the image encrypted");
+  agree(encryption == header.encryption_method, "libqcow reads another encryption method");
   agree(backing_name(raw, error) == header.backing_name.value_or(""), "libqcow reads another backing file");
   agree(identity.snapshots >= 0 && static_cast<std::uint32_t>(identity.snapshots) == header.snapshots,
         "libqcow reads " + std::to_string(identity.snapshots) + " snapshots, we " +

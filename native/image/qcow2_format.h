@@ -27,6 +27,7 @@ inline constexpr std::uint64_t kCompatibleLazyRefcounts = 1U << 0;
 inline constexpr std::uint64_t kAutoclearBitmaps = 1U << 0;
 inline constexpr std::uint64_t kAutoclearRawDataFile = 1U << 1;
 inline constexpr std::uint32_t kEncryptionAes = 1;
+inline constexpr std::uint32_t kEncryptionLuks = 2;
 
 inline constexpr std::uint32_t kExtensionEnd = 0;
 inline constexpr std::uint32_t kExtensionBackingFormat = 0xe2792aca;

@@ -103,6 +103,13 @@ void parse_bitmaps(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& h
           "bitmaps", "the bitmap directory has an impossible size");
 }
 
+void parse_encryption(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header& header) {
+  header.encrypted = true;
+  if (bytes != 16) return;
+  header.luks_offset = load_be<std::uint64_t>(data);
+  header.luks_bytes = load_be<std::uint64_t>(data + 8);
+}
+
 void parse_extensions(const SourceFile& file, Qcow2Header& header) {
   const auto raw = file.read_some(0, static_cast<std::size_t>(header.cluster_size()));
   std::size_t offset = header.header_bytes;
@@ -112,7 +119,7 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     offset += 8;
     require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
     if (type == kExtensionEnd) return;
-    header.encrypted = header.encrypted || type == kExtensionEncryption;
+    if (type == kExtensionEncryption) parse_encryption(raw.data() + offset, bytes, header);
     header.data_file = header.data_file || type == kExtensionDataFile;
     if (type == kExtensionDataFile) {
       header.data_file_name.assign(reinterpret_cast<const char*>(raw.data() + offset), bytes);
@@ -123,6 +130,18 @@ void parse_extensions(const SourceFile& file, Qcow2Header& header) {
     }
     offset += static_cast<std::size_t>(divide_up(bytes, 8) * 8);
   }
+}
+
+void check_encryption(const Qcow2Header& header, const Qcow2Rules& rules) {
+  if (!rules.luks) {
+    require(!header.encrypted, "encrypted", "the image is encrypted");
+    return;
+  }
+  require(header.encrypted, "not-encrypted", "the image is not encrypted, and a secret was given");
+  // QEMU reads AES-CBC to rescue old images only: its key is the passphrase itself.
+  require(header.encryption_method == kEncryptionLuks, "encrypted",
+          "the image is encrypted by another method than LUKS");
+  require(header.luks_offset != 0 && header.luks_bytes != 0, "header", "the image has no LUKS header");
 }
 
 }  // namespace
@@ -144,6 +163,8 @@ Qcow2Header read_qcow2_header(const SourceFile& file) {
   parse_fields(raw, header);
   if (header.version >= 3) parse_v3_fields(file, header);
   header.data_file = (header.incompatible & kIncompatibleDataFile) != 0;
+  require(header.data_file || (header.autoclear & kAutoclearRawDataFile) == 0, "header",
+          "the image says that its data file is raw, and has none");
   check_compression(header);
   check_tables(header);
   parse_extensions(file, header);
@@ -170,7 +191,7 @@ void store_qcow2_header(const Qcow2Header& header, std::uint8_t* target) noexcep
 void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules) {
   require(rules.backing_file || !header.backing_name, "backing-file", "the image names a backing file");
   require(!header.data_file, "data-file", "the image keeps its data in another file");
-  require(!header.encrypted, "encrypted", "the image is encrypted");
+  check_encryption(header, rules);
   require(!header.corrupt(), "corrupt", "the image is marked as corrupt");
   require((header.incompatible & ~kKnownIncompatible) == 0, "unknown-feature",
           "the image needs features that are not known here");

@@ -40,6 +40,9 @@ struct Qcow2Header {
   bool encrypted = false;
   /// 0 none, 1 AES, 2 LUKS.
   std::uint32_t encryption_method = 0;
+  /// Place of the LUKS header; 0 where there is none.
+  std::uint64_t luks_offset = 0;
+  std::uint64_t luks_bytes = 0;
   /// Guest data is in another file.
   bool data_file = false;
   /// As it stands in the header: any bytes, or empty.
@@ -67,6 +70,8 @@ struct Qcow2Rules {
   std::uint64_t max_virtual_bytes = 0;
   /// For a layer whose backing file the caller names itself: the name in the header is never opened.
   bool backing_file = false;
+  /// For a reader that was given the secret: encryption by LUKS, and no image without.
+  bool luks = false;
 };
 
 /// Refuses what no reader can make sense of: other versions, sizes and tables that are impossible, header
@@ -74,7 +79,8 @@ struct Qcow2Rules {
 Qcow2Header read_qcow2_header(const SourceFile& file);
 
 /// Refuses, each with its own rule: unknown incompatible features, the corrupt bit, backing file, external
-/// data file, encryption, an empty disk, one above the limit and one above its L1 table.
+/// data file, encryption (unless by LUKS, where the rules ask for it), an empty disk, one above the limit and
+/// one above its L1 table.
 void check_qcow2_header(const Qcow2Header& header, const Qcow2Rules& rules);
 
 }  // namespace node_compute

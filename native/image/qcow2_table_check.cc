@@ -49,6 +49,7 @@ void Qcow2TableCheck::check_cancelled() const {
 
 void Qcow2TableCheck::mark() {
   mark_table(0, std::min(cluster_, file_.size()), "header");
+  mark_table(header_.luks_offset, header_.luks_bytes, "LUKS header");
   mark_refcounts();
   mark_snapshots();
   mark_table(header_.l1_offset, std::uint64_t{header_.l1_entries} * 8, "L1 table");

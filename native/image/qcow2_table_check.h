@@ -31,7 +31,7 @@ class Qcow2TableCheck {
   /// of times.
   void mark();
 
-  /// Walks the tables of the bitmaps in the window, and marks their bits.
+  /// Walks the tables of all bitmaps, and marks the clusters of their bits.
   void check_bitmaps();
   /// Walks the L2 tables of snapshots that begin in the window, and marks them. Each is looked at once,
   /// however often it is named. Nothing converts a snapshot, so that its clusters only have to be in the

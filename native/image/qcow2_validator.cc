@@ -7,6 +7,7 @@
 #include "image/byte_order.h"
 #include "image/cluster_map.h"
 #include "image/image_error.h"
+#include "image/luks_header.h"
 #include "image/qcow2_format.h"
 #include "image/qcow2_refcount_check.h"
 #include "image/qcow2_table_check.h"
@@ -180,6 +181,7 @@ Qcow2Facts validate_qcow2(const SourceFile& file, const Qcow2Rules& rules, const
   Qcow2Facts facts;
   facts.header = read_qcow2_header(file);
   check_qcow2_header(facts.header, rules);
+  if (rules.luks) check_luks_header(file, facts.header.luks_offset, facts.header.luks_bytes);
   facts.data_bytes = Validator(file, facts.header, window, cancel).run();
   return facts;
 }

@@ -246,6 +246,30 @@ inline Sample qcow1() {
   return disk;
 }
 
+/// The key material of eight slots behind 4 KiB, of which the first is in use; the disk behind that.
+inline Sample luks(std::size_t disk_bytes) {
+  constexpr std::uint32_t kSlotSectors = 504;
+  constexpr std::uint32_t kHeaderSectors = 8 + 8 * kSlotSectors;
+  Sample disk{"luks", Bytes(kHeaderSectors * 512), disk_bytes, disk_bytes};
+  disk.bytes.resize(disk.bytes.size() + disk_bytes, 0x5a);
+  disk.text(0, "LUKS\xba\xbe");
+  disk.bytes[7] = 1;
+  disk.text(8, "aes");
+  disk.text(40, "xts-plain64");
+  disk.text(72, "sha256");
+  disk.be32(104, kHeaderSectors);
+  disk.be32(108, 64);
+  disk.be32(164, 1000);
+  for (std::uint32_t slot = 0; slot < 8; ++slot) {
+    const std::size_t at = 208 + slot * 48;
+    disk.be32(at, slot == 0 ? 0x00ac71f3 : 0x0000dead);
+    disk.be32(at + 4, slot == 0 ? 1000 : 0);
+    disk.be32(at + 40, 8 + slot * kSlotSectors);
+    disk.be32(at + 44, 4000);
+  }
+  return disk;
+}
+
 /// Blocks of 4 KiB from 4096 on; `extended` counts in blocks, else in sectors.
 inline Sample parallels(bool extended = true) {
   Sample disk{"ploop", Bytes(3 * 4096), 65536, 2 * 4096};

@@ -60,7 +60,8 @@ SourceFile file_of(const Bytes& bytes, const std::vector<std::size_t>& pages) {
 void inspect_any(const SourceFile& file, const std::string& format) {
   const Cancellation never;
   try {
-    const ImageVerdict verdict = inspect_file(file, format, kMostBytes, never);
+    const Encryption encryption = format == "luks" ? Encryption::luks : Encryption::refused;
+    const ImageVerdict verdict = inspect_file(file, format, kMostBytes, never, encryption);
     if (verdict.virtual_size == 0 || verdict.virtual_size > kMostBytes) std::abort();
     if (verdict.data_bytes > verdict.virtual_size) std::abort();
   } catch (const ImageError& error) {
@@ -109,6 +110,7 @@ std::function<void(Input)> changed(Samples... samples) {
 std::function<void(Input)> parser() {
   const char* name = std::getenv("FUZZ_PARSER");
   const std::string parser = name == nullptr ? "" : name;
+  if (parser == "luks") return changed(luks(65536));
   if (parser == "ploop") return changed(parallels(), parallels(false));
   if (parser == "qcow1") return changed(qcow1());
   if (parser == "qed") return changed(qed());
@@ -117,7 +119,8 @@ std::function<void(Input)> parser() {
   if (parser == "vhdx") return changed(vhdx());
   if (parser == "vmdk") return changed(sparse_vmdk(), stream_vmdk());
   if (parser == "vmdk_descriptor") return fuzz_descriptor;
-  std::fprintf(stderr, "FUZZ_PARSER is none of ploop, qcow1, qed, vdi, vhd, vhdx, vmdk, vmdk_descriptor\n");
+  std::fprintf(stderr,
+               "FUZZ_PARSER is none of luks, ploop, qcow1, qed, vdi, vhd, vhdx, vmdk, vmdk_descriptor\n");
   std::exit(2);
 }
 

@@ -89,6 +89,7 @@ TEST_CASE("feature bits") {
   CHECK(broken([](Qcow2Image& i) { i.put64(72, kIncompatibleDirty); }).empty());
   CHECK(broken([](Qcow2Image& i) { i.put64(72, kIncompatibleCorrupt); }) == "corrupt");
   CHECK(broken([](Qcow2Image& i) { i.put64(72, kIncompatibleDataFile); }) == "data-file");
+  CHECK(broken([](Qcow2Image& i) { i.put64(88, kAutoclearRawDataFile); }) == "header");
   for (unsigned bit = 5; bit < 64; ++bit) {
     CAPTURE(bit);
     CHECK(broken([bit](Qcow2Image& i) { i.put64(72, std::uint64_t{1} << bit); }) == "unknown-feature");

@@ -55,7 +55,7 @@ function native(name, preset, timeoutMs, ...alsoBuilt) {
 }
 
 /** The parsers beside qcow2's, by the names of native/test/fuzz_formats.cc. */
-const formatParsers = ['ploop', 'qcow1', 'qed', 'vdi', 'vhd', 'vhdx', 'vmdk', 'vmdk_descriptor'];
+const formatParsers = ['luks', 'ploop', 'qcow1', 'qed', 'vdi', 'vhd', 'vhdx', 'vmdk', 'vmdk_descriptor'];
 
 function fuzz() {
   const run = (program, parser, env = {}) => {

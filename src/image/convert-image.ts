@@ -1,9 +1,17 @@
 // A disk, one image or a chain of overlays, to a file of its own.
+import { ComputeError } from '../driver/errors.js';
 import { callNative } from '../native.js';
 import type { ImageLayer } from './disk.js';
 import { type ImageProgressOptions, MOST_BYTES } from './image-options.js';
+import { secretBytes } from './image-secret.js';
 import { inspectImage } from './inspect-image.js';
-import { convertForeign, type ForeignFormat, isForeign } from './qemu-img.js';
+import {
+  convertForeign,
+  type EncryptedFormat,
+  type ForeignFormat,
+  isEncryptedFormat,
+  isForeign,
+} from './qemu-img.js';
 
 export interface ConvertImageOptions extends ImageProgressOptions {
   readonly format: 'raw' | 'qcow2';
@@ -17,12 +25,23 @@ export interface ConvertImageOptions extends ImageProgressOptions {
   readonly threads?: number | undefined;
   /** fsync before it resolves. Default true. */
   readonly sync?: boolean | undefined;
+  /**
+   * Of an image that is encrypted by LUKS: its passphrase, UTF-8 without a NUL, at most 8 KiB. It gets into no argument,
+   * environment, named file, message or log.
+   */
+  readonly secret?: string | Uint8Array | undefined;
 }
 
 /** A disk image of another hypervisor; no image stands on it or below it. */
 export interface ForeignImage {
   readonly path: string;
   readonly format: ForeignFormat;
+}
+
+/** An image that is encrypted by LUKS; no image stands on it or below it. */
+export interface EncryptedImage {
+  readonly path: string;
+  readonly format: EncryptedFormat;
 }
 
 export interface ConvertedImage {
@@ -39,37 +58,57 @@ export interface ConvertedImage {
  * Each qcow2 is validated, content is NOT held against its declared format: {@link inspectImage} images from elsewhere
  * first. Rejects with IMAGE_UNACCEPTABLE and a rule, INVALID_ARGUMENT, SYSTEM, ABORTED; `target` is then gone.
  *
- * A {@link ForeignImage} is inspected, then read by `qemu-img` in a process with limits; to qcow2 it goes by way of a raw file
- * `<target>.raw`.
+ * A {@link ForeignImage}, and with a `secret` an {@link EncryptedImage}, is inspected, then read by `qemu-img` in a process with
+ * limits; to qcow2 it goes by way of a raw file `<target>.raw`. What is written is not encrypted. Of encrypted images: the rules
+ * `encrypted` (no secret, or another method than LUKS), `not-encrypted`, `wrong-secret`.
  */
 export async function convertImage(
-  layers: readonly ImageLayer[] | readonly [ForeignImage],
+  layers: readonly ImageLayer[] | readonly [ForeignImage | EncryptedImage],
   target: string,
   options: ConvertImageOptions,
 ): Promise<ConvertedImage> {
-  const [top] = layers;
-  if (top && isForeign(top.format)) {
-    return await convertForeignImage({ path: top.path, format: top.format }, target, options);
+  const [top, ...below] = layers;
+  if (options.secret !== undefined) {
+    if (top === undefined || !isEncryptedFormat(top.format) || below.length > 0) {
+      throw new ComputeError('INVALID_ARGUMENT', 'a secret is for one image, of the format qcow2 or luks');
+    }
+    const secret = secretBytes(options.secret);
+    try {
+      return await convertByQemu({ path: top.path, format: top.format }, target, options, secret);
+    } finally {
+      secret.fill(0);
+    }
+  }
+  if (top && (isForeign(top.format) || top.format === 'luks')) {
+    return await convertByQemu({ path: top.path, format: top.format }, target, options);
   }
   return await convertDisk(layers as readonly ImageLayer[], target, options);
 }
 
-async function convertForeignImage(
-  image: ForeignImage,
+async function convertByQemu(
+  image: ForeignImage | EncryptedImage,
   target: string,
   options: ConvertImageOptions,
+  secret?: Buffer,
 ): Promise<ConvertedImage> {
-  const { virtualSizeBytes } = await inspectImage(image.path, { ...options, format: image.format });
+  const { maxVirtualBytes, signal, onProgress } = options;
+  const { virtualSizeBytes } = await inspectImage(image.path, {
+    format: image.format,
+    encrypted: secret !== undefined,
+    maxVirtualBytes,
+    signal,
+  });
   const toRaw = options.format === 'raw';
   const raw = toRaw ? target : `${target}.raw`;
   const { writtenBytes } = await convertForeign({
     source: image.path,
     format: image.format,
+    secret,
     target: raw,
     virtualSizeBytes,
     sync: toRaw && (options.sync ?? true),
-    signal: options.signal,
-    onProgress: options.onProgress,
+    signal,
+    onProgress,
   });
   if (toRaw) return { virtualSizeBytes, writtenBytes };
   try {

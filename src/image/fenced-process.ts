@@ -14,12 +14,14 @@ const FULL_BYTES = MIB;
 export interface FencedProgram {
   readonly operation: string;
   readonly program: string;
-  /** It gets `files` under these names, so that no name can pass for an option or a protocol. */
+  /** It gets files under these names, so that no name can pass for an option or a protocol. */
   readonly words: readonly string[];
   /** Inherited as `/dev/fd/3`, `/dev/fd/4` ... */
-  readonly files: readonly FileHandle[];
+  readonly descriptors: readonly number[];
   /** The largest file it may write. */
   readonly fileBytes: number;
+  /** Of that file, what it must do in a second of CPU time. Default 256 MiB. */
+  readonly bytesPerCpuSecond?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onOutput?: ((text: string) => void) | undefined;
 }
@@ -36,16 +38,17 @@ export type FencedEnd =
     };
 
 /**
- * Runs it in a process group of its own, with limits of CPU time (30 s and 1 s more for each 256 MiB of the file, as the
+ * Runs it in a process group of its own, with limits of CPU time (30 s, and more by the size of the file, as the
  * kernel counts), memory (2 GiB), file size and wall time (ten times that of the CPU); it dies with this process, and when
  * the signal fires. Resolves also where it failed; rejects with SYSTEM where it could not be started.
  */
 export async function runFenced(fenced: FencedProgram): Promise<FencedEnd> {
-  const cpuSeconds = 30 + Math.ceil(fenced.fileBytes / (256 * MIB));
+  const { fileBytes, bytesPerCpuSecond = 256 * MIB } = fenced;
+  const cpuSeconds = 30 + Math.ceil(fileBytes / bytesPerCpuSecond);
   const { signal, onOutput } = fenced;
   const [first = '', ...words] = commandLine(fenced, cpuSeconds);
   const child = spawn(first, words, {
-    stdio: ['ignore', 'pipe', 'pipe', ...fenced.files.map(({ fd }) => fd)],
+    stdio: ['ignore', 'pipe', 'pipe', ...fenced.descriptors],
     detached: true,
     env: { PATH: searchPath(), LC_ALL: 'C' },
   });

@@ -9,6 +9,11 @@ export interface InspectImageOptions extends ImageCallOptions {
   readonly format: string;
   /** Largest disk that is accepted, in bytes. Default 16 TiB. */
   readonly maxVirtualBytes?: number | undefined;
+  /**
+   * For what is to be read with a secret: accepts images that are encrypted by LUKS, of the formats `qcow2` and `luks`, and
+   * nothing else. Default false: the rule `encrypted` refuses them.
+   */
+  readonly encrypted?: boolean | undefined;
 }
 
 /**
@@ -17,8 +22,12 @@ export interface InspectImageOptions extends ImageCallOptions {
  */
 export async function inspectImage(path: string, options: InspectImageOptions): Promise<ImageVerdict> {
   const limit = options.maxVirtualBytes ?? MOST_BYTES;
-  return await callNative((addon, id) => addon.inspectImage(path, options.format, limit, id), {
-    operation: `inspection of ${path}`,
-    signal: options.signal,
-  });
+  const { format, encrypted = false, signal } = options;
+  return await callNative(
+    (addon, id) =>
+      encrypted
+        ? addon.inspectEncryptedImage(path, format, limit, id)
+        : addon.inspectImage(path, format, limit, id),
+    { operation: `inspection of ${path}`, signal },
+  );
 }

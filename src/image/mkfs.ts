@@ -55,7 +55,7 @@ export async function makeFileSystem(
       operation: OPERATION,
       program,
       words: [...words, '/dev/fd/3'],
-      files: [file],
+      descriptors: [file.fd],
       fileBytes: bytes + MIB,
       signal,
     });

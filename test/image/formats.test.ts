@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type ForeignFormat, QEMU_FORMATS } from '../../src/image/qemu-img.js';
 import { type NativeAddon, native } from '../../src/native.js';
-import { diskBytes, MIB, read, scratch, writeRaw } from './fixtures.js';
+import { diskBytes, MIB, noise, read, scratch, writeLuks, writeRaw } from './fixtures.js';
 
 const ANY_SIZE = 2 ** 50;
 
@@ -138,20 +138,7 @@ describe('what needs another file is refused', () => {
   });
 
   it('an encrypted one', async () => {
-    const path = join(scratch(), 'image');
-    const secret = ['--object', 'secret,id=key,data=secret'];
-    qemu(
-      'qemu-img',
-      'create',
-      '-q',
-      ...secret,
-      '-f',
-      'luks',
-      '-o',
-      'key-secret=key,iter-time=10',
-      path,
-      '1M',
-    );
+    const path = writeLuks(scratch(), 'luks', noise(MIB), 'secret');
     await expect(addon.inspectImage(path, 'luks', ANY_SIZE, 0)).rejects.toMatchObject({ rule: 'encrypted' });
   });
 });

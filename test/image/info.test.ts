@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSy
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type NativeAddon, native } from '../../src/native.js';
-import { diskBytes, MIB, scratch, writeQcow2, writeRaw } from './fixtures.js';
+import { diskBytes, MIB, scratch, writeLuks, writeQcow2, writeRaw } from './fixtures.js';
 
 let addon: NativeAddon;
 
@@ -124,7 +124,13 @@ const images: readonly (readonly [string, (path: string) => void])[] = [
       patch(path, at, 1, 1, 1, 1);
     },
   ],
-  ['AES', (path) => encrypted(path, 'aes', 'compat=0.10')],
+  [
+    'AES',
+    (path) => {
+      const secret = ['--object', 'secret,id=s,data=secret'];
+      create(path, 'encrypt.format=aes,encrypt.key-secret=s,compat=0.10', ...secret);
+    },
+  ],
   [
     'a size that is no multiple of 512',
     (path) => {
@@ -133,11 +139,6 @@ const images: readonly (readonly [string, (path: string) => void])[] = [
     },
   ],
 ];
-
-function encrypted(path: string, format: 'aes' | 'luks', options = 'compat=1.1'): void {
-  const secret = ['--object', 'secret,id=s,data=secret'];
-  create(path, `encrypt.format=${format},encrypt.key-secret=s,${options}`, ...secret);
-}
 
 describe('image info', () => {
   it.each(images)('of %s is that of qemu-img', async (_name, make) => {
@@ -168,8 +169,7 @@ describe('image info', () => {
 
   it('of LUKS leaves out the key slots, and of a data file its room', async () => {
     const directory = scratch();
-    const luks = join(directory, 'luks');
-    encrypted(luks, 'luks', 'encrypt.iter-time=10');
+    const luks = writeLuks(directory, 'qcow2', diskBytes(), 'secret');
     const theirs = qemuInfo(luks) as { 'format-specific': { data: { encrypt: unknown } } };
     theirs['format-specific'].data.encrypt = { format: 'luks' };
     expect(await addon.imageInfo(luks, 'qcow2', 0)).toEqual(theirs);

@@ -20,6 +20,7 @@ struct DiskFacts {
 using DiskInspector = DiskFacts(const SourceFile& file, std::uint64_t max_virtual_bytes,
                                 const Cancellation& cancel);
 
+DiskInspector inspect_luks;
 DiskInspector inspect_parallels;
 DiskInspector inspect_qcow1;
 DiskInspector inspect_qed;
