@@ -21,7 +21,7 @@ const DISK = Buffer.concat([Buffer.from(noise(12 * MIB, 51).toString('hex')), Bu
 /** What is there when a server of these tests stops. */
 const THERE = 10 * MIB;
 
-const plain = (disk = DISK): Buffer => readFileSync(writeQcow2(scratch(), disk));
+const plain = (disk: Buffer = DISK): Buffer => readFileSync(writeQcow2(scratch(), disk));
 const compressed = (): Buffer => readFileSync(writeQcow2(scratch(), DISK, ['-c']));
 
 function open(): ReturnType<typeof openCache> {
