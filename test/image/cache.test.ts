@@ -20,6 +20,7 @@ import {
   digest,
   diskBytes,
   fileImage,
+  holdOf,
   httpImage,
   instanceDirectory,
   MIB,
@@ -326,7 +327,7 @@ describe('a cached base', () => {
     truncateSync(base.path, MIB);
     expect((await cache.ensureBase(known, ANY_SIZE)).how).toBe('fetched');
     expect(read(base.path).equals(bytes)).toBe(true);
-    expect(statSync(disk.baseLink).ino).toBe(statSync(base.path).ino);
+    expect(statSync(holdOf(disk)).ino).toBe(statSync(base.path).ino);
 
     const record = JSON.parse(readFileSync(`${base.path}.json`, 'utf8'));
     writeFileSync(`${base.path}.json`, JSON.stringify({ ...record, content: null }));
@@ -415,7 +416,7 @@ describe('the disk of an instance', () => {
     const base = await cache.ensureBase(fileImage(writeRaw(scratch(), bytes), 'raw'), ANY_SIZE);
     const directory = instanceDirectory(instances);
     const disk = await cache.createInstanceDisk(directory, base, 0);
-    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(disk.baseLink ?? '').ino });
+    expect(statSync(base.path)).toMatchObject({ nlink: 2, ino: statSync(holdOf(disk)).ino });
     rmSync(directory, { recursive: true });
     expect(statSync(base.path).nlink).toBe(1);
   });
@@ -469,7 +470,7 @@ describe('the disk of an instance', () => {
       code: 'IMAGE_NOT_FOUND',
       retryable: true,
     });
-    const { baseLink } = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    const baseLink = holdOf(await cache.createInstanceDisk(instanceDirectory(instances), base, 0));
     expect(read(baseLink).equals(bytes)).toBe(true);
   });
 });

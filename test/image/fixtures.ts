@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { ImageMeta } from '../../src/driver/model.js';
 import { ImageCache } from '../../src/image/image-cache.js';
-import type { ImageCacheOptions } from '../../src/image/types.js';
+import type { ImageCacheOptions, InstanceDisk } from '../../src/image/types.js';
 
 export const MIB = 2 ** 20;
 
@@ -164,6 +164,12 @@ export function instanceDirectory(instances: string, name = 'instance-a'): strin
   const path = join(instances, name);
   mkdirSync(path, { recursive: true, mode: 0o700 });
   return path;
+}
+
+/** Of an overlay; a raw copy has none. */
+export function holdOf({ baseLink }: InstanceDisk): string {
+  if (baseLink === undefined) throw new Error('the disk holds no base');
+  return baseLink;
 }
 
 export function read(path: string): Buffer {

@@ -23,6 +23,7 @@ import {
   digest,
   diskBytes,
   fileImage,
+  holdOf,
   httpImage,
   instanceDirectory,
   MIB,
@@ -140,7 +141,7 @@ describe.each([
     expect(fresh.how).toBe('fetched');
     expect(read(base.path).equals(bytes)).toBe(true);
     expect(statSync(base.path).ino).not.toBe(inode);
-    expect(statSync(old.baseLink).ino).toBe(statSync(base.path).ino);
+    expect(statSync(holdOf(old)).ino).toBe(statSync(base.path).ino);
     expect(statSync(base.path).nlink).toBe(2);
     expect(recordOf(base.path)['damagedAt']).toBeUndefined();
     expect(readdirSync(join(instances, 'old')).sort()).toEqual(['disk', 'disk.base']);
@@ -154,7 +155,7 @@ describe.each([
     const { cache, instances, temporaries } = openCache();
     const { checksum: _none, ...image } = make();
     const base = await cache.prefetch(image);
-    const { baseLink } = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    const baseLink = holdOf(await cache.createInstanceDisk(instanceDirectory(instances), base, 0));
     flip(base.path);
     await cache.scrub(FAST);
     const damaged = read(base.path);
@@ -189,13 +190,15 @@ describe('a damaged base', () => {
     await expect(byHand).rejects.toMatchObject({ code: 'IMAGE_UNACCEPTABLE', retryable: true });
     expect(readdirSync(directory)).toEqual([]);
     const disk = await cache.createInstanceDisk(directory, base, 0);
-    expect(read(disk.baseLink).equals(bytes)).toBe(true);
+    expect(read(holdOf(disk)).equals(bytes)).toBe(true);
   });
 
   it('goes to the quarantine by a pass when its last instance has gone, whatever its age', async () => {
     const { cache, instances, bases } = openCache();
     const base = await cache.prefetch(raw());
-    const { baseLink, path } = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    const disk = await cache.createInstanceDisk(instanceDirectory(instances), base, 0);
+    const baseLink = holdOf(disk);
+    const { path } = disk;
     flip(base.path);
     await cache.scrub(FAST);
     for (const each of [baseLink, path]) expect(existsSync(each)).toBe(true);
@@ -240,7 +243,7 @@ describe('a replacement that was cut short', () => {
     const image = raw();
     const base = await fixture.cache.prefetch(image);
     const disk = await fixture.cache.createInstanceDisk(instanceDirectory(fixture.instances), base, 0);
-    const fresh = `${disk.baseLink}.fresh`;
+    const fresh = `${holdOf(disk)}.fresh`;
     const next = openCache({ instancesPath: fixture.instances });
     return { ...fixture, image, base, disk, fresh, next };
   };
@@ -253,7 +256,7 @@ describe('a replacement that was cut short', () => {
     await next.cache.recover();
     expect(existsSync(fresh)).toBe(false);
     expect(existsSync(temporary)).toBe(false);
-    expect(statSync(disk.baseLink).ino).toBe(statSync(base.path).ino);
+    expect(statSync(holdOf(disk)).ino).toBe(statSync(base.path).ino);
   });
 
   it('after it had its name is finished, and the base is in use all the while', async () => {
@@ -265,7 +268,7 @@ describe('a replacement that was cut short', () => {
     expect((await cache.prune({ minAgeMs: 0, maxBytes: 1 })).evicted).toEqual([]);
     await next.cache.recover();
     expect(existsSync(fresh)).toBe(false);
-    expect(statSync(disk.baseLink).ino).toBe(statSync(base.path).ino);
+    expect(statSync(holdOf(disk)).ino).toBe(statSync(base.path).ino);
   });
 
   it('after the holds moved leaves a mark that a scrub takes away', async () => {
