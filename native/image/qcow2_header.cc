@@ -16,6 +16,9 @@ namespace {
 
 using namespace qcow2;
 
+/// Of the first cluster: header and extensions seldom take more.
+constexpr std::uint64_t kMostlyEnough = 4096;
+
 constexpr std::uint64_t kKnownIncompatible = kIncompatibleDirty | kIncompatibleCorrupt |
                                              kIncompatibleDataFile | kIncompatibleCompression |
                                              kIncompatibleExtendedL2;
@@ -111,14 +114,20 @@ void parse_encryption(const std::uint8_t* data, std::uint32_t bytes, Qcow2Header
 }
 
 void parse_extensions(const SourceFile& file, Qcow2Header& header) {
-  const auto raw = file.read_some(0, static_cast<std::size_t>(header.cluster_size()));
+  const std::uint64_t end = std::min(header.cluster_size(), file.size());
+  auto raw = file.read_some(0, static_cast<std::size_t>(std::min(end, kMostlyEnough)));
+  const auto load_up_to = [&](std::uint64_t place) {
+    if (place > raw.size()) raw = file.read_some(0, static_cast<std::size_t>(end));
+  };
   std::size_t offset = header.header_bytes;
-  while (offset + 8 <= raw.size()) {
+  while (offset + 8 <= end) {
+    load_up_to(offset + 8);
     const auto type = load_be<std::uint32_t>(raw.data() + offset);
     const auto bytes = load_be<std::uint32_t>(raw.data() + offset + 4);
     offset += 8;
-    require(bytes <= raw.size() - offset, "header-extension", "a header extension leaves the first cluster");
+    require(bytes <= end - offset, "header-extension", "a header extension leaves the first cluster");
     if (type == kExtensionEnd) return;
+    load_up_to(offset + bytes);
     if (type == kExtensionEncryption) parse_encryption(raw.data() + offset, bytes, header);
     header.data_file = header.data_file || type == kExtensionDataFile;
     if (type == kExtensionDataFile) {
