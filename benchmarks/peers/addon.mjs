@@ -26,7 +26,9 @@ const { callNative } = await import(join(library, 'native.js'));
 const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
-console.log(JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, pass }[work]()));
+console.log(
+  JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, hit, pass }[work]()),
+);
 
 async function call() {
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
@@ -99,6 +101,22 @@ function memory() {
     await operation();
     return { samples: { memory: [peakMib('self') - before] }, ...usage() };
   });
+}
+
+/** Of an image that stands there. */
+async function hit() {
+  const { ImageCache } = await import(join(library, 'image/image-cache.js'));
+  const instancesPath = join(directory, 'instances');
+  const cache = new ImageCache({ instancesPath });
+  const request = { id: 'bench', diskFormat: 'qcow2', source: { type: 'file', path: image }, properties: {} };
+  const operation = () => cache.ensureBase(request, { flavorRootBytes: GIB });
+  try {
+    await operation();
+    return await repeat('hit', operation, amount);
+  } finally {
+    await cache.close();
+    rmSync(instancesPath, { recursive: true, force: true });
+  }
 }
 
 /** Into an empty cache. */
