@@ -18,6 +18,12 @@ export {
   type SpawnStep,
   type VolumeConnection,
 } from './driver/compute-driver.js';
+export type {
+  ConfigDriveContent,
+  ConfigDriveFile,
+  ConfigDriveFormat,
+  ConfigDriveKey,
+} from './driver/config-drive.js';
 export {
   ComputeError,
   type ComputeErrorOptions,
@@ -44,6 +50,7 @@ export {
   POWER_STATE_CODES,
   type PowerState,
   type Vif,
+  type VifAddress,
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
@@ -93,6 +100,7 @@ export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js
 export { ComputeNode } from './node/compute-node.js';
 export type {
   ComputeNodeOptions,
+  ConfigDriveRequest,
   ConsoleOptions,
   InstanceView,
   LaunchOptions,

@@ -1,5 +1,6 @@
 // Steps 2 to 4 of a launch: image file, definition, network and start; each undone when a later one fails.
 
+import { configDriveImage } from '../config-drive/config-drive.js';
 import type { SpawnOptions, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
@@ -154,8 +155,16 @@ class Launch {
     await Promise.all([
       this.#files.writeDisks(disks, this.#context),
       this.#files.makeConsoleLog(user, this.#context),
+      this.#makeConfigDrive(),
     ]);
     return { disks, imageCache: base.how };
+  }
+
+  async #makeConfigDrive(): Promise<void> {
+    const { configDrive } = this.#instance;
+    if (configDrive === undefined) return;
+    const image = configDriveImage(this.#instance, configDrive, this.#options.configDrive);
+    await this.#files.writeConfigDrive(image, this.#context);
   }
 
   async #define(disks: InstanceDisks): Promise<string> {
