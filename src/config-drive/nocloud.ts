@@ -1,5 +1,5 @@
 // cloud-init's own layout of a config drive (NoCloud): meta-data, user-data, network-config.
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import type { Vif } from '../driver/model.js';
 import type { DriveFacts } from './drive-facts.js';
 import type { IsoFile } from './iso9660-tree.js';
@@ -34,16 +34,18 @@ function networkConfig(vifs: readonly Vif[]): unknown {
 }
 
 function ethernet({ mac, mtu, addresses = [], dnsServers = [] }: Vif): unknown {
-  const routes = addresses.flatMap(({ address, gateway }) =>
-    gateway === undefined ? [] : [{ to: isIPv4(address) ? '0.0.0.0/0' : '::/0', via: gateway }],
-  );
+  // Not as routes: of `::/0` cloud-init 22.4 makes ::/64, and before 23 it does not know `default`.
+  const gateways = addresses.flatMap(({ gateway }) => gateway ?? []);
+  const gateway4 = gateways.find((gateway) => isIPv4(gateway));
+  const gateway6 = gateways.find((gateway) => isIPv6(gateway));
   return {
     match: { macaddress: mac },
     ...(mtu !== undefined && { mtu }),
     ...(addresses.length === 0
       ? { dhcp4: true }
       : { addresses: addresses.map(({ address, prefixLength }) => `${address}/${prefixLength}`) }),
-    ...(routes.length > 0 && { routes }),
+    ...(gateway4 !== undefined && { gateway4 }),
+    ...(gateway6 !== undefined && { gateway6 }),
     ...(dnsServers.length > 0 && { nameservers: { addresses: dnsServers } }),
   };
 }
