@@ -2,15 +2,21 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { ComputeNode, DiskFormat, ImageChecksum, ImageSource, LaunchRequest } from '../../index.js';
 import { action, type Run, UsageError } from '../command.js';
+import {
+  type ConfigDriveFlags,
+  configDriveFromFlags,
+  withConfigDriveOptions,
+} from '../config-drive-flags.js';
+import { append, checksum, pair, whole } from '../flag-values.js';
 import { glanceFromEnvironment } from '../glance-environment.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 import { Progress } from '../progress.js';
 import { stepTable } from '../step-table.js';
 
-interface LaunchFlags extends SharedOptions {
+interface LaunchFlags extends SharedOptions, ConfigDriveFlags {
   readonly request?: string;
   readonly name?: string;
   readonly image?: string;
@@ -33,7 +39,7 @@ interface LaunchFlags extends SharedOptions {
 const LOOK_MS = 100;
 
 export function launchCommand(): Command {
-  return withNodeOptions(
+  const command = withNodeOptions(
     new Command('launch')
       .description('launch an instance')
       .option('--request <file>', 'a JSON launch request (docs/embedding.md) in place of the flags below')
@@ -55,7 +61,8 @@ export function launchCommand(): Command {
       .option('--extra-spec <key=value>', 'flavor extra spec (hw:*, quota:*); repeatable', pair, {})
       .option('--wait-for <text>', 'wait until the guest has written that to its console')
       .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
-  ).action(
+  );
+  return withConfigDriveOptions(command).action(
     action(async (run, flags: LaunchFlags) => {
       const request =
         flags.request === undefined ? await fromFlags(flags, run) : await fromFile(flags.request);
@@ -115,6 +122,7 @@ async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
   const imageId = /^glance:(.*)$/.exec(flags.image)?.[1];
   const image =
     imageId === undefined ? imageFromFlags(flags, flags.image) : await lookUp(imageId, flags, run);
+  const configDrive = await configDriveFromFlags(flags);
   return {
     // A URL's query may hold a secret.
     name: flags.name ?? image.name ?? basename(flags.image.replace(/[?#].*$/, '')),
@@ -128,6 +136,7 @@ async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
     },
     image,
     networks: flags.network.map((bridge) => ({ bridge })),
+    ...(configDrive && { configDrive }),
   };
 }
 
@@ -159,25 +168,4 @@ async function fromFile(path: string): Promise<LaunchRequest> {
   } catch (error) {
     throw new UsageError(`--request ${path}: ${(error as Error).message}`);
   }
-}
-
-function whole(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('must be a whole number');
-  return Number(text);
-}
-
-function append(value: string, all: readonly string[]): readonly string[] {
-  return [...all, value];
-}
-
-function pair(text: string, all: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('must be key=value');
-  return { ...all, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-function checksum(text: string): ImageChecksum {
-  const found = /^(md5|sha256|sha512):([0-9a-f]+)$/i.exec(text);
-  if (!found?.[1] || !found[2]) throw new InvalidArgumentError('must be sha256:HEX, sha512:HEX or md5:HEX');
-  return { algorithm: found[1].toLowerCase() as ImageChecksum['algorithm'], value: found[2].toLowerCase() };
 }
