@@ -4,7 +4,7 @@ import { type Hierarchy, jolietHierarchy, rockRidgeHierarchy } from './iso9660-h
 import { BLOCK_BYTES, blocksOf, directoryRecord, setBoth16, setBoth32 } from './iso9660-records.js';
 import { type IsoFile, isoTree } from './iso9660-tree.js';
 
-export const ISO_MAX_BYTES: number = 16 * 1024 ** 2;
+export const ISO_MAX_BYTES: number = 4 * 1024 ** 2;
 
 /** Blocks 0 to 15 are left to boot loaders (ECMA-119, 6.2.1). */
 const FIRST_DESCRIPTOR = 16;

@@ -7,8 +7,8 @@ import { configDriveFormat } from './instance-schema.js';
 
 /** Nova's MAX_USERDATA_SIZE, of the base64 text. */
 const MAX_USER_DATA = 65_535;
-/** 256 KiB each, 16 of them: Nova's quota is 10 KiB and 5. */
-const MAX_FILE_TEXT = 349_528;
+/** 64 KiB each, 16 of them: Nova's quota is 10 KiB and 5. All are decoded and copied in one go of the event loop. */
+const MAX_FILE_TEXT = 87_384;
 const MAX_FILES = 16;
 const MAX_KEYS = 16;
 

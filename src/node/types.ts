@@ -65,7 +65,7 @@ export interface ConfigDriveRequest {
   readonly userData?: string;
   /** Public keys for SSH, at most 16. */
   readonly keys?: readonly ConfigDriveKey[];
-  /** Nova's personality, at most 16 files; `contents` is base64, at most 256 KiB decoded. Not with `nocloud`. */
+  /** Nova's personality, at most 16 files; `contents` is base64, at most 64 KiB decoded. Not with `nocloud`. */
   readonly files?: readonly { readonly path: string; readonly contents: string }[];
   /** At most 255 characters. Not with `nocloud`. */
   readonly adminPassword?: string;

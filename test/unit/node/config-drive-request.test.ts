@@ -77,7 +77,7 @@ describe('a config drive in a launch request', () => {
     ['a path with a NUL', { files: [{ path: '/a\0', contents: '' }] }, 'configDrive.files.0.path'],
     [
       'a file that is too large',
-      { files: [{ path: '/a', contents: 'A'.repeat(349_532) }] },
+      { files: [{ path: '/a', contents: 'A'.repeat(87_388) }] },
       'configDrive.files.0.contents',
     ],
     [
