@@ -9,6 +9,7 @@ import {
   packRecords,
   pathTableRecord,
   posixEntry,
+  setExtent,
   sharingEntry,
 } from './iso9660-records.js';
 import { type IsoDirectory, type IsoEntry, isDirectory } from './iso9660-tree.js';
@@ -23,8 +24,10 @@ export interface Naming {
   readonly blank: Uint8Array;
   /** The identifiers of a directory's entries, each another. */
   readonly identifiers: (directory: IsoDirectory) => Map<IsoEntry, Buffer>;
-  readonly systemUse: (entry: IsoEntry, record: 'self' | 'parent' | 'child') => Buffer;
+  readonly systemUse: (entry: IsoEntry, role: RecordRole) => Buffer;
 }
+
+type RecordRole = 'self' | 'parent' | 'child';
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 const ucs2 = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
@@ -60,10 +63,11 @@ export function jolietHierarchy(root: IsoDirectory, time: Date): Hierarchy {
   return new Hierarchy(naming, root, time);
 }
 
-interface PlacedDirectory {
+interface Placed {
   readonly directory: IsoDirectory;
   readonly identifier: Buffer;
-  readonly children: readonly (readonly [IsoEntry, Buffer])[];
+  /** Each with what it points to. */
+  readonly records: readonly (readonly [IsoEntry, Buffer])[];
   /** In the path table, from 1. */
   readonly number: number;
   readonly bytes: number;
@@ -80,21 +84,20 @@ export interface HierarchyPlaces {
 /** Placed first, then written when the files have their blocks too: the length of a record does not depend on them. */
 export class Hierarchy {
   readonly naming: Naming;
-  readonly #time: Date;
-  readonly #placed = new Map<IsoDirectory, PlacedDirectory>();
+  readonly #placed = new Map<IsoDirectory, Placed>();
   readonly #pathTableBytes: number;
   #first = 0;
 
   constructor(naming: Naming, root: IsoDirectory, time: Date) {
     this.naming = naming;
-    this.#time = time;
     // Level by level, in a level by parent, then by name: the order of the path table (ECMA-119, 6.9.1).
     const queue: (readonly [IsoDirectory, Buffer])[] = [[root, Buffer.of(0)]];
     for (const [directory, identifier] of queue) {
       const children = [...naming.identifiers(directory)].sort(([, a], [, b]) => Buffer.compare(a, b));
-      const bytes = packRecords(this.#records(directory, children, () => ({ block: 0, bytes: 0 }))).length;
+      const records = recordsOf(naming, directory, children, time);
+      const bytes = packRecords(records.map(([, record]) => record)).length;
       const number = this.#placed.size + 1;
-      this.#placed.set(directory, { directory, identifier, children, number, bytes, block: 0 });
+      this.#placed.set(directory, { directory, identifier, records, number, bytes, block: 0 });
       for (const [entry, name] of children) if (isDirectory(entry)) queue.push([entry, name]);
     }
     this.#pathTableBytes = this.#pathTable(false).length;
@@ -121,17 +124,21 @@ export class Hierarchy {
     return end;
   }
 
-  write(image: Buffer, extents: ReadonlyMap<Uint8Array, number>): void {
+  /** @param files The block of each file's data. */
+  write(image: Buffer, files: ReadonlyMap<Uint8Array, number>): void {
     const { littleEndianTable, bigEndianTable } = this.places;
     image.set(this.#pathTable(false), littleEndianTable * BLOCK_BYTES);
     image.set(this.#pathTable(true), bigEndianTable * BLOCK_BYTES);
-    const locate = (entry: IsoEntry): Extent =>
-      isDirectory(entry)
-        ? { block: this.#placed.get(entry)?.block ?? 0, bytes: this.#placed.get(entry)?.bytes ?? 0 }
-        : { block: extents.get(entry.data) ?? 0, bytes: entry.data.byteLength };
-    for (const { directory, children, block } of this.#placed.values()) {
-      image.set(packRecords(this.#records(directory, children, locate)), block * BLOCK_BYTES);
+    for (const { records, block } of this.#placed.values()) {
+      for (const [entry, record] of records) setExtent(record, this.#extent(entry, files));
+      image.set(packRecords(records.map(([, record]) => record)), block * BLOCK_BYTES);
     }
+  }
+
+  #extent(entry: IsoEntry, files: ReadonlyMap<Uint8Array, number>): Extent {
+    if (!isDirectory(entry)) return { block: files.get(entry.data) ?? 0, bytes: entry.data.byteLength };
+    const { block = 0, bytes = 0 } = this.#placed.get(entry) ?? {};
+    return { block, bytes };
   }
 
   #pathTable(bigEndian: boolean): Buffer {
@@ -141,49 +148,37 @@ export class Hierarchy {
       ),
     );
   }
+}
 
-  #records(
-    directory: IsoDirectory,
-    children: readonly (readonly [IsoEntry, Buffer])[],
-    locate: (entry: IsoEntry) => Extent,
-  ): Buffer[] {
-    const { systemUse } = this.naming;
-    const time = this.#time;
-    const special = (entry: IsoDirectory, byte: number, record: 'self' | 'parent'): Buffer =>
-      directoryRecord({
-        identifier: Buffer.of(byte),
-        directory: true,
-        ...locate(entry),
-        time,
-        systemUse: systemUse(entry, record),
-      });
-    return [
-      special(directory, 0, 'self'),
-      special(directory.parent, 1, 'parent'),
-      ...children.map(([entry, identifier]) =>
-        directoryRecord({
-          identifier,
-          directory: isDirectory(entry),
-          ...locate(entry),
-          time,
-          systemUse: systemUse(entry, 'child'),
-        }),
-      ),
-    ];
-  }
+/** Of a directory: itself, its parent, its entries. */
+function recordsOf(
+  { systemUse }: Naming,
+  directory: IsoDirectory,
+  children: readonly (readonly [IsoEntry, Buffer])[],
+  time: Date,
+): (readonly [IsoEntry, Buffer])[] {
+  const record = (entry: IsoEntry, identifier: Buffer, role: RecordRole): readonly [IsoEntry, Buffer] => [
+    entry,
+    directoryRecord({ identifier, directory: isDirectory(entry), time, systemUse: systemUse(entry, role) }),
+  ];
+  return [
+    record(directory, Buffer.of(0), 'self'),
+    record(directory.parent, Buffer.of(1), 'parent'),
+    ...children.map(([entry, identifier]) => record(entry, identifier, 'child')),
+  ];
 }
 
 /** For its owner alone, root: there may be a password in it. */
 const FILE_MODE = 0o100400;
 const DIRECTORY_MODE = 0o040500;
 
-function rockRidge(entry: IsoEntry, record: 'self' | 'parent' | 'child'): Buffer {
+function rockRidge(entry: IsoEntry, role: RecordRole): Buffer {
   const attributes = isDirectory(entry)
     ? posixEntry(DIRECTORY_MODE, 2 + [...entry.entries.values()].filter(isDirectory).length)
     : posixEntry(FILE_MODE, 1);
-  if (record === 'child') return Buffer.concat([attributes, nameEntry(entry.name)]);
+  if (role === 'child') return Buffer.concat([attributes, nameEntry(entry.name)]);
   const isRoot = isDirectory(entry) && entry.parent === entry;
-  if (record === 'self' && isRoot) return Buffer.concat([sharingEntry(), attributes, extensionEntry()]);
+  if (role === 'self' && isRoot) return Buffer.concat([sharingEntry(), attributes, extensionEntry()]);
   return attributes;
 }
 

@@ -22,7 +22,7 @@ export interface Extent {
   readonly bytes: number;
 }
 
-export interface RecordFields extends Extent {
+export interface RecordFields {
   readonly identifier: Uint8Array;
   readonly directory: boolean;
   readonly time: Date;
@@ -30,15 +30,13 @@ export interface RecordFields extends Extent {
   readonly systemUse?: Uint8Array;
 }
 
-/** ECMA-119, 9.1. Names are short enough (isoTree) that no record is longer than its one byte of length can say. */
+/** ECMA-119, 9.1, all but its {@link setExtent}. Names are short enough (isoTree) that no record is longer than its one byte of length can say. */
 export function directoryRecord(fields: RecordFields): Buffer {
-  const { identifier, directory, block, bytes, time, systemUse = new Uint8Array() } = fields;
+  const { identifier, directory, time, systemUse = new Uint8Array() } = fields;
   const fixed = 33 + identifier.length + (identifier.length % 2 === 0 ? 1 : 0);
   const length = fixed + systemUse.length;
   const record = Buffer.alloc(length + (length % 2));
   record[0] = record.length;
-  setBoth32(record, 2, block);
-  setBoth32(record, 10, bytes);
   record.set(shortTime(time), 18);
   record[25] = directory ? 2 : 0;
   setBoth16(record, 28, 1);
@@ -46,6 +44,12 @@ export function directoryRecord(fields: RecordFields): Buffer {
   record.set(identifier, 33);
   record.set(systemUse, fixed);
   return record;
+}
+
+/** What a directory record points to. */
+export function setExtent(record: Buffer, { block, bytes }: Extent): void {
+  setBoth32(record, 2, block);
+  setBoth32(record, 10, bytes);
 }
 
 /** 9.1.5: years since 1900, and the offset from UTC, which is 0. */

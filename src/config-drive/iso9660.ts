@@ -1,7 +1,14 @@
 // An ISO 9660 image in memory, with Rock Ridge for Linux guests and Joliet for Windows: equal input gives equal bytes.
 import { ComputeError } from '../driver/errors.js';
 import { type Hierarchy, jolietHierarchy, rockRidgeHierarchy } from './iso9660-hierarchy.js';
-import { BLOCK_BYTES, blocksOf, directoryRecord, setBoth16, setBoth32 } from './iso9660-records.js';
+import {
+  BLOCK_BYTES,
+  blocksOf,
+  directoryRecord,
+  setBoth16,
+  setBoth32,
+  setExtent,
+} from './iso9660-records.js';
 import { type IsoFile, isoTree } from './iso9660-tree.js';
 
 export const ISO_MAX_BYTES: number = 4 * 1024 ** 2;
@@ -73,7 +80,9 @@ function writeDescriptor(
   setBoth32(block, 132, pathTableBytes);
   block.writeUInt32LE(littleEndianTable, 140);
   block.writeUInt32BE(bigEndianTable, 148);
-  block.set(directoryRecord({ identifier: Buffer.of(0), directory: true, ...root, time }), 156);
+  const record = directoryRecord({ identifier: Buffer.of(0), directory: true, time });
+  setExtent(record, root);
+  block.set(record, 156);
   for (const offset of [190, 318, 446, 574]) text(offset, 128);
   for (const offset of [702, 739, 776]) text(offset, 37);
   writeLongTime(block, 813, time);

@@ -72,7 +72,7 @@ describe('an ISO 9660 image', () => {
           files.map(({ data }) => Buffer.from(data).toString()).sort(),
         );
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
   }, 60_000);
 });
