@@ -20,8 +20,8 @@ const LAYOUTS: Readonly<
 const SEED_BYTES = 512;
 
 /**
- * The bytes of the drive, at most {@link ISO_MAX_BYTES}; equal arguments give equal bytes. In memory and without a process:
- * some hundred microseconds. Throws `INVALID_ARGUMENT` where the content is larger than that.
+ * The bytes of the drive, at most 4 MiB; equal arguments give equal bytes. Synchronous, in memory, without a process: about a
+ * millisecond. Throws `INVALID_ARGUMENT` where the content is larger than that.
  *
  * Nova: nova/virt/configdrive.py and nova/api/metadata/base.py, InstanceMetadata.metadata_for_config_drive.
  *

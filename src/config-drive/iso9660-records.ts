@@ -30,7 +30,10 @@ export interface RecordFields {
   readonly systemUse?: Uint8Array;
 }
 
-/** ECMA-119, 9.1, all but its {@link setExtent}. Names are short enough (isoTree) that no record is longer than its one byte of length can say. */
+/**
+ * ECMA-119, 9.1; {@link setExtent} completes it. Names are short enough (isoTree) that no record is longer than its one byte
+ * of length can say.
+ */
 export function directoryRecord(fields: RecordFields): Buffer {
   const { identifier, directory, time, systemUse = new Uint8Array() } = fields;
   const fixed = 33 + identifier.length + (identifier.length % 2 === 0 ? 1 : 0);

@@ -34,7 +34,7 @@ function networkConfig(vifs: readonly Vif[]): unknown {
 }
 
 function ethernet({ mac, mtu, addresses = [], dnsServers = [] }: Vif): unknown {
-  // Not as routes: of `::/0` cloud-init 22.4 makes ::/64, and before 23 it does not know `default`.
+  // Not as routes: of `::/0` cloud-init 22.4 makes ::/64, and `default` it does not know.
   const gateways = addresses.flatMap(({ gateway }) => gateway ?? []);
   const gateway4 = gateways.find((gateway) => isIPv4(gateway));
   const gateway6 = gateways.find((gateway) => isIPv6(gateway));

@@ -76,7 +76,6 @@ function metaData({ instance, content, hostname, randomSeed }: DriveFacts, versi
     ...(since(version, VERSIONS.grizzly) && { random_seed: Buffer.from(randomSeed).toString('base64') }),
     ...(since(version, VERSIONS.liberty) && { project_id: instance.projectId ?? null }),
     ...(since(version, VERSIONS.newtonOne) && { devices: devices(instance.vifs) }),
-    ...(since(version, VERSIONS.victoria) && { dedicated_cpus: [] }),
   };
 }
 

@@ -152,10 +152,10 @@ class Launch {
       const disk = await images.createInstanceDisk(this.#files.directory, from, sizeBytes, options);
       disks[name] = { format: disk.format, virtualSizeBytes: disk.virtualSizeBytes, base: disk.base };
     }
+    await this.#makeConfigDrive();
     await Promise.all([
       this.#files.writeDisks(disks, this.#context),
       this.#files.makeConsoleLog(user, this.#context),
-      this.#makeConfigDrive(),
     ]);
     return { disks, imageCache: base.how };
   }

@@ -104,7 +104,6 @@ describe("OpenStack's layout", () => {
     expect(keys('2013-04-04')).toContain('random_seed');
     expect(keys('2013-10-17')).not.toContain('project_id');
     expect(keys('2015-10-15')).not.toContain('devices');
-    expect(keys('2018-08-27')).not.toContain('dedicated_cpus');
   });
 
   it('says in meta_data.json who the instance is and what its user gave it', ({ skip }) => {
@@ -127,7 +126,6 @@ describe("OpenStack's layout", () => {
       random_seed: SEED.toString('base64'),
       project_id: 'project',
       devices: [STATIC, DYNAMIC].map((mac) => ({ type: 'nic', bus: 'none', address: 'none', mac, tags: [] })),
-      dedicated_cpus: [],
     });
     expect(files.get('openstack/content/0001')).toEqual(Buffer.from([0, 255]));
     expect(parsed(files, 'ec2/latest/meta-data.json')).toMatchObject({
