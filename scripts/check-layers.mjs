@@ -8,7 +8,7 @@ const MOST_LINES = 500;
 const MANY_LINES = 300;
 
 const seam = ['native', 'native-image', 'driver', 'version'];
-const hypervisor = ['resources', 'image', 'network', ...seam];
+const hypervisor = ['resources', 'image', 'network', 'config-drive', ...seam];
 const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
 
 /**
@@ -25,6 +25,7 @@ const LAYERS = {
   image: seam,
   network: seam,
   resources: seam,
+  'config-drive': seam,
   libvirt: hypervisor,
   fake: hypervisor,
   node: hypervisor,

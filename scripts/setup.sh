@@ -10,10 +10,11 @@ level=${1:-test}
 
 build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
-test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs git libxml2-utils strace xfsprogs'
+test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs git libarchive-tools libxml2-utils python3-configobj python3-jinja2 python3-jsonpatch
+  python3-jsonschema python3-netifaces python3-oauthlib python3-requests python3-yaml strace xfsprogs'
 peer_packages='libjson-c-dev python3-libvirt python3-nova'
 fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel
-  libvirt-daemon-driver-qemu libvirt-client qemu-system-x86 qemu-img iproute cmake doctest-devel clang compiler-rt
+  libvirt-daemon-driver-qemu libvirt-client qemu-system-x86 qemu-img iproute cmake bsdtar doctest-devel clang compiler-rt
   libasan libubsan libtsan libxml2 strace dosfstools e2fsprogs xfsprogs git cpio dpkg mtools syslinux xz zstd'
 
 say() {
@@ -78,6 +79,23 @@ $package
       ;;
   esac
   [ "$level" != test ] || install_glance
+  [ "$level" != test ] || unpack_cloud_init
+}
+
+# Tests ask its reader of config drives. Not installed: it would set up this very machine at its next boot.
+unpack_cloud_init() {
+  [ ! -d build/cloud-init/cloudinit ] || return 0
+  say 'unpacks cloud-init into build/cloud-init'
+  mkdir -p build/cloud-init
+  rm -rf build/cloud-init/*
+  # Its tests say what they miss.
+  { download_cloud_init || { apt_update && download_cloud_init; }; } && dpkg-deb -x build/cloud-init/*.deb build/cloud-init/package &&
+    mv build/cloud-init/package/usr/lib/python3/dist-packages/cloudinit build/cloud-init/ || say 'goes on without cloud-init'
+  rm -rf build/cloud-init/package build/cloud-init/*.deb
+}
+
+download_cloud_init() {
+  (cd build/cloud-init && apt-get -qq -o APT::Sandbox::User=root download cloud-init)
 }
 
 # The tests start a Glance of their own. Where systemd runs, the package starts one on every address, which nobody asked for.

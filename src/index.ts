@@ -20,6 +20,12 @@ export {
   type SpawnStep,
   type VolumeConnection,
 } from './driver/compute-driver.js';
+export type {
+  ConfigDriveContent,
+  ConfigDriveFile,
+  ConfigDriveFormat,
+  ConfigDriveKey,
+} from './driver/config-drive.js';
 export {
   ComputeError,
   type ComputeErrorOptions,
@@ -47,6 +53,7 @@ export {
   POWER_STATE_CODES,
   type PowerState,
   type Vif,
+  type VifAddress,
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
@@ -109,6 +116,7 @@ export { ComputeNode } from './node/compute-node.js';
 export type {
   CacheImageNodeOptions,
   ComputeNodeOptions,
+  ConfigDriveRequest,
   ConsoleOptions,
   InstanceView,
   LaunchOptions,

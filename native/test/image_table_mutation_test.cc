@@ -29,7 +29,7 @@ void convert(const Bytes& bytes, const Qcow2Header& header, int target) {
   std::vector<Layer> layers;
   layers.push_back({in_memory(bytes), header});
   Cancellation never;
-  convert_to_raw(Disk(std::move(layers)), target, "raw", 1, never);
+  convert_to_raw(Disk(std::move(layers)), target, "raw", {1}, never);
 }
 
 /// What we read of an image is what QEMU reads.

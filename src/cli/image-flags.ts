@@ -1,9 +1,10 @@
 // An image as the command line names it: a file, a URL or one in Glance, and what is known of it.
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { DiskFormat, ImageChecksum, ImageSource, LaunchRequest } from '../index.js';
 import type { Run } from './command.js';
+import { checksum, pair } from './flag-values.js';
 import { glanceFromEnvironment } from './glance-environment.js';
 
 export const IMAGE_PLACE = '<path|url|glance:id>';
@@ -50,17 +51,4 @@ function described(place: string, flags: ImageFlags): LaunchRequest['image'] {
     properties: flags.property,
     ...(flags.checksum && { checksum: flags.checksum }),
   };
-}
-
-/** `key=value`, again for more. */
-export function pair(text: string, all: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('must be key=value');
-  return { ...all, [text.slice(0, at)]: text.slice(at + 1) };
-}
-
-function checksum(text: string): ImageChecksum {
-  const found = /^(md5|sha256|sha512):([0-9a-f]+)$/i.exec(text);
-  if (!found?.[1] || !found[2]) throw new InvalidArgumentError('must be sha256:HEX, sha512:HEX or md5:HEX');
-  return { algorithm: found[1].toLowerCase() as ImageChecksum['algorithm'], value: found[2].toLowerCase() };
 }

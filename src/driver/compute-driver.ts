@@ -1,4 +1,5 @@
 // The contract between a compute node and a hypervisor: Nova's nova/virt/driver.py in TypeScript.
+import type { ConfigDriveContent } from './config-drive.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
 import type {
@@ -34,6 +35,8 @@ export interface SpawnOptions extends CallOptions {
   /** Called when a step begins, before its first effect: the caller's journal. Awaited. */
   readonly onStep?: ((step: SpawnStep) => void | Promise<void>) | undefined;
   readonly onProgress?: ((progress: SpawnProgress) => void) | undefined;
+  /** What is on the drive of an instance that has one ({@link Instance.configDrive}), besides what the instance says itself. */
+  readonly configDrive?: ConfigDriveContent | undefined;
 }
 
 export interface CacheImageOptions extends CallOptions {

@@ -1,4 +1,6 @@
 // The nouns every driver shares: instance, flavor, image, network, power state, and what a host reports.
+
+import type { ConfigDriveFormat } from './config-drive.js';
 import type { ImageCacheEvent } from './image-cache.js';
 
 /** Nova's power states (nova/compute/power_state.py) by name; {@link POWER_STATE_CODES} has the numbers on the wire. */
@@ -78,6 +80,18 @@ export interface Vif {
   /** Name of the tap on the host, at most 15 bytes. */
   readonly tap: string;
   readonly mtu?: number;
+  /** What the guest is told on its config drive; without any it is told to ask by DHCP. */
+  readonly addresses?: readonly VifAddress[];
+  /** IP addresses of name servers, told there too. */
+  readonly dnsServers?: readonly string[];
+}
+
+/** A fixed IP address, version 4 or 6. */
+export interface VifAddress {
+  readonly address: string;
+  readonly prefixLength: number;
+  /** The default route. */
+  readonly gateway?: string;
 }
 
 /** An instance as the drivers see it. Plain data: it is stored as JSON beside the instance's disk. */
@@ -96,6 +110,8 @@ export interface Instance {
   readonly createdAt: string;
   readonly projectId?: string;
   readonly userId?: string;
+  /** It has a config drive of that layout; what is on it comes with the spawn and is stored nowhere else. */
+  readonly configDrive?: ConfigDriveFormat;
 }
 
 /** Nova's InstanceInfo with what `virsh dominfo` adds. */

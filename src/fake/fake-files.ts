@@ -1,5 +1,7 @@
 // The files a fake instance has on a real disk, for tests of what is left behind.
 import { join } from 'node:path';
+import { configDriveImage } from '../config-drive/config-drive.js';
+import type { ConfigDriveContent } from '../driver/config-drive.js';
 import type { Instance } from '../driver/model.js';
 import { callNative } from '../native.js';
 
@@ -21,6 +23,13 @@ export class FakeFiles {
     if (flavor.swapMb > 0) await this.#write(uuid, 'disk.swap', 'fake swap disk\n');
   }
 
+  async writeConfigDrive(instance: Instance, content: ConfigDriveContent | undefined): Promise<void> {
+    const { uuid, configDrive } = instance;
+    if (configDrive === undefined) return;
+    const image = configDriveImage(instance, configDrive, content);
+    if (this.#instancesPath !== undefined) await this.#write(uuid, 'disk.config', image);
+  }
+
   async writeDefinition(uuid: string, name: string): Promise<void> {
     if (this.#instancesPath === undefined) return;
     await this.#write(
@@ -39,10 +48,10 @@ export class FakeFiles {
     });
   }
 
-  async #write(uuid: string, name: string, text: string): Promise<void> {
+  async #write(uuid: string, name: string, data: string | Uint8Array): Promise<void> {
     const path = join(this.#instancesPath ?? '', uuid, name);
     const options = { how: 'create', mode: 0o600, sync: false } as const;
-    await callNative((addon, id) => addon.writeFile(path, text, options, id), {
+    await callNative((addon, id) => addon.writeFile(path, data, options, id), {
       operation: 'spawn',
       instanceUuid: uuid,
     });

@@ -60,6 +60,7 @@ async function runSteps(
       options.onProgress?.({ step: 'image', activity: 'overlay' });
       hypervisor.addDisk(uuid);
       await files.writeDisks(instance);
+      await files.writeConfigDrive(instance, options.configDrive);
     },
     definition: async () => {
       undo.add('definition', () => hypervisor.undefine(uuid));

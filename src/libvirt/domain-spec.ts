@@ -139,6 +139,7 @@ const specSchema = closedObject({
   createdAt: v.optional(time),
   projectId: v.optional(name),
   userId: v.optional(name),
+  configDrive: v.optional(v.picklist(['openstack', 'nocloud'])),
   host: v.optional(hostSchema),
 });
 
@@ -171,8 +172,9 @@ export function parseDomainSpec(json: unknown): DomainSpec {
     createdAt: spec.createdAt ?? '1970-01-01T00:00:00Z',
     ...(spec.projectId !== undefined && { projectId: spec.projectId }),
     ...(spec.userId !== undefined && { userId: spec.userId }),
+    ...(spec.configDrive !== undefined && { configDrive: spec.configDrive }),
   };
-  return { instance, host: completeHost(spec.host ?? {}, instanceUuid) };
+  return { instance, host: completeHost(spec.host ?? {}, instance) };
 }
 
 function invalidSpec(found: readonly Problem[]): ComputeError {
@@ -235,9 +237,12 @@ function repetitions(vifs: readonly Vif[]): Problem[] {
   );
 }
 
-function completeHost(host: v.InferOutput<typeof hostSchema>, instanceUuid: string): DomainHost {
+function completeHost(
+  host: v.InferOutput<typeof hostSchema>,
+  { uuid, configDrive }: Pick<Instance, 'uuid' | 'configDrive'>,
+): DomainHost {
   const { instancesPath, ...rest } = host;
-  const directory = `${instancesPath ?? INSTANCES_PATH}/${instanceUuid}`;
+  const directory = `${instancesPath ?? INSTANCES_PATH}/${uuid}`;
   return {
     ...rest,
     virtType: host.virtType ?? 'qemu',
@@ -247,6 +252,7 @@ function completeHost(host: v.InferOutput<typeof hostSchema>, instanceUuid: stri
     diskFormat: host.diskFormat ?? 'qcow2',
     ephemeralPath: host.ephemeralPath ?? `${directory}/disk.local`,
     swapPath: host.swapPath ?? `${directory}/disk.swap`,
+    configDrivePath: host.configDrivePath ?? (configDrive && `${directory}/disk.config`),
     consoleLogPath: host.consoleLogPath ?? `${directory}/console.log`,
   };
 }

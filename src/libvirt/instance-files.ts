@@ -1,4 +1,4 @@
-// The files of one instance that this driver owns: `<instances_path>/<uuid>/` disks, disk.info, console.log, libvirt.xml.
+// The files of one instance that this driver owns: `<instances_path>/<uuid>/` disks, disk.config, disk.info, console.log, libvirt.xml.
 import { join } from 'node:path';
 import type { DiskName } from '../image/types.js';
 import { callNative } from '../native.js';
@@ -16,6 +16,7 @@ export class InstanceFiles {
   readonly definition: string;
   /** UEFI variables; libvirt makes it where the firmware wants one. */
   readonly nvram: string;
+  readonly configDrive: string;
   readonly #diskInfo: string;
 
   constructor(instancesPath: string, uuid: string) {
@@ -23,6 +24,7 @@ export class InstanceFiles {
     this.consoleLog = join(this.directory, 'console.log');
     this.definition = join(this.directory, 'libvirt.xml');
     this.nvram = join(this.directory, 'nvram.fd');
+    this.configDrive = join(this.directory, 'disk.config');
     this.#diskInfo = join(this.directory, 'disk.info');
   }
 
@@ -56,6 +58,14 @@ export class InstanceFiles {
 
   async writeDefinition(xml: string, context: CallContext): Promise<void> {
     await this.#write(this.definition, xml, context);
+  }
+
+  async writeConfigDrive(image: Uint8Array, context: CallContext): Promise<void> {
+    await callNative(
+      (addon, id) =>
+        addon.writeFile(this.configDrive, image, { how: 'create', mode: 0o600, sync: false }, id),
+      context,
+    );
   }
 
   async writeDisks(disks: InstanceDisks, context: CallContext): Promise<void> {

@@ -334,6 +334,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       ephemeralBackingPath: disks['disk.local']?.base?.path,
       swapPath: files.disk('disk.swap'),
       swapBackingPath: disks['disk.swap']?.base?.path,
+      configDrivePath: instance.configDrive && files.configDrive,
       consoleLogPath: files.consoleLog,
       nvramPath: files.nvram,
     });

@@ -1,5 +1,6 @@
 // Steps 2 to 4 of a launch: image file, definition, network and start; each undone when a later one fails.
 
+import { configDriveImage } from '../config-drive/config-drive.js';
 import type { SpawnOptions, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
@@ -151,11 +152,19 @@ class Launch {
       const disk = await images.createInstanceDisk(this.#files.directory, from, sizeBytes, options);
       disks[name] = { format: disk.format, virtualSizeBytes: disk.virtualSizeBytes, base: disk.base };
     }
+    await this.#makeConfigDrive();
     await Promise.all([
       this.#files.writeDisks(disks, this.#context),
       this.#files.makeConsoleLog(user, this.#context),
     ]);
     return { disks, imageCache: base.how };
+  }
+
+  async #makeConfigDrive(): Promise<void> {
+    const { configDrive } = this.#instance;
+    if (configDrive === undefined) return;
+    const image = configDriveImage(this.#instance, configDrive, this.#options.configDrive);
+    await this.#files.writeConfigDrive(image, this.#context);
   }
 
   async #define(disks: InstanceDisks): Promise<string> {

@@ -85,8 +85,9 @@ export class ComputeNode implements AsyncDisposable {
    * `NETWORK_FAILED`, `START_FAILED`, `NO_SPACE`. Waits in line behind `maxConcurrentLaunches` others.
    */
   async launch(request: LaunchRequest, options: LaunchOptions = {}): Promise<LaunchResult> {
+    const { forceConfigDrive } = this.#context;
     const taken = [...this.#context.instances.values()].flatMap(({ instance }) => instance.vifs);
-    return await launchInstance(this.#context, parseLaunchRequest(request, taken), options);
+    return await launchInstance(this.#context, parseLaunchRequest(request, taken, forceConfigDrive), options);
   }
 
   /** Stops it and removes everything of it. An unknown instance is success. Cuts short what is under way, a launch too. */

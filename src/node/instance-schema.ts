@@ -1,5 +1,7 @@
 // Flavor and instance as they are allowed to come in: from a caller's request, and back from our own journal.
+import { isIP, isIPv6 } from 'node:net';
 import * as v from 'valibot';
+import type { ConfigDriveFormat } from '../driver/config-drive.js';
 import { isInstanceUuid, MAX_INSTANCE_ID } from '../driver/identity.js';
 import {
   cleanText,
@@ -9,7 +11,7 @@ import {
   nameText,
   properties,
 } from '../driver/image-schema.js';
-import type { Flavor, Instance } from '../driver/model.js';
+import type { Flavor, Instance, VifAddress } from '../driver/model.js';
 import { closedObject, integer } from '../driver/schema.js';
 import { checkBridgeName, checkMac, checkMtu, checkTapName } from '../network/names.js';
 
@@ -50,6 +52,38 @@ const interfaceText = v.pipe(v.string(), v.maxLength(15));
 export const bridgeText: v.GenericSchema<string> = checked(interfaceText, checkBridgeName);
 export const mtuNumber: v.GenericSchema<number> = checked(v.number(), checkMtu);
 
+const ipText = v.pipe(
+  v.string(),
+  v.check((text) => isIP(text) !== 0 && !text.includes('%'), 'is not an IP address'),
+);
+
+const vifAddress = v.pipe(
+  closedObject({
+    address: ipText,
+    prefixLength: integer(0, 128),
+    gateway: v.exactOptional(ipText),
+  }),
+  v.check(
+    ({ address, prefixLength }) => prefixLength <= 32 || isIPv6(address),
+    'has a prefix longer than 32',
+  ),
+  v.check(
+    ({ address, gateway }) => gateway === undefined || isIP(gateway) === isIP(address),
+    'has a gateway of the other version of IP',
+  ),
+);
+
+export const vifAddresses: v.GenericSchema<unknown, VifAddress[]> = v.pipe(
+  v.array(vifAddress),
+  v.maxLength(16),
+);
+export const dnsServers: v.GenericSchema<unknown, string[]> = v.pipe(v.array(ipText), v.maxLength(8));
+
+export const configDriveFormat: v.GenericSchema<unknown, ConfigDriveFormat> = v.picklist([
+  'openstack',
+  'nocloud',
+]);
+
 export const flavorSchema: v.GenericSchema<unknown, Flavor> = closedObject({
   name: v.optional(nameText, 'custom'),
   vcpus: integer(1, 1024),
@@ -76,6 +110,8 @@ export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
         bridge: bridgeText,
         tap: checked(interfaceText, checkTapName),
         mtu: v.exactOptional(mtuNumber),
+        addresses: v.exactOptional(vifAddresses),
+        dnsServers: v.exactOptional(dnsServers),
       }),
     ),
     v.maxLength(32),
@@ -83,4 +119,5 @@ export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
   createdAt: v.pipe(v.string(), v.maxLength(64)),
   projectId: v.exactOptional(cleanText(255)),
   userId: v.exactOptional(cleanText(255)),
+  configDrive: v.exactOptional(configDriveFormat),
 });

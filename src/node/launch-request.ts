@@ -1,12 +1,23 @@
 // A launch request as it comes from outside, checked whole and once, with what it left open filled in.
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
+import type { ConfigDriveContent } from '../driver/config-drive.js';
 import { ComputeError } from '../driver/errors.js';
 import { cleanText, imageSchema, nameText } from '../driver/image-schema.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { check, closedObject, type Problem } from '../driver/schema.js';
 import { DEFAULT_BRIDGE, generateMac, tapName } from '../network/names.js';
-import { bridgeText, flavorSchema, macText, mtuNumber, portIdText, uuidText } from './instance-schema.js';
+import { configDriveSchema } from './config-drive-request.js';
+import {
+  bridgeText,
+  dnsServers,
+  flavorSchema,
+  macText,
+  mtuNumber,
+  portIdText,
+  uuidText,
+  vifAddresses,
+} from './instance-schema.js';
 
 /** An instance that has no number yet. */
 export type InstanceDraft = Omit<Instance, 'id' | 'name'>;
@@ -16,6 +27,8 @@ const networkSchema = closedObject({
   mac: v.optional(macText),
   bridge: v.optional(bridgeText, DEFAULT_BRIDGE),
   mtu: v.optional(mtuNumber),
+  addresses: v.exactOptional(vifAddresses),
+  dnsServers: v.exactOptional(dnsServers),
 });
 
 const requestSchema = closedObject({
@@ -26,20 +39,43 @@ const requestSchema = closedObject({
   networks: v.optional(v.pipe(v.array(networkSchema), v.maxLength(32)), []),
   projectId: v.exactOptional(cleanText(255)),
   userId: v.exactOptional(cleanText(255)),
+  configDrive: v.exactOptional(configDriveSchema),
 });
+
+export interface ParsedLaunch {
+  readonly draft: InstanceDraft;
+  /** Apart from the draft, which is journaled. */
+  readonly configDrive: ConfigDriveContent | undefined;
+}
 
 /** Nothing that is allowed is deeper. */
 const MAX_DEPTH = 6;
 
 /**
  * @param taken Interfaces of the instances that stand: a port, and with it the name of a tap, can be used once.
+ * @param forceConfigDrive Every instance has one, as where its image has `img_config_drive=mandatory`.
  * Throws `INVALID_ARGUMENT` with every problem in `details.problems`; values are not repeated there.
  */
-export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = []): InstanceDraft {
+export function parseLaunchRequest(
+  request: unknown,
+  taken: readonly Vif[] = [],
+  forceConfigDrive = false,
+): ParsedLaunch {
   const checked = check(requestSchema, withoutUndefined(request, 0));
   if (checked.problems) throw invalid(checked.problems);
-  const { uuid = randomUUID(), name, flavor, image, networks, projectId, userId } = checked.value;
-  return {
+  const {
+    uuid = randomUUID(),
+    name,
+    flavor,
+    image,
+    networks,
+    projectId,
+    userId,
+    configDrive,
+  } = checked.value;
+  const forced = forceConfigDrive || image.properties['img_config_drive'] === 'mandatory';
+  const format = configDrive?.format ?? (forced ? 'openstack' : undefined);
+  const draft: InstanceDraft = {
     uuid,
     displayName: name,
     flavor,
@@ -48,7 +84,9 @@ export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = [])
     createdAt: new Date().toISOString(),
     ...(projectId !== undefined && { projectId }),
     ...(userId !== undefined && { userId }),
+    ...(format !== undefined && { configDrive: format }),
   };
+  return { draft, configDrive: configDrive?.content };
 }
 
 /** An image given alone, as cacheImage takes it. Throws `INVALID_ARGUMENT`. */
@@ -96,16 +134,26 @@ export function diskClaimGb({ flavor, image }: Pick<Instance, 'flavor' | 'image'
 function makeVifs(networks: v.InferOutput<typeof requestSchema>['networks'], taken: readonly Vif[]): Vif[] {
   const macs = new Set(taken.map(({ mac }) => mac));
   const taps = new Set(taken.map(({ tap }) => tap));
-  return networks.map(({ portId = randomUUID(), mac = generateMac(macs), bridge, mtu }, index) => {
-    const vif: Vif = { id: portId, mac, bridge, tap: tapName(portId), ...(mtu !== undefined && { mtu }) };
-    if (taps.has(vif.tap))
-      throw invalid([{ path: ['networks', index, 'portId'], message: 'the port is in use' }]);
-    if (macs.has(vif.mac))
-      throw invalid([{ path: ['networks', index, 'mac'], message: 'the address is in use' }]);
-    taps.add(vif.tap);
-    macs.add(vif.mac);
-    return vif;
-  });
+  return networks.map(
+    ({ portId = randomUUID(), mac = generateMac(macs), bridge, mtu, addresses, dnsServers }, index) => {
+      const vif: Vif = {
+        id: portId,
+        mac,
+        bridge,
+        tap: tapName(portId),
+        ...(mtu !== undefined && { mtu }),
+        ...(addresses && { addresses }),
+        ...(dnsServers && { dnsServers }),
+      };
+      if (taps.has(vif.tap))
+        throw invalid([{ path: ['networks', index, 'portId'], message: 'the port is in use' }]);
+      if (macs.has(vif.mac))
+        throw invalid([{ path: ['networks', index, 'mac'], message: 'the address is in use' }]);
+      taps.add(vif.tap);
+      macs.add(vif.mac);
+      return vif;
+    },
+  );
 }
 
 /** An absent key and one that is undefined mean the same. Bounded, so that a deep message cannot exhaust the stack. */

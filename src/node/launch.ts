@@ -1,12 +1,14 @@
 // The launch of one instance: claim, image, definition, start; undone as a whole when any of it fails.
+
 import type { SpawnProgress, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
+import type { ConfigDriveContent } from '../driver/config-drive.js';
 import type { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import { type Instance, instanceName } from '../driver/model.js';
 import { describeClaim } from '../resources/claims.js';
 import { Journal } from './journal.js';
 import { KnownInstance } from './known-instance.js';
-import { checkFlavorHoldsImage, diskClaimGb, type InstanceDraft } from './launch-request.js';
+import { checkFlavorHoldsImage, diskClaimGb, type ParsedLaunch } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { asComputeError, reasonOf } from './node-errors.js';
 import { forget, removeFromHost } from './removal.js';
@@ -32,7 +34,7 @@ const LAUNCH_STEP: Readonly<Record<SpawnStep, LaunchStep>> = {
  */
 export async function launchInstance(
   context: NodeContext,
-  draft: InstanceDraft,
+  { draft, configDrive }: ParsedLaunch,
   options: LaunchOptions,
 ): Promise<LaunchResult> {
   const { uuid } = draft;
@@ -51,7 +53,7 @@ export async function launchInstance(
     known.task = 'launch';
     known.deadlines.add(deadline);
     context.instances.set(uuid, known);
-    return await new Launch(context, known, deadline, options).run();
+    return await new Launch(context, known, deadline, options, configDrive).run();
   });
 }
 
@@ -70,6 +72,7 @@ class Launch {
   readonly #uuid: string;
   readonly #deadline: Deadline;
   readonly #options: LaunchOptions;
+  readonly #configDrive: ConfigDriveContent | undefined;
   readonly #steps: StepTiming[] = [];
   readonly #begin = performance.now();
   #stepBegin = performance.now();
@@ -77,12 +80,19 @@ class Launch {
   /** How far undoing has to go; raised before the effect. */
   #reached: 'claim' | 'journal' | 'spawn' = 'claim';
 
-  constructor(context: NodeContext, known: KnownInstance, deadline: Deadline, options: LaunchOptions) {
+  constructor(
+    context: NodeContext,
+    known: KnownInstance,
+    deadline: Deadline,
+    options: LaunchOptions,
+    configDrive: ConfigDriveContent | undefined,
+  ) {
     this.#context = context;
     this.#known = known;
     this.#uuid = known.instance.uuid;
     this.#deadline = deadline;
     this.#options = options;
+    this.#configDrive = configDrive;
   }
 
   async run(): Promise<LaunchResult> {
@@ -181,6 +191,7 @@ class Launch {
           this.#enter(step);
         },
         onProgress: (progress) => this.#progress(progress),
+        configDrive: this.#configDrive,
       });
       this.#endStep(`image cache ${spawned.imageCache}`);
       this.#deadline.check();

@@ -19,6 +19,7 @@ export interface NodeContext {
   /** Launches that may be past their claim at the same time. */
   readonly launches: Turnstile;
   readonly instances: Map<string, KnownInstance>;
+  readonly forceConfigDrive: boolean;
   readonly log: Logger;
   readonly publish: (event: NodeEvent) => void;
 }

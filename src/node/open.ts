@@ -69,6 +69,7 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     calls: new Calls(),
     launches: new Turnstile(options.maxConcurrentLaunches),
     instances,
+    forceConfigDrive: options.forceConfigDrive,
     log,
     publish: (event) => events.publish(event),
   };

@@ -1,6 +1,14 @@
 // What an agent passes to and gets from a ComputeNode.
 import type { CacheOutcome, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
-import type { DriverEvent, Flavor, ImageMeta, InstanceInfo, PowerState } from '../driver/model.js';
+import type { ConfigDriveFormat, ConfigDriveKey } from '../driver/config-drive.js';
+import type {
+  DriverEvent,
+  Flavor,
+  ImageMeta,
+  InstanceInfo,
+  PowerState,
+  VifAddress,
+} from '../driver/model.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
 export interface Logger {
@@ -28,6 +36,8 @@ export interface ComputeNodeOptions {
    * 2400000 (40 minutes), Nova's image_cache_manager_interval.
    */
   readonly imageCacheIntervalMs?: number;
+  /** Every instance launched gets a config drive, Nova's force_config_drive. Default false. */
+  readonly forceConfigDrive?: boolean;
   readonly logger?: Logger;
 }
 
@@ -40,6 +50,29 @@ export interface NetworkRequest {
   /** Default `br-ncompute`. */
   readonly bridge?: string;
   readonly mtu?: number;
+  /** Fixed addresses, which the guest reads on its config drive; default: it asks by DHCP. At most 16. */
+  readonly addresses?: readonly VifAddress[];
+  /** Name servers for the config drive, at most 8. */
+  readonly dnsServers?: readonly string[];
+}
+
+/** What the guest reads at its first boot. Kept on the drive alone: in no journal, no log and no event. */
+export interface ConfigDriveRequest {
+  /** Default `openstack`. */
+  readonly format?: ConfigDriveFormat;
+  /** Default: made of the instance's name. */
+  readonly hostname?: string;
+  readonly availabilityZone?: string;
+  /** At most 128 entries of 255 characters. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Base64, at most 65535 characters, as Nova takes it. */
+  readonly userData?: string;
+  /** Public keys for SSH, at most 16. */
+  readonly keys?: readonly ConfigDriveKey[];
+  /** Nova's personality, at most 16 files; `contents` is base64, at most 64 KiB decoded. Not with `nocloud`. */
+  readonly files?: readonly { readonly path: string; readonly contents: string }[];
+  /** At most 255 characters. Not with `nocloud`. */
+  readonly adminPassword?: string;
 }
 
 export interface LaunchRequest {
@@ -52,6 +85,8 @@ export interface LaunchRequest {
   readonly networks?: readonly NetworkRequest[];
   readonly projectId?: string;
   readonly userId?: string;
+  /** Default none, save where the image or the node demands one. `{}` gives one that tells of the instance alone. */
+  readonly configDrive?: ConfigDriveRequest;
 }
 
 /** The four steps of a launch, as the log shows them. */

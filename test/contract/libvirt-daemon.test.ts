@@ -30,7 +30,7 @@ describeDriverContract('LibvirtDriver, daemon', {
   before: beforeAll,
   after: afterAll,
   makeDriver,
-  makeInstance: () => host.instance(),
+  makeInstance: () => host.instance({ configDrive: 'nocloud' }),
   leftovers: async (instance) => host.leftovers(instance),
   consoleText: /"event":"BOOTED"/,
   limits: { spawnMs: 90_000, shutdownMs: 5_000 },

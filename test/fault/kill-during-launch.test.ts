@@ -52,6 +52,7 @@ async function launchAndDie(step: string, delayMs: number, uuid: string): Promis
     flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
     image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
     networks: [{ bridge: host.bridge }],
+    configDrive: { userData: 'IyEvYmluL3NoCg==' },
   };
   const result = await run(LAUNCHER, { step, delayMs, node: nodeOptions(), request });
   expect(result.signal, result.stderr).toBe('SIGKILL');

@@ -64,6 +64,7 @@ export function request(overrides: Partial<LaunchRequest> = {}): LaunchRequest {
     flavor: { vcpus: 1, memoryMb: 512, rootGb: 1 },
     image: { id: 'image', diskFormat: 'raw', source: { type: 'file', path: '/images/image' } },
     networks: [{}],
+    configDrive: {},
     ...overrides,
   };
 }

@@ -30,6 +30,7 @@ async function work() {
       flavor: { vcpus: 1, memoryMb: 64 },
       image: { id: 'image', diskFormat: 'raw', source: { type: 'file', path: '/image' } },
       networks: [{}],
+      configDrive: {},
     });
     await tell(`launched ${instance.uuid}`);
     await node.reboot(instance.uuid, 'hard');

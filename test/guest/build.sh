@@ -27,8 +27,9 @@ modules_of() {
     ahci) echo ahci ;;
     nic) echo e1000 e1000e 8139cp ;;
     ext4) echo ext4 ;;
+    iso9660) echo isofs ;;
     vfat) echo nls_utf8 nls_iso8859-1 nls_cp437 nls_ascii vfat ;;
-    late) echo virtio_console virtio_rng virtio_balloon isofs dmi-sysfs qemu_fw_cfg pvpanic-mmio pvpanic-pci ;;
+    late) echo virtio_console virtio_rng virtio_balloon dmi-sysfs qemu_fw_cfg pvpanic-mmio pvpanic-pci ;;
   esac
 }
 
@@ -145,7 +146,7 @@ make_initramfs() {
 
   find "$work/system" -path '*/modules/*' -name '*.ko*' >"$work/modules"
   : >"$work/absent"
-  for list in boot scsi virtio_scsi piix ahci nic ext4 vfat late; do
+  for list in boot scsi virtio_scsi piix ahci nic ext4 vfat iso9660 late; do
     : >"$initramfs/lib/modules/$list"
     for module in $(modules_of "$list"); do
       add_module "$module" "$list"

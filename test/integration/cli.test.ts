@@ -1,5 +1,8 @@
 // The built command line, as a person and a script call it, on a real guest.
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GUEST_IMAGE, TestHost } from '../support/host.js';
@@ -43,12 +46,15 @@ describe('an instance by command line', () => {
   const flags = ['--image', GUEST_IMAGE, '--memory', '128', '--disk', '1'];
 
   it('is launched, shown, stopped, started, rebooted and terminated', async () => {
+    const userData = join(host.directory, 'user-data');
+    writeFileSync(userData, '#cloud-config\n');
     const launched = await cli(
       'launch',
       '--name',
       'cli',
       ...flags,
       ...['--ephemeral', '1', '--swap', '16'],
+      ...['--config-drive', 'nocloud', '--user-data', userData, '--meta', 'role=web'],
       '--network',
       host.bridge,
       '--wait-for',
@@ -62,7 +68,10 @@ describe('an instance by command line', () => {
     const { uuid } = value['instance'] as { uuid: string };
     expect((await cli('list')).stdout).toContain(uuid);
     expect((await cli('console', uuid.slice(0, 8))).stdout).toContain('"event":"BOOTED"');
-    expect((await host.booted(uuid)).disks.map(({ bytes }) => bytes / 2 ** 20)).toEqual([1024, 1024, 16]);
+    const guest = await host.booted(uuid);
+    expect(guest.disks.slice(0, 3).map(({ bytes }) => bytes / 2 ** 20)).toEqual([1024, 1024, 16]);
+    const userDataSha256 = createHash('sha256').update('#cloud-config\n').digest('hex');
+    expect(guest.configDrive).toEqual({ uuid, userDataSha256 });
 
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
@@ -101,6 +110,8 @@ describe('a wrong call', () => {
       ['show'],
       ['list', '--no-such-flag'],
       ['stop', 'x', '--timeout', 'soon'],
+      ['launch', '--image', 'x', '--config-drive', 'vfat'],
+      ['launch', '--image', 'x', '--user-data', '/no/such/file'],
     ]) {
       const result = await json(...args);
       expect(result).toMatchObject({ status: 2, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });

@@ -46,6 +46,7 @@ function executedBy(
       flavor: { vcpus: 1, memoryMb: 128, rootGb: 1, ...disks },
       image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
       networks,
+      configDrive: { userData: 'IyEvYmluL3NoCg==' },
     },
   };
   const command = [process.execPath, '--input-type=module', '-e', SCRIPT, JSON.stringify(argument)];
@@ -61,7 +62,7 @@ function executedBy(
 }
 
 describe('a warm launch', () => {
-  it('executes QEMU and nothing else, also with an ephemeral and a swap disk', (test) => {
+  it('executes QEMU and nothing else, also with an ephemeral and a swap disk and a config drive', (test) => {
     if (!mayTrace) test.skip('strace is not installed or may not trace');
     const executed = executedBy([], { ephemeralGb: 1, swapMb: 64 });
     expect(executed).toHaveLength(1);

@@ -135,6 +135,7 @@ export interface GuestReport {
     readonly bytes: number;
     readonly content?: { readonly type: string; readonly label: string; readonly usableBytes: number };
   }[];
+  readonly configDrive?: { readonly uuid: string; readonly userDataSha256: string };
 }
 
 /** Polls a condition that has no event of its own until it holds. */

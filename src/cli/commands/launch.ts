@@ -1,16 +1,22 @@
 // node-compute launch: an instance from flags or from a JSON request.
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { ComputeNode, LaunchRequest } from '../../index.js';
 import { action, type Run, UsageError } from '../command.js';
+import {
+  type ConfigDriveFlags,
+  configDriveFromFlags,
+  withConfigDriveOptions,
+} from '../config-drive-flags.js';
+import { append, pair, whole } from '../flag-values.js';
 import { glanceFromEnvironment } from '../glance-environment.js';
-import { type ImageFlags, imageFrom, pair, withImageOptions } from '../image-flags.js';
+import { type ImageFlags, imageFrom, withImageOptions } from '../image-flags.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 import { Progress } from '../progress.js';
 import { stepTable } from '../step-table.js';
 
-interface LaunchFlags extends SharedOptions, ImageFlags {
+interface LaunchFlags extends SharedOptions, ImageFlags, ConfigDriveFlags {
   readonly request?: string;
   readonly name?: string;
   readonly image?: string;
@@ -29,7 +35,7 @@ interface LaunchFlags extends SharedOptions, ImageFlags {
 const LOOK_MS = 100;
 
 export function launchCommand(): Command {
-  return withNodeOptions(
+  const command = withNodeOptions(
     withImageOptions(
       new Command('launch')
         .description('launch an instance')
@@ -49,7 +55,8 @@ export function launchCommand(): Command {
         .option('--wait-for <text>', 'wait until the guest has written that to its console')
         .option('--timeout <seconds>', 'for the launch, and again for --wait-for', whole, 600),
     ),
-  ).action(
+  );
+  return withConfigDriveOptions(command).action(
     action(async (run, flags: LaunchFlags) => {
       const request =
         flags.request === undefined ? await fromFlags(flags, run) : await fromFile(flags.request);
@@ -107,6 +114,7 @@ async function waitFor(
 async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
   if (flags.image === undefined) throw new UsageError('launch needs --image or --request');
   const image = await imageFrom(flags.image, flags, run);
+  const configDrive = await configDriveFromFlags(flags);
   return {
     // A URL's query may hold a secret.
     name: flags.name ?? image.name ?? basename(flags.image.replace(/[?#].*$/, '')),
@@ -120,6 +128,7 @@ async function fromFlags(flags: LaunchFlags, run: Run): Promise<LaunchRequest> {
     },
     image,
     networks: flags.network.map((bridge) => ({ bridge })),
+    ...(configDrive && { configDrive }),
   };
 }
 
@@ -130,13 +139,4 @@ async function fromFile(path: string): Promise<LaunchRequest> {
   } catch (error) {
     throw new UsageError(`--request ${path}: ${(error as Error).message}`);
   }
-}
-
-function whole(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('must be a whole number');
-  return Number(text);
-}
-
-function append(value: string, all: readonly string[]): readonly string[] {
-  return [...all, value];
 }

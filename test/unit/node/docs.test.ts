@@ -1,7 +1,7 @@
 // The examples of the documentation run as they stand, and every error code is documented once.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { ComputeError, type ComputeNode, ImageCache, type LaunchRequest } from '../../../src/index.js';
@@ -97,6 +97,31 @@ it('docs/embedding.md: the example of events ends with its signal', async () => 
   await vi.waitFor(() => expect(log.mock.calls).toContainEqual([instance.uuid, 'started', 'booted']));
   controller.abort();
   await following;
+});
+
+it('docs/config-drive.md: the example launches an instance with its drive', async () => {
+  const bench = makeBench();
+  const [code = ''] = examples('docs/config-drive.md');
+  const userData = join(bench.path, '..', `${basename(bench.path)}.yaml`);
+  writeFileSync(userData, '#cloud-config\n');
+  onTestFinished(() => rmSync(userData));
+  const [options, file] = ['open({})', "'user-data.yaml'"];
+  expect(code).toContain(options);
+  expect(code).toContain(file);
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  await run(
+    code
+      .replace(
+        options,
+        `open({ instancesPath: ${JSON.stringify(bench.path)}, driver: 'fake.FakeDriver',
+        driverOptions: { files: true } })`,
+      )
+      .replace(file, JSON.stringify(userData)),
+  );
+  expect(log.mock.calls).toEqual([['instance-00000001 reads its config drive']]);
+  const [uuid = ''] = bench.left().filter((name) => name.length === 36);
+  expect(readFileSync(join(bench.path, uuid, 'disk.config'), 'latin1')).toContain('#cloud-config');
 });
 
 it('docs/errors.md: the example tells a refusal from what may work later', async () => {

@@ -23,7 +23,7 @@ const paths = (value: unknown): string[] => problemsOf(value).map(({ path }) => 
 
 describe('a launch request', () => {
   it('is filled in with what it left open', () => {
-    const draft = parseLaunchRequest({
+    const { draft } = parseLaunchRequest({
       name: 'guest',
       flavor: { vcpus: 2, memoryMb: 64 },
       image: { id: 'i', diskFormat: 'raw', source: { type: 'http', url: 'https://images.invalid/i' } },
@@ -56,7 +56,7 @@ describe('a launch request', () => {
 
   it('may hold undefined where it may hold nothing', () => {
     const { image, flavor } = request();
-    const draft = parseLaunchRequest({
+    const { draft } = parseLaunchRequest({
       ...request(),
       uuid: undefined,
       projectId: undefined,
@@ -169,7 +169,7 @@ describe('a launch request', () => {
     );
     expect(problemsOf(hostile).length).toBeGreaterThan(0);
     const flavor: unknown = { ...request().flavor, extraSpecs: JSON.parse('{"__proto__":"x"}') };
-    const draft = parseLaunchRequest({ ...request(), flavor });
+    const { draft } = parseLaunchRequest({ ...request(), flavor });
     expect(Object.getPrototypeOf(draft.flavor.extraSpecs)).toBe(Object.prototype);
     expect(({} as Record<string, unknown>)['x']).toBeUndefined();
   });
@@ -187,7 +187,7 @@ describe('a launch request', () => {
     fc.assert(
       fc.property(anything, (value) => {
         try {
-          const draft = parseLaunchRequest(value);
+          const { draft } = parseLaunchRequest(value);
           checkInstanceUuid(draft.uuid, 'test');
           expect(draft.displayName).not.toMatch(/\p{Cc}/u);
         } catch (error) {
@@ -206,7 +206,7 @@ describe('the disk of a claim', () => {
         ...request(),
         flavor: { vcpus: 1, memoryMb: 1, ...flavor },
         image: { ...request().image, ...image },
-      }),
+      }).draft,
     );
 
   it('is root, ephemeral and swap', () => {

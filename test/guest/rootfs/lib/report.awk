@@ -75,6 +75,15 @@ function disk_list(list,    part, n, i, path, size, serial, out) {
   return out
 }
 
+# Of a config drive that init mounted: ,"configDrive":{...}
+function config_drive(    path, uuid, digest) {
+  path = "/run/config-drive"
+  if ((getline uuid < path) <= 0) return ""
+  getline digest < path
+  close(path)
+  return sprintf(",\"configDrive\":{\"uuid\":%s,\"userDataSha256\":%s}", json(uuid), json(digest))
+}
+
 function mac_list(list,    part, n, i, order, mac, last, out) {
   n = split(list, part, " ")
   for (i = 1; i <= n; i++) {
@@ -101,7 +110,7 @@ END {
     memory = int(total[2] / 1024)
   }
   found = disk_list(disks)
-  printf "\nNODE-COMPUTE-GUEST {\"event\":\"BOOTED\",\"name\":%s,\"uuid\":%s,\"rootDiskBytes\":%.0f,\"macs\":[%s],\"memoryMb\":%d,\"vcpus\":%d,\"disks\":[%s],\"kernel\":%s}\n", \
+  printf "\nNODE-COMPUTE-GUEST {\"event\":\"BOOTED\",\"name\":%s,\"uuid\":%s,\"rootDiskBytes\":%.0f,\"macs\":[%s],\"memoryMb\":%d,\"vcpus\":%d,\"disks\":[%s]%s,\"kernel\":%s}\n", \
     json(name), json(read("/sys/class/dmi/id/product_uuid")), rootBytes, mac_list(interfaces), memory, \
-    count_cpus(read("/sys/devices/system/cpu/online")), found, json(read("/proc/sys/kernel/osrelease"))
+    count_cpus(read("/sys/devices/system/cpu/online")), found, config_drive(), json(read("/proc/sys/kernel/osrelease"))
 }
