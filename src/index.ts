@@ -16,7 +16,6 @@ export {
   type SpawnProgress,
   type SpawnResult,
   type SpawnStep,
-  type VolumeConnection,
 } from './driver/compute-driver.js';
 export {
   ComputeError,
@@ -30,6 +29,7 @@ export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export {
   type AvailableResource,
+  type BlockJobStatus,
   type DiskFormat,
   type DriverEvent,
   type Flavor,
@@ -47,6 +47,7 @@ export {
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
+export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver, type FakeDriverOptions, type FakeGuest } from './fake/fake-driver.js';
 export {
   type FakeDomain,
@@ -92,6 +93,7 @@ export type {
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
 export type {
+  AttachVolumeOptions,
   ComputeNodeOptions,
   ConsoleOptions,
   InstanceView,

@@ -40,6 +40,10 @@ export interface LibvirtDriverOptions {
   readonly security?: SecurityOptions | undefined;
   /** Milliseconds between start and the running event. Default 60000. */
   readonly startTimeoutMs?: number | undefined;
+  /** Milliseconds that a guest is given to let go of a device, each time it is asked. Default 20000, Nova's. */
+  readonly detachTimeoutMs?: number | undefined;
+  /** How often a guest is asked to let go of a device. Default 8, Nova's. */
+  readonly detachAttempts?: number | undefined;
   /** Passed to the image cache. */
   readonly images?: Omit<ImageCacheOptions, 'instancesPath' | 'logger'> | undefined;
   readonly logger?: ImageLogger | undefined;
@@ -82,6 +86,8 @@ const schema = closedObject({
     }),
   ),
   startTimeoutMs: v.optional(integer(1)),
+  detachTimeoutMs: v.optional(integer(1, 3_600_000)),
+  detachAttempts: v.optional(integer(1, 1000)),
   images: v.optional(dictionary(v.string(), v.unknown())),
   logger: v.optional(
     v.custom<ImageLogger>((value) => typeof value === 'object' && value !== null, 'must be a logger'),

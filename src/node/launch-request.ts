@@ -51,6 +51,14 @@ export function parseLaunchRequest(request: unknown, taken: readonly Vif[] = [])
   };
 }
 
+/** One more interface for an instance that stands. Throws `INVALID_ARGUMENT`. */
+export function parseNetwork(request: unknown, taken: readonly Vif[]): Vif {
+  const checked = check(networkSchema, withoutUndefined(request, 0));
+  if (checked.problems) throw invalid(checked.problems);
+  const [vif] = makeVifs([checked.value], taken);
+  return vif as Vif;
+}
+
 /** A flavor given alone, as resize takes it. Throws `INVALID_ARGUMENT`. */
 export function parseFlavor(flavor: unknown): Flavor {
   const checked = check(flavorSchema, withoutUndefined(flavor, 0));

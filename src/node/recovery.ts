@@ -2,6 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
 import type { InstanceSummary, PowerState } from '../driver/model.js';
+import { recordOf, settleDevice } from './devices.js';
 import { Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
@@ -16,6 +17,8 @@ type KnownJournal = Extract<JournalState, { kind: 'known' }>;
 
 /** Instances looked after at the same time. */
 const WIDTH = 8;
+/** Given to a guest to let go of a device that an earlier process was busy with. */
+const SETTLE_TIMEOUT_MS = 30_000;
 
 /**
  * Adopts what is whole, with its claims; removes what is half made or half gone. What it cannot explain by a journal of
@@ -97,12 +100,23 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task } = state;
+  const { diskGb, task, device } = state;
+  let { instance } = state;
   const { uuid } = instance;
-  context.instances.set(uuid, new KnownInstance(instance, journal, 'ready', diskGb));
+  const known = new KnownInstance(instance, journal, 'ready', diskGb);
+  context.instances.set(uuid, known);
+  let settled: string | undefined;
+  if (device !== undefined) {
+    const call = { timeoutMs: SETTLE_TIMEOUT_MS };
+    const result = await settleDevice(context, instance, device, call);
+    instance = result.instance;
+    settled = `an attachment was interrupted: ${result.outcome}`;
+    known.instance = instance;
+    await journal.append(recordOf(instance));
+  }
   await journal.compact(instance, diskGb);
   const powerState = host.domains.get(uuid)?.powerState;
-  if (task === undefined) return { uuid, action: 'adopted', reason: standing(powerState) };
+  if (task === undefined) return { uuid, action: 'adopted', reason: settled ?? standing(powerState) };
   try {
     if (powerState !== 'running' && powerState !== 'paused') await context.driver.powerOn(instance);
     await journal.append({ event: 'done' });

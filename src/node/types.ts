@@ -1,6 +1,7 @@
 // What an agent passes to and gets from a ComputeNode.
 import type { SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
 import type { DriverEvent, Flavor, ImageMeta, InstanceInfo, PowerState } from '../driver/model.js';
+import type { AttachedVolume } from '../driver/volume.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
 export interface Logger {
@@ -74,6 +75,11 @@ export interface OperationOptions {
   readonly timeoutMs?: number;
 }
 
+export interface AttachVolumeOptions extends OperationOptions {
+  /** `vdb` ...; the first free name by default. */
+  readonly device?: string;
+}
+
 export interface ShutdownOptions extends OperationOptions {
   /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
   readonly shutdownTimeoutMs?: number;
@@ -102,6 +108,7 @@ export interface InstanceView {
   readonly flavor: Flavor;
   readonly imageId: string;
   readonly macs: readonly string[];
+  readonly volumes: readonly AttachedVolume[];
   readonly createdAt: string;
 }
 

@@ -109,6 +109,23 @@ export class TestHost {
     return JSON.parse(line[1] ?? '') as GuestReport;
   }
 
+  /** Resolves when the guest's latest word of its disks and interfaces is such. */
+  async sees(
+    uuid: string,
+    what: string,
+    matches: (devices: GuestDevices) => boolean,
+    timeoutMs = 30_000,
+  ): Promise<GuestDevices> {
+    return await eventually(`the guest of ${uuid} to see ${what}`, timeoutMs, () => {
+      const lines = this.consoleText(uuid).match(
+        /NODE-COMPUTE-GUEST \{"event":"(BOOTED|DEVICES)".*\}(?=\r?\n)/g,
+      );
+      const last = lines?.at(-1)?.replace('NODE-COMPUTE-GUEST ', '');
+      const devices = last === undefined ? undefined : (JSON.parse(last) as GuestDevices);
+      return devices && matches(devices) ? devices : undefined;
+    });
+  }
+
   /** Ends what a failed test left running, keeps the capabilities, removes the rest. */
   dispose(): void {
     // By the directory: the questions that a killed libvirt was asking a QEMU of its own are among them.
@@ -135,6 +152,18 @@ export interface GuestReport {
     readonly bytes: number;
     readonly content?: { readonly type: string; readonly label: string; readonly usableBytes: number };
   }[];
+}
+
+/** What the guest prints at each change. */
+export interface GuestDevices {
+  readonly disks: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly serial: string;
+    /** 1 or 0; not told at boot. */
+    readonly readOnly?: number;
+  }[];
+  readonly macs: readonly string[];
 }
 
 /** Polls a condition that has no event of its own until it holds. */

@@ -17,6 +17,7 @@ import { rngElement } from './rng.js';
 import { serialElements } from './serial.js';
 import { tpmElement } from './tpm.js';
 import { videoElement } from './video.js';
+import { volumeElement } from './volume.js';
 import { watchdogElement } from './watchdog.js';
 
 export function devicesElement(
@@ -34,6 +35,7 @@ export function devicesElement(
   return element('devices', {}, [
     emulator === undefined ? undefined : textElement('emulator', emulator),
     ...disks.map((disk) => (disk.device === 'cdrom' ? cdromElement : diskElement)(disk, guest, host)),
+    ...(instance.volumes ?? []).map((volume) => volumeElement(volume, guest, host)),
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
     ...instance.vifs.map((vif) => interfaceElement(vif, guest, platform)),
