@@ -1,5 +1,6 @@
 // The contract of ComputeDriver as tests: run it on a driver of your own, with your test framework.
 import { defineClose, defineConcurrency } from './contract/concurrency.js';
+import { defineDevices } from './contract/devices.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
@@ -22,6 +23,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
 
     describe('refusals', () => defineRefusals(bench));
     describe('life of an instance', () => defineLifecycle(bench));
+    describe('devices', () => defineDevices(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

@@ -15,7 +15,13 @@ export type FakeCallName =
   | 'instanceExists'
   | 'listInstances'
   | 'getAvailableResource'
-  | 'getConsoleOutput';
+  | 'getConsoleOutput'
+  | 'attachVolume'
+  | 'detachVolume'
+  | 'extendVolume'
+  | 'swapVolume'
+  | 'attachInterface'
+  | 'detachInterface';
 
 /** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
 export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';

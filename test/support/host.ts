@@ -10,11 +10,14 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Instance, instanceName } from '../../src/driver/model.js';
+import type { VolumeConnection } from '../../src/driver/volume.js';
 import type { LibvirtDriverOptions } from '../../src/libvirt/options.js';
 import { tapName } from '../../src/network/names.js';
 
@@ -76,6 +79,16 @@ export class TestHost {
       createdAt: new Date().toISOString(),
       ...more,
     };
+  }
+
+  /** A new raw file of some MiB, where QEMU's own user gets through. */
+  volume(name: string = randomUUID(), bytes = 4 * 2 ** 20): VolumeConnection {
+    const directory = join(this.directory, 'volumes');
+    mkdirSync(directory, { recursive: true, mode: 0o711 });
+    const path = join(directory, name);
+    writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+    truncateSync(path, bytes);
+    return { driverVolumeType: 'file', data: { path, format: 'raw' } };
   }
 
   /** Files, taps and QEMU processes of an instance. */
