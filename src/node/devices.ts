@@ -24,12 +24,12 @@ export async function attachVolume(
   return await operate(context, uuid, { task, options }, async (known, { signal }) => {
     refuseForeign(context, known, connection, task);
     return await change(known, { kind: 'volume', connection }, async () => {
-      const attached = await context.driver.attachVolume(known.instance, connection, device, { signal });
       const { volumes = [] } = known.instance;
-      const value = findVolume(volumes, connection) ?? attached;
+      const attached = await context.driver.attachVolume(known.instance, connection, device, { signal });
+      const standing = findVolume(volumes, connection);
       return {
-        value,
-        instance: { ...known.instance, volumes: value === attached ? [...volumes, attached] : volumes },
+        value: standing ?? attached,
+        instance: standing ? known.instance : { ...known.instance, volumes: [...volumes, attached] },
         undo: (instance) => context.driver.detachVolume(instance, connection),
       };
     });
