@@ -95,6 +95,7 @@ const hostSchema = closedObject({
   machine: v.optional(
     v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a machine type of QEMU')),
   ),
+  pciePorts: v.optional(integer(0, 28)),
   cpuMode: v.optional(v.picklist(CPU_MODES)),
   cpuModel: v.optional(
     v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a CPU model of libvirt')),

@@ -19,8 +19,7 @@ export class Interfaces {
   async attach(instance: Instance, vif: Vif, options: CallOptions): Promise<void> {
     checkVif(vif);
     await DeviceChange.run(this.#host, 'attachInterface', instance, options, async (change) => {
-      const clash = instance.vifs.find((one) => !same(one, vif) && sharesName(one, vif));
-      if (clash) throw inUse(change, vif);
+      refuseClash(change, vif);
       const known = instance.vifs.some((one) => same(one, vif));
       const next = known ? instance : { ...instance, vifs: [...instance.vifs, vif] };
       const xml = interfaceXml(instance, change.host, vif);
@@ -41,9 +40,13 @@ export class Interfaces {
   async detach(instance: Instance, vif: Vif, options: CallOptions): Promise<void> {
     checkVif(vif);
     await DeviceChange.run(this.#host, 'detachInterface', instance, options, async (change) => {
+      refuseClash(change, vif);
       if (change.running) await change.detach(aliasOf(vif), `the interface ${vif.mac}`);
       await change.persist({ ...instance, vifs: instance.vifs.filter((one) => !same(one, vif)) });
-      await this.#bridges.release(vif.bridge, vif.id);
+      // The interface is gone whatever becomes of its bridge, which the next instance to use it lets go of again.
+      await this.#bridges.release(vif.bridge, vif.id).catch((error: unknown) => {
+        this.#host.logger.warn(`the bridge ${vif.bridge} could not be removed`, { error: String(error) });
+      });
     });
   }
 }
@@ -65,6 +68,12 @@ function sharesName(one: Vif, other: Vif): boolean {
 
 function aliasOf({ mac }: Vif): FindAlias {
   return ({ interfaces }) => interfaces.find((one) => one.mac === mac.toLowerCase())?.alias;
+}
+
+/** An interface is found by its address: another port's must not be taken for it. Throws `DEVICE_IN_USE`. */
+function refuseClash(change: DeviceChange, vif: Vif): void {
+  const clash = change.instance.vifs.some((one) => !same(one, vif) && sharesName(one, vif));
+  if (clash) throw inUse(change, vif);
 }
 
 function inUse({ context, instance }: DeviceChange, { id, mac, tap }: Vif): ComputeError {

@@ -348,6 +348,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       architecture: facts.architecture as Architecture,
       emulator,
       machine,
+      pciePorts: this.#options.pciePorts,
       cpuMode,
       cpuModel,
       cpuTune: this.#embedded ? (security?.cgroups ?? false) : true,

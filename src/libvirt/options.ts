@@ -31,6 +31,8 @@ export interface LibvirtDriverOptions {
   readonly emulator?: string | undefined;
   /** Machine type for images that name none. */
   readonly machine?: string | undefined;
+  /** PCI Express ports that q35 and virt machines have: Nova's num_pcie_ports. Default 0: libvirt's choice, one more than needed. */
+  readonly pciePorts?: number | undefined;
   readonly cpuMode?: CpuMode | undefined;
   readonly cpuModel?: string | undefined;
   /** Address VNC listens on; '' for no VNC and no graphics adapter. Default `127.0.0.1`. */
@@ -73,6 +75,7 @@ const schema = closedObject({
   virtType: v.optional(v.picklist(['auto', 'kvm', 'qemu'])),
   emulator: v.optional(absolutePath),
   machine: v.optional(name),
+  pciePorts: v.optional(integer(0, 28)),
   cpuMode: v.optional(v.picklist(CPU_MODES)),
   cpuModel: v.optional(name),
   vncListen: v.optional(v.pipe(v.string(), v.maxLength(64))),

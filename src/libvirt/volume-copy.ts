@@ -13,21 +13,17 @@ const LOOK_MS = 5_000;
 
 type BlockJob = Extract<DriverEvent, { type: 'block-job' | 'lifecycle' }>;
 
-/** Resolves when the guest writes to the new place. On failure and abort it goes on with the old one. */
+/** Resolves when the guest writes to the new place, the volume of that key. On failure and abort it goes on with the old one. */
 export async function copyVolume(
   hypervisor: Hypervisor,
   change: DeviceChange,
   device: string,
   xml: string,
+  key: string,
 ): Promise<void> {
   const { context, instance } = change;
-  const stop = async (): Promise<void> => {
-    const undo = change.undoContext();
-    const running = await change.call((domain, id) => domain.blockJobInfo(device, id), undo);
-    if (running) await change.call((domain, id) => domain.blockJobAbort(device, 0, id), undo);
-  };
   // One that a process before this one has left.
-  await stop();
+  await endCopy(change, device);
   using watch = hypervisor.watchFor(
     instance.uuid,
     'copied',
@@ -35,7 +31,7 @@ export async function copyVolume(
       (event.type === 'block-job' && event.uuid === instance.uuid && event.disk === device) ||
       (event.type === 'lifecycle' && event.uuid === instance.uuid && event.event === 'stopped'),
   );
-  change.undo.add('end the copy', stop);
+  change.undo.add('end the copy', () => endCopy(change, device));
   await change.call((domain, id) => domain.blockCopy(device, xml, COPY_FLAGS, id));
   for (let ready = false; !ready; ) {
     const event = await watch.next({ ...context, timeoutMs: LOOK_MS }).catch((error: unknown) => {
@@ -52,9 +48,29 @@ export async function copyVolume(
     }
   }
   if (context.signal?.aborted) throw context.signal.reason;
-  // It happens or it does not: an abort that comes now is too late.
-  const { signal: _late, ...pivoting } = context;
-  await change.call((domain, id) => domain.blockJobAbort(device, PIVOT, id), pivoting);
+  await pivot(change, device, key);
+}
+
+/** It happens or it does not: an abort that comes now is too late, and an answer that is lost is looked up. */
+async function pivot(change: DeviceChange, device: string, key: string): Promise<void> {
+  const { signal: _late, ...context } = change.context;
+  try {
+    await change.call((domain, id) => domain.blockJobAbort(device, PIVOT, id), context);
+  } catch (error) {
+    const { disks } = await change.live(change.undoContext());
+    if (disks.find(({ target }) => target === device)?.key !== key) throw error;
+  }
+}
+
+/** The guest goes on with the disk as it is. No copy under way, and no guest, are success. */
+export async function endCopy(change: DeviceChange, device: string): Promise<void> {
+  const context = change.undoContext();
+  try {
+    const job = await change.call((domain, id) => domain.blockJobInfo(device, id), context);
+    if (job) await change.call((domain, id) => domain.blockJobAbort(device, 0, id), context);
+  } catch (error) {
+    if (!(ComputeError.is(error) && error.code === 'INVALID_STATE')) throw error;
+  }
 }
 
 function ended({ context, instance }: DeviceChange, device: string, why: string): ComputeError {

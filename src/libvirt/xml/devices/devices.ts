@@ -6,7 +6,7 @@ import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
 import { cdromElement } from './cdrom.js';
 import { agentChannelElement } from './channel.js';
-import { scsiControllerElement, usbControllerElement } from './controller.js';
+import { pciePortElements, scsiControllerElement, usbControllerElement } from './controller.js';
 import { diskElement } from './disk.js';
 import { diskLayout } from './disk-layout.js';
 import { graphicsElement } from './graphics.js';
@@ -38,6 +38,7 @@ export function devicesElement(
     ...(instance.volumes ?? []).map((volume) => volumeElement(volume, guest, host)),
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
+    ...pciePortElements(platform, host),
     ...instance.vifs.map((vif) => interfaceElement(vif, guest, platform)),
     ...serialElements(guest, platform, host),
     agentChannelElement(guest),
