@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ComputeError } from './driver/errors.js';
+import type { NativeDeviceEvent, NativeDomainDevices } from './native-devices.js';
 import { fromNative } from './native-error.js';
 import type {
   CallId,
@@ -13,6 +14,7 @@ import type {
   NativeLayer,
 } from './native-image.js';
 
+export type * from './native-devices.js';
 export type * from './native-image.js';
 
 export interface NativeNodeInfo {
@@ -56,30 +58,13 @@ export type NativeEvent =
       readonly timestamp: number;
     }
   | { readonly type: 'reboot'; readonly uuid: string; readonly name: string; readonly timestamp: number }
-  | {
-      readonly type: 'device-removed' | 'device-removal-failed';
-      readonly uuid: string;
-      readonly name: string;
-      readonly alias: string;
-      readonly timestamp: number;
-    }
-  | {
-      readonly type: 'block-job';
-      readonly uuid: string;
-      readonly name: string;
-      readonly disk: string;
-      /** virDomainBlockJobType. */
-      readonly job: number;
-      /** virConnectDomainEventBlockJobStatus. */
-      readonly status: number;
-      readonly timestamp: number;
-    }
+  | NativeDeviceEvent
   /** virConnectCloseReason. */
   | { readonly type: 'close'; readonly reason: number; readonly timestamp: number }
   /** The native buffer was full; this many events were dropped. */
   | { readonly type: 'gap'; readonly count: number; readonly timestamp: number };
 
-export interface NativeDomain {
+export interface NativeDomain extends NativeDomainDevices {
   readonly uuid: string;
   readonly name: string;
   start(flags: number, callId: CallId): Promise<void>;
@@ -92,20 +77,6 @@ export interface NativeDomain {
   undefine(flags: number, callId: CallId): Promise<void>;
   info(callId: CallId): Promise<NativeDomainInfo>;
   xml(flags: number, callId: CallId): Promise<string>;
-  attachDevice(xml: string, flags: number, callId: CallId): Promise<void>;
-  /** Of a running domain it only asks: the guest has let go at the event `device-removed`. */
-  detachDeviceAlias(alias: string, flags: number, callId: CallId): Promise<void>;
-  blockResize(disk: string, bytes: number, callId: CallId): Promise<void>;
-  /** Bytes that the guest sees. */
-  blockCapacity(disk: string, callId: CallId): Promise<number>;
-  /** Returns when the copy has begun. */
-  blockCopy(disk: string, xml: string, flags: number, callId: CallId): Promise<void>;
-  blockJobAbort(disk: string, flags: number, callId: CallId): Promise<void>;
-  /** Undefined where there is none. */
-  blockJobInfo(
-    disk: string,
-    callId: CallId,
-  ): Promise<{ readonly type: number; readonly current: number; readonly end: number } | undefined>;
 }
 
 export interface NativeConnection {

@@ -12,7 +12,7 @@ import {
   type SpawnOptions,
   type SpawnResult,
 } from '../driver/compute-driver.js';
-import { ComputeError, LibvirtError } from '../driver/errors.js';
+import { ComputeError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
 import type {
   AvailableResource,
@@ -31,12 +31,13 @@ import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import type { DeviceHost } from './device-change.js';
 import { Domains } from './domains.js';
-import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
+import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
+import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
 import { spawn } from './spawn.js';
@@ -155,7 +156,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     try {
       await this.#hypervisor.open(context);
     } catch (error) {
-      throw this.#explainOpen(error);
+      throw explainOpen(error, this.#embedded && (this.#options.root ?? DEFAULT_ROOT));
     }
     const { diskCache, instancesPath } = this.#options;
     this.#ready = {
@@ -381,26 +382,4 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     this.#logger.warn('guests are emulated, which is slow', { reason: obstacle });
     return 'qemu';
   }
-
-  /** A root that another process holds is told as such, with who it is. */
-  #explainOpen(error: unknown): unknown {
-    const root = this.#options.root ?? DEFAULT_ROOT;
-    const holder = this.#embedded && error instanceof LibvirtError ? rootHolder(root) : undefined;
-    if (!holder || holder.pid === process.pid) return unreachable(error);
-    return new ComputeError(
-      'HOST_LOCKED',
-      `the embedded libvirt root ${root} is held by process ${holder.pid} (${holder.command}): end it, or choose another root`,
-      { operation: 'initHost', cause: error, details: { root, ...holder } },
-    );
-  }
-}
-
-/** Before there was a connection none can have been lost. */
-function unreachable(error: unknown): unknown {
-  if (!(error instanceof LibvirtError) || error.code !== 'CONNECTION_LOST') return error;
-  return new LibvirtError('CONNECTION_FAILED', error.message, error.libvirt, {
-    operation: 'initHost',
-    retryable: true,
-    cause: error,
-  });
 }

@@ -39,7 +39,9 @@ it('refuses models that QEMU lacks', () => {
 
 it('has as many PCI Express ports as asked for, where the machine has PCI Express', () => {
   const ports = (machine: string) =>
-    pciePortElements(platformOf(guestOf(), { machine }), hostOf({ pciePorts: 2 })).flatMap(lines);
+    pciePortElements(platformOf(guestOf(), { machine }), hostOf({ pciePorts: 2 })).flatMap((port) =>
+      lines(port),
+    );
   expect(ports('q35')).toEqual([
     "<controller type='pci' model='pcie-root-port'/>",
     "<controller type='pci' model='pcie-root-port'/>",
