@@ -297,7 +297,7 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     expect(definition()).toContain('from-2');
   });
 
-  /** Takes a MiB a second; `begun` resolves when the first bytes are there. */
+  /** Takes six MiB a second; `begun` resolves when the first bytes are there. */
   async function slowVolume(
     name: string,
   ): Promise<{ connection: VolumeConnection; begun: () => Promise<unknown> }> {
@@ -305,7 +305,7 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     const empty = statSync(path).blocks;
     const socket = join(host.directory, `${name}.sock`);
     const server = spawn('qemu-nbd', [
-      ...['-t', '-k', socket, '--object', 'throttle-group,id=slow,x-bps-write=1048576'],
+      ...['-t', '-k', socket, '--object', 'throttle-group,id=slow,x-bps-write=6291456'],
       ...['--image-opts', `driver=throttle,throttle-group=slow,file.driver=file,file.filename=${path}`],
     ]);
     onTestFinished(() => void server.kill('SIGKILL'));

@@ -64,6 +64,20 @@ describe('an instance by command line', () => {
     expect((await cli('console', uuid.slice(0, 8))).stdout).toContain('"event":"BOOTED"');
     expect((await host.booted(uuid)).disks.map(({ bytes }) => bytes / 2 ** 20)).toEqual([1024, 1024, 16]);
 
+    const { data } = host.volume() as { data: { path: string } };
+    const attach = ['volume', 'attach', 'cli', '--file', data.path, '--serial', 'one', '--device', 'vdf'];
+    expect((await json(...attach)).value).toMatchObject({ ok: true, volume: { device: 'vdf' } });
+    await host.sees(uuid, 'the volume', ({ disks }) => disks.some(({ serial }) => serial === 'one'));
+    expect((await cli('volume', 'extend', 'cli', 'vdf', '8M')).status).toBe(0);
+    const network = await json('interface', 'attach', 'cli', '--bridge', host.bridge);
+    const { mac } = network.value['vif'] as { mac: string };
+    await host.sees(uuid, '8 MiB', ({ disks, macs }) => disks[3]?.bytes === 2 ** 23 && macs.includes(mac));
+    expect((await cli('show', 'cli')).stdout).toMatch(/volumes[ │]+vdf/);
+    expect((await cli('interface', 'detach', 'cli', mac)).status).toBe(0);
+    expect((await json('volume', 'detach', 'cli', 'vdf')).value).toEqual({ ok: true, uuid, device: 'vdf' });
+    const gone = await json('volume', 'detach', 'cli', 'vdf');
+    expect(gone).toMatchObject({ status: 1, value: { error: { code: 'DEVICE_NOT_FOUND' } } });
+
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
     expect((await cli('start', 'cli')).status).toBe(0);
@@ -101,6 +115,9 @@ describe('a wrong call', () => {
       ['show'],
       ['list', '--no-such-flag'],
       ['stop', 'x', '--timeout', 'soon'],
+      ['volume', 'attach', 'x'],
+      ['volume', 'attach', 'x', '--file', '/a', '--block', '/dev/b'],
+      ['volume', 'extend', 'x', 'vdb', 'large'],
     ]) {
       const result = await json(...args);
       expect(result).toMatchObject({ status: 2, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });
