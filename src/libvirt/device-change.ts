@@ -178,7 +178,9 @@ export class DeviceChange {
     using watch = hypervisor.watchFor(this.instance.uuid, 'detached', this.#removalOf(alias));
     let cause: unknown;
     for (let attempt = 1; attempt <= detachAttempts; attempt += 1) {
-      cause = (await this.#ask(alias, context)) ?? cause;
+      const refused = await this.#ask(alias, context);
+      if (refused !== undefined && find(await this.live(context)) === undefined) return;
+      cause = refused ?? cause;
       const event = await within(watch.next({ ...context, timeoutMs: detachTimeoutMs }), context);
       if (event?.type === 'device-removal-failed') continue;
       // After an event too: another process's QEMU may have been started under the same name.

@@ -42,7 +42,7 @@ export class Interfaces {
     await DeviceChange.run(this.#host, 'detachInterface', instance, options, async (change) => {
       refuseClash(change, vif);
       if (change.running) await change.detach(aliasOf(vif), `the interface ${vif.mac}`);
-      await change.persist({ ...instance, vifs: instance.vifs.filter((one) => !same(one, vif)) });
+      await change.persistForGood({ ...instance, vifs: instance.vifs.filter((one) => !same(one, vif)) });
       // The interface is gone whatever becomes of its bridge, which the next instance to use it lets go of again.
       await this.#bridges.release(vif.bridge, vif.id).catch((error: unknown) => {
         this.#host.logger.warn(`the bridge ${vif.bridge} could not be removed`, { error: String(error) });

@@ -1,4 +1,5 @@
 // Volumes of an instance that exists: attached, detached, made larger, swapped; running and at rest.
+import { relative } from 'node:path';
 import type { CallOptions } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Instance } from '../driver/model.js';
@@ -35,7 +36,7 @@ export class Volumes {
       change.checkDefinition(next);
       const find = aliasOf(connection);
       const there = change.running && find(await change.live()) !== undefined;
-      if (!there) await checkSource(change, connection);
+      if (!there) await this.#checkSource(change, connection);
       if (change.running && !there) await change.attach(xml, find);
       await change.persist(next);
       return attached;
@@ -52,7 +53,7 @@ export class Volumes {
       const find: FindAlias = ({ disks }) =>
         disks.find((disk) => disk.key === key && !own.has(disk.target))?.alias;
       if (change.running) await change.detach(find, `the volume ${key}`);
-      await change.persist(withoutVolume(instance, connection));
+      await change.persistForGood(withoutVolume(instance, connection));
     });
   }
 
@@ -76,7 +77,7 @@ export class Volumes {
     }
     await DeviceChange.run(this.#host, operation, instance, options, async (change) => {
       if (!change.running) {
-        known(change, connection);
+        if (!findVolume(instance.volumes, connection)) throw notAttached(change, connection);
         await growAtRest(change, connection, sizeBytes);
         return;
       }
@@ -118,7 +119,7 @@ export class Volumes {
       const next = withVolume(withoutVolume(instance, old), attached);
       change.checkDefinition(next);
       if (before) {
-        await checkSource(change, connection);
+        await this.#checkSource(change, connection);
         const xml = volumeXml(instance, change.host, attached);
         await copyVolume(this.#host.hypervisor, change, device, xml, volumeKey(connection));
       } else {
@@ -155,14 +156,35 @@ export class Volumes {
     ]);
     return { connection, device: chooseTarget(instance, taken, wanted, change.context.operation) };
   }
+
+  /** At rest libvirt looks at nothing, and a start that fails tells of it too late. */
+  async #checkSource({ context }: DeviceChange, connection: VolumeConnection): Promise<void> {
+    const { driverVolumeType, data } = connection;
+    if (driverVolumeType !== 'file' && driverVolumeType !== 'block') return;
+    // libvirt would hand a base that many instances stand on, or another's disk, over to this guest.
+    const ours = !relative(this.#host.instancesPath, data.path).startsWith('..');
+    const found = ours ? undefined : await callNative((addon, id) => addon.statFile(data.path, id), context);
+    if (found?.type !== (driverVolumeType === 'file' ? 'file' : 'other')) {
+      const wanted =
+        driverVolumeType === 'file' ? 'a regular file outside of the instances path' : 'a block device';
+      throw new ComputeError(
+        'INVALID_ARGUMENT',
+        `${context.operation}: the volume ${data.path} is not ${wanted}`,
+        { operation: context.operation, instanceUuid: context.instanceUuid, details: { path: data.path } },
+      );
+    }
+    if (driverVolumeType === 'file' && data.format === 'qcow2') {
+      await callNative((addon, id) => addon.inspectImage(data.path, 'qcow2', MAX_VIRTUAL_BYTES, id), context);
+    }
+  }
 }
 
-export function withVolume(instance: Instance, attached: AttachedVolume): Instance {
+function withVolume(instance: Instance, attached: AttachedVolume): Instance {
   if (findVolume(instance.volumes, attached.connection)) return instance;
   return { ...instance, volumes: [...(instance.volumes ?? []), attached] };
 }
 
-export function withoutVolume(instance: Instance, connection: VolumeConnection): Instance {
+function withoutVolume(instance: Instance, connection: VolumeConnection): Instance {
   const key = volumeKey(connection);
   const volumes = (instance.volumes ?? []).filter((volume) => volumeKey(volume.connection) !== key);
   return { ...instance, volumes };
@@ -195,13 +217,6 @@ function notAttached({ context, instance }: DeviceChange, connection: VolumeConn
   );
 }
 
-/** By the record of the instance: one of these is attached. Throws `DEVICE_NOT_FOUND`. */
-function known(change: DeviceChange, ...connections: readonly VolumeConnection[]): boolean {
-  const [first] = connections;
-  if (connections.some((connection) => findVolume(change.instance.volumes, connection))) return true;
-  throw notAttached(change, first as VolumeConnection);
-}
-
 async function liveTarget(change: DeviceChange, connection: VolumeConnection): Promise<string> {
   const key = volumeKey(connection);
   const own = ownTargets(change.instance, change.host);
@@ -209,25 +224,6 @@ async function liveTarget(change: DeviceChange, connection: VolumeConnection): P
   const disk = disks.find((one) => one.key === key && !own.has(one.target));
   if (!disk) throw notAttached(change, connection);
   return disk.target;
-}
-
-/** At rest libvirt looks at nothing, and a start that fails tells of it too late. */
-async function checkSource({ context }: DeviceChange, connection: VolumeConnection): Promise<void> {
-  const { driverVolumeType, data } = connection;
-  if (driverVolumeType !== 'file' && driverVolumeType !== 'block') return;
-  const found = await callNative((addon, id) => addon.statFile(data.path, id), context);
-  const expected = driverVolumeType === 'file' ? 'file' : 'other';
-  if (found?.type !== expected) {
-    const wanted = driverVolumeType === 'file' ? 'a regular file' : 'a block device';
-    throw new ComputeError(
-      'INVALID_ARGUMENT',
-      `${context.operation}: the volume ${data.path} is not ${wanted}${found ? '' : ', there is nothing'}`,
-      { ...context, details: { path: data.path } },
-    );
-  }
-  if (driverVolumeType === 'file' && data.format === 'qcow2') {
-    await callNative((addon, id) => addon.inspectImage(data.path, 'qcow2', MAX_VIRTUAL_BYTES, id), context);
-  }
 }
 
 /** Of the service's volumes there is nothing to do: the next start shows the guest what it has become. */

@@ -4,11 +4,11 @@ import { ComputeError } from '../driver/errors.js';
 import type { Instance, Vif } from '../driver/model.js';
 import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } from '../driver/volume.js';
 import { parseDevice, parseVolume } from '../driver/volume-schema.js';
+import { MAX_VIFS, MAX_VOLUMES } from './instance-schema.js';
 import type { DeviceInDoubt } from './journal.js';
 import type { KnownInstance } from './known-instance.js';
 import { parseNetwork } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
-import { notFound } from './node-errors.js';
 import { operate } from './operation.js';
 import type { AttachVolumeOptions, NetworkRequest, OperationOptions } from './types.js';
 
@@ -23,6 +23,7 @@ export async function attachVolume(
   const device = parseDevice(options.device, task, uuid);
   return await operate(context, uuid, { task, options }, async (known, { signal }) => {
     refuseForeign(context, known, connection, task);
+    refuseMore(known, known.instance.volumes?.length ?? 0, MAX_VOLUMES, task);
     return await change(known, { kind: 'volume', connection }, async () => {
       const { volumes = [] } = known.instance;
       const attached = await context.driver.attachVolume(known.instance, connection, device, { signal });
@@ -100,6 +101,7 @@ export async function attachInterface(
   const task = 'attachInterface';
   return await operate(context, uuid, { task, options }, async (known, { signal }) => {
     const standing = known.instance.vifs.find(({ id }) => id === request?.portId?.toLowerCase());
+    if (!standing) refuseMore(known, known.instance.vifs.length, MAX_VIFS, task);
     const others = takenVifs(context).filter((vif) => vif.id !== standing?.id);
     const vif = standing ?? parseNetwork(request, others);
     return await change(known, { kind: 'interface', vif }, async () => {
@@ -270,6 +272,15 @@ function noDevice({ instance }: KnownInstance, device: string, operation: string
   );
 }
 
+function refuseMore({ instance }: KnownInstance, count: number, most: number, operation: string): void {
+  if (count < most) return;
+  throw new ComputeError(
+    'DEVICE_IN_USE',
+    `${operation}: instance ${instance.uuid} has ${count} of these, which is as many as it can; detach one first`,
+    { operation, instanceUuid: instance.uuid, details: { count, most } },
+  );
+}
+
 /** Two guests that write to one disk destroy what is on it, unless both were made for it. */
 function refuseForeign(
   { instances }: NodeContext,
@@ -277,7 +288,6 @@ function refuseForeign(
   connection: VolumeConnection,
   operation: string,
 ): void {
-  if (instances.get(known.instance.uuid) !== known) throw notFound(known.instance.uuid, operation);
   const key = volumeKey(connection);
   for (const other of instances.values()) {
     if (other === known) continue;

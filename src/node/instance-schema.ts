@@ -70,11 +70,15 @@ export const vifSchema: v.GenericSchema<unknown, Vif> = v.object({
   mtu: v.exactOptional(mtuNumber),
 });
 
-export const vifsSchema: v.GenericSchema<unknown, Vif[]> = v.pipe(v.array(vifSchema), v.maxLength(64));
+/** Of one instance; libvirt and guests have less room. */
+export const MAX_VIFS = 64;
+export const MAX_VOLUMES = 256;
+
+export const vifsSchema: v.GenericSchema<unknown, Vif[]> = v.pipe(v.array(vifSchema), v.maxLength(MAX_VIFS));
 
 export const volumesSchema: v.GenericSchema<unknown, AttachedVolume[]> = v.pipe(
   v.array(attachedVolumeSchema),
-  v.maxLength(256),
+  v.maxLength(MAX_VOLUMES),
 );
 
 /** As the journal holds it; unknown keys are dropped, a later version may have written them. */

@@ -3,7 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
 import type { InstanceSummary, PowerState } from '../driver/model.js';
 import { recordOf, settleDevice } from './devices.js';
-import { Journal, type JournalState } from './journal.js';
+import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
@@ -100,23 +100,14 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { diskGb, task, device } = state;
-  let { instance } = state;
+  const { instance, diskGb, task, device } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   context.instances.set(uuid, known);
-  let settled: string | undefined;
-  if (device !== undefined) {
-    const call = { timeoutMs: SETTLE_TIMEOUT_MS };
-    const result = await settleDevice(context, instance, device, call);
-    instance = result.instance;
-    settled = `an attachment was interrupted: ${result.outcome}`;
-    known.instance = instance;
-    await journal.append(recordOf(instance));
-  }
+  if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
   await journal.compact(instance, diskGb);
   const powerState = host.domains.get(uuid)?.powerState;
-  if (task === undefined) return { uuid, action: 'adopted', reason: settled ?? standing(powerState) };
+  if (task === undefined) return { uuid, action: 'adopted', reason: standing(powerState) };
   try {
     if (powerState !== 'running' && powerState !== 'paused') await context.driver.powerOn(instance);
     await journal.append({ event: 'done' });
@@ -127,6 +118,23 @@ async function adopt(
       action: 'adopted',
       reason: `its ${task} was interrupted; starting it failed: ${reasonOf(error)}`,
     };
+  }
+}
+
+/** Returns what became of the device. Where it stays in doubt the next start tries again. */
+async function settle(
+  context: RecoveryContext,
+  known: KnownInstance,
+  device: DeviceInDoubt,
+): Promise<string> {
+  try {
+    const call = { timeoutMs: SETTLE_TIMEOUT_MS };
+    const { instance, outcome } = await settleDevice(context, known.instance, device, call);
+    await known.journal.append(recordOf(instance));
+    known.instance = instance;
+    return `an attachment was interrupted: ${outcome}`;
+  } catch (error) {
+    return `an attachment was interrupted and could not be settled: ${reasonOf(error)}`;
   }
 }
 

@@ -166,6 +166,21 @@ describe('a kill', () => {
     expect((await next.get(UUID)).volumes).toMatchObject([{ device: 'vdb' }]);
   });
 
+  it('whose device cannot be settled yet: the next start tries again', async () => {
+    const { bench, node } = await launched();
+    await node.attachVolume(UUID, volume('a'));
+    const after = kill9(bench, 1);
+    after.faults.add({ at: 'detachVolume', fail: new Error('planted') });
+    const next = await after.open();
+    expect(next.recoveries).toMatchObject([
+      { action: 'adopted', reason: expect.stringContaining('planted') },
+    ]);
+    await next.close();
+    const later = await after.open();
+    expect(later.recoveries).toMatchObject([{ reason: expect.stringContaining('is detached') }]);
+    expect(devicesOf(after)).toEqual([]);
+  });
+
   it('a journal that names what is no volume is left alone', async () => {
     const { bench } = await launched();
     const after = kill9(bench);

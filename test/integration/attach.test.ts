@@ -219,6 +219,7 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
       [file(join(host.directory, 'absent')), undefined, 'INVALID_ARGUMENT'],
       [file(host.directory), undefined, 'INVALID_ARGUMENT'],
       [file('/etc/../etc/passwd'), undefined, 'INVALID_ARGUMENT'],
+      [file(join(host.instancesPath, '_base', baseName())), undefined, 'INVALID_ARGUMENT'],
       [file(path), 'vda', 'DEVICE_IN_USE'],
       [file(path), 'sdb', 'UNSUPPORTED'],
       [file(path), "vdb'/>", 'INVALID_ARGUMENT'],
@@ -314,6 +315,11 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     const begun = (): Promise<unknown> =>
       eventually('the copy to begin', 10_000, () => statSync(path).blocks > empty);
     return { connection: { driverVolumeType: 'nbd', data: { socket } }, begun };
+  }
+
+  function baseName(): string {
+    const names = readdirSync(join(host.instancesPath, '_base'));
+    return names.find((name) => /^[0-9a-f]{40}$/.test(name)) ?? '';
   }
 
   function killQemu(): void {
