@@ -155,7 +155,8 @@ export interface ComputeDriver extends AsyncDisposable {
    * Attaches a volume, to the running guest and to the definition, or at rest to the definition alone. `device` is chosen
    * where it is undefined. Attached already is success. On failure nothing is changed. Rejects with `INVALID_ARGUMENT`,
    * `DEVICE_IN_USE`, `UNSUPPORTED`. As for all methods of devices, `instance` is what it was before the call: the caller
-   * keeps its `volumes` and `vifs`, and gives them to the next call.
+   * keeps its `volumes` and `vifs`, and gives them to the next call. By default each has two minutes and what a guest is
+   * given to let go of a device.
    */
   attachVolume(
     instance: Instance,
@@ -181,7 +182,7 @@ export interface ComputeDriver extends AsyncDisposable {
   ): Promise<void>;
   /**
    * Copies a volume of a running guest to another and goes on with that one, under the same device name. On failure and
-   * abort it goes on with the first. Rejects with `DEVICE_NOT_FOUND`, `DEVICE_IN_USE`, `INVALID_STATE` where it is stopped.
+   * abort it goes on with the first. A large one needs a longer `timeoutMs`. Rejects with `DEVICE_NOT_FOUND`, `DEVICE_IN_USE`, `INVALID_STATE` where it is stopped.
    */
   swapVolume(
     instance: Instance,

@@ -36,13 +36,7 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
 
   beforeAll(async () => {
     if (kind === 'daemon') daemon = await PrivateLibvirtd.start(`${host.directory}/d`);
-    const { instancesPath } = host;
-    driver = new LibvirtDriver({
-      ...(daemon ? { instancesPath, uri: daemon.uri } : host.options()),
-      detachTimeoutMs: 1_000,
-      detachAttempts: 2,
-    });
-    await driver.initHost();
+    await open();
     void (async () => {
       for await (const event of driver.events()) events.push(event);
     })();
@@ -50,6 +44,15 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     await driver.spawn(instance);
     await host.booted(instance.uuid);
   }, 180_000);
+
+  async function open(limits: { detachTimeoutMs?: number; detachAttempts?: number } = {}): Promise<void> {
+    const { instancesPath } = host;
+    driver = new LibvirtDriver({
+      ...(daemon ? { instancesPath, uri: daemon.uri } : host.options()),
+      ...limits,
+    });
+    await driver.initHost();
+  }
 
   afterAll(async () => {
     await driver.destroy(instance);
@@ -260,6 +263,8 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     await expect(driver.detachVolume(instance, connection)).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await driver.unpause(instance.uuid);
     await halt(host, instance.uuid);
+    await driver.close();
+    await open({ detachTimeoutMs: 1_000, detachAttempts: 2 });
     const before = definition();
     const refused = await driver.detachVolume(instance, connection).catch((error: unknown) => error);
     expect(refused).toMatchObject({ code: 'DETACH_FAILED', retryable: true, details: { attempts: 2 } });
