@@ -18,7 +18,6 @@ export {
   type SpawnProgress,
   type SpawnResult,
   type SpawnStep,
-  type VolumeConnection,
 } from './driver/compute-driver.js';
 export type {
   ConfigDriveContent,
@@ -39,6 +38,7 @@ export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
 export {
   type AvailableResource,
+  type BlockJobStatus,
   type DiskFormat,
   type DriverEvent,
   type Flavor,
@@ -57,6 +57,7 @@ export {
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
+export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver, type FakeDriverOptions, type FakeGuest } from './fake/fake-driver.js';
 export {
   type FakeDomain,
@@ -114,6 +115,7 @@ export type {
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
 export type {
+  AttachVolumeOptions,
   CacheImageNodeOptions,
   ComputeNodeOptions,
   ConfigDriveRequest,

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ComputeError } from './driver/errors.js';
+import type { NativeDeviceEvent, NativeDomainDevices } from './native-devices.js';
 import { fromNative } from './native-error.js';
 import type {
   CallId,
@@ -14,6 +15,7 @@ import type {
   NativeLayer,
 } from './native-image.js';
 
+export type * from './native-devices.js';
 export type * from './native-image.js';
 
 export interface NativeFileStatus {
@@ -73,12 +75,13 @@ export type NativeEvent =
       readonly timestamp: number;
     }
   | { readonly type: 'reboot'; readonly uuid: string; readonly name: string; readonly timestamp: number }
+  | NativeDeviceEvent
   /** virConnectCloseReason. */
   | { readonly type: 'close'; readonly reason: number; readonly timestamp: number }
   /** The native buffer was full; this many events were dropped. */
   | { readonly type: 'gap'; readonly count: number; readonly timestamp: number };
 
-export interface NativeDomain {
+export interface NativeDomain extends NativeDomainDevices {
   readonly uuid: string;
   readonly name: string;
   start(flags: number, callId: CallId): Promise<void>;

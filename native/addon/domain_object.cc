@@ -45,6 +45,13 @@ void DomainObject::define(Napi::Env env) {
                       InstanceMethod<&DomainObject::plain<&Domain::resume>>("resume"),
                       InstanceMethod<&DomainObject::info>("info"),
                       InstanceMethod<&DomainObject::xml>("xml"),
+                      InstanceMethod<&DomainObject::attach_device>("attachDevice"),
+                      InstanceMethod<&DomainObject::detach_device_alias>("detachDeviceAlias"),
+                      InstanceMethod<&DomainObject::block_resize>("blockResize"),
+                      InstanceMethod<&DomainObject::block_capacity>("blockCapacity"),
+                      InstanceMethod<&DomainObject::block_copy>("blockCopy"),
+                      InstanceMethod<&DomainObject::block_job_abort>("blockJobAbort"),
+                      InstanceMethod<&DomainObject::block_job_info>("blockJobInfo"),
                   }));
 }
 

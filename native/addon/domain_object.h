@@ -27,6 +27,15 @@ class DomainObject : public Napi::ObjectWrap<DomainObject> {
   Napi::Value uuid(const Napi::CallbackInfo& info);
   Napi::Value name(const Napi::CallbackInfo& info);
 
+  // domain_devices.cc
+  Napi::Value attach_device(const Napi::CallbackInfo& info);
+  Napi::Value detach_device_alias(const Napi::CallbackInfo& info);
+  Napi::Value block_resize(const Napi::CallbackInfo& info);
+  Napi::Value block_capacity(const Napi::CallbackInfo& info);
+  Napi::Value block_copy(const Napi::CallbackInfo& info);
+  Napi::Value block_job_abort(const Napi::CallbackInfo& info);
+  Napi::Value block_job_info(const Napi::CallbackInfo& info);
+
   std::shared_ptr<Domain> domain_;
 };
 

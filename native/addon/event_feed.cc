@@ -32,6 +32,20 @@ struct ToJs {
     object.Set("uuid", event.uuid);
     object.Set("name", event.name);
   }
+  void operator()(const DeviceEvent& event) {
+    object.Set("type", event.removed ? "device-removed" : "device-removal-failed");
+    object.Set("uuid", event.uuid);
+    object.Set("name", event.name);
+    object.Set("alias", event.alias);
+  }
+  void operator()(const BlockJobEvent& event) {
+    object.Set("type", "block-job");
+    object.Set("uuid", event.uuid);
+    object.Set("name", event.name);
+    object.Set("disk", event.disk);
+    object.Set("job", event.job);
+    object.Set("status", event.status);
+  }
   void operator()(const CloseEvent& event) {
     object.Set("type", "close");
     object.Set("reason", event.reason);

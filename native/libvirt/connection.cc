@@ -46,6 +46,28 @@ struct Connection::Relay {
       return;
     }
   }
+  static void device_removed(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) noexcept {
+    device(domain, alias, true, opaque);
+  }
+  static void device_removal_failed(virConnectPtr, virDomainPtr domain, const char* alias,
+                                    void* opaque) noexcept {
+    device(domain, alias, false, opaque);
+  }
+  static void device(virDomainPtr domain, const char* alias, bool removed, void* opaque) noexcept {
+    try {
+      of(opaque).publish(DeviceEvent{uuid_of(domain), virDomainGetName(domain), alias, removed});
+    } catch (...) {
+      return;
+    }
+  }
+  static void block_job(virConnectPtr, virDomainPtr domain, const char* disk, int job, int status,
+                        void* opaque) noexcept {
+    try {
+      of(opaque).publish(BlockJobEvent{uuid_of(domain), virDomainGetName(domain), disk, job, status});
+    } catch (...) {
+      return;
+    }
+  }
   static void closed(virConnectPtr, int reason, void* opaque) noexcept {
     try {
       of(opaque).publish(CloseEvent{reason});
@@ -115,6 +137,9 @@ void Connection::register_events() {
   };
   add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(&Relay::lifecycle));
   add(VIR_DOMAIN_EVENT_ID_REBOOT, generic(&Relay::reboot));
+  add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, generic(&Relay::device_removed));
+  add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, generic(&Relay::device_removal_failed));
+  add(VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, generic(&Relay::block_job));
   // No free callback: a driver without a socket says yes and forgets it, and would never call it. The relay
   // lives as long as this object, which unregisters it, and libvirt never calls after that.
   if (virConnectRegisterCloseCallback(connection_, &Relay::closed, &relay_, nullptr) < 0) {

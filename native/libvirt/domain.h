@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "libvirt/connection.h"
@@ -17,6 +18,12 @@ struct DomainInfo {
   unsigned long memory_kib;
   unsigned vcpus;
   std::uint64_t cpu_time_ns;
+};
+
+struct BlockJobInfo {
+  int type;  ///< virDomainBlockJobType
+  std::uint64_t current;
+  std::uint64_t end;
 };
 
 std::string uuid_of(virDomainPtr domain);
@@ -43,6 +50,15 @@ class Domain {
   void undefine(unsigned flags);  ///< virDomainUndefineFlags
   DomainInfo info();              ///< virDomainGetInfo
   std::string xml(unsigned flags);
+
+  // domain_devices.cc
+  void attach_device(const std::string& xml, unsigned flags);          ///< virDomainAttachDeviceFlags
+  void detach_device_alias(const std::string& alias, unsigned flags);  ///< virDomainDetachDeviceAlias
+  void block_resize(const std::string& disk, std::uint64_t bytes);     ///< virDomainBlockResize
+  std::uint64_t block_capacity(const std::string& disk);               ///< virDomainGetBlockInfo, in bytes
+  void block_copy(const std::string& disk, const std::string& xml, unsigned flags);  ///< virDomainBlockCopy
+  void block_job_abort(const std::string& disk, unsigned flags);        ///< virDomainBlockJobAbort
+  std::optional<BlockJobInfo> block_job_info(const std::string& disk);  ///< virDomainGetBlockJobInfo
 
  private:
   std::shared_ptr<Connection> connection_;

@@ -20,12 +20,27 @@ struct RebootEvent {
   std::string name;
 };
 
+struct DeviceEvent {
+  std::string uuid;
+  std::string name;
+  std::string alias;  ///< of the device, in the running domain
+  bool removed;       ///< false: the guest refused to let it go
+};
+
+struct BlockJobEvent {
+  std::string uuid;
+  std::string name;
+  std::string disk;  ///< target: vda ...
+  int job;           ///< virDomainBlockJobType
+  int status;        ///< virConnectDomainEventBlockJobStatus
+};
+
 struct CloseEvent {
   int reason;  ///< virConnectCloseReason
 };
 
 struct Event {
-  std::variant<LifecycleEvent, RebootEvent, CloseEvent> what;
+  std::variant<LifecycleEvent, RebootEvent, DeviceEvent, BlockJobEvent, CloseEvent> what;
   double timestamp_ms;  ///< since the epoch
 };
 

@@ -84,6 +84,31 @@ TEST_CASE("a domain is defined, started, paused, stopped and forgotten, and each
   connection->close();
 }
 
+TEST_CASE("calls on devices that a domain does not have fail with libvirt's own fields") {
+  const auto connection = open_test();
+  const auto domain = connection->define(document("one", kUuid), 0);
+  domain->start(0);
+  const auto fails = [](auto call) {
+    try {
+      call();
+    } catch (const LibvirtError& error) {
+      return error.code != VIR_ERR_OK && error.what()[0] != '\0';
+    }
+    return false;
+  };
+  CHECK(fails([&] { domain->attach_device("<disk", VIR_DOMAIN_AFFECT_LIVE); }));
+  CHECK(fails([&] { domain->detach_device_alias("none", VIR_DOMAIN_AFFECT_LIVE); }));
+  CHECK(fails([&] { domain->block_resize("vdz", 1 << 20); }));
+  CHECK(fails([&] { domain->block_capacity("vdz"); }));
+  CHECK(fails([&] { domain->block_copy("vdz", "<disk/>", 0); }));
+  CHECK(fails([&] { domain->block_job_abort("vdz", 0); }));
+  CHECK(fails([&] { domain->block_job_info("vdz"); }));
+  domain->destroy(0);
+  domain->undefine(0);
+  connection->close();
+  CHECK_THROWS_AS(domain->block_capacity("vda"), Closed);
+}
+
 TEST_CASE("a list tells our domains from others by their metadata") {
   const auto connection = open_test();
   const auto domain = connection->define(document("one", kUuid), 0);

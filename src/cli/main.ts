@@ -8,10 +8,12 @@ import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
 import { domainXmlCommand } from './commands/domain-xml.js';
 import { imageCommand } from './commands/image.js';
+import { interfaceCommand } from './commands/interface.js';
 import { launchCommand } from './commands/launch.js';
 import { listCommand } from './commands/list.js';
 import { rebootCommand, startCommand, stopCommand, terminateCommand } from './commands/power.js';
 import { showCommand } from './commands/show.js';
+import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
 
 // `node-compute list | head -1` is no failure.
@@ -29,6 +31,8 @@ const commands = [
   startCommand(),
   rebootCommand(),
   terminateCommand(),
+  volumeCommand(),
+  interfaceCommand(),
   domainXmlCommand(),
   imageCommand(),
   benchCommand(),

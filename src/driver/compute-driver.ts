@@ -11,6 +11,7 @@ import type {
   InstanceSummary,
   Vif,
 } from './model.js';
+import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Accepted by every long call. */
 export interface CallOptions {
@@ -71,12 +72,6 @@ export interface RebootOptions extends CallOptions {
 export interface DestroyOptions extends CallOptions {
   /** Remove `<instances_path>/<uuid>`. Default true. */
   readonly destroyDisks?: boolean | undefined;
-}
-
-/** Nova's volume connection: how the host reaches the volume, as the block service gave it. */
-export interface VolumeConnection {
-  readonly driverVolumeType: 'file' | 'block' | 'nbd' | 'rbd';
-  readonly data: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -166,32 +161,48 @@ export interface ComputeDriver extends AsyncDisposable {
   confirmMigration(instance: Instance, options?: CallOptions): Promise<void>;
   finishRevertMigration(instance: Instance, options?: CallOptions): Promise<void>;
   liveMigration(instance: Instance, destination: string, options?: CallOptions): Promise<void>;
+  /**
+   * Attaches a volume, to the running guest and to the definition, or at rest to the definition alone. `device` is chosen
+   * where it is undefined. Attached already is success. On failure nothing is changed. Rejects with `INVALID_ARGUMENT`,
+   * `DEVICE_IN_USE`, `UNSUPPORTED`. As for all methods of devices, `instance` is what it was before the call: the caller
+   * keeps its `volumes` and `vifs`, and gives them to the next call. By default each has two minutes and what a guest is
+   * given to let go of a device.
+   */
   attachVolume(
     instance: Instance,
     volume: VolumeConnection,
-    device: string,
+    device: string | undefined,
     options?: CallOptions,
-  ): Promise<void>;
-  detachVolume(
-    instance: Instance,
-    volume: VolumeConnection,
-    device: string,
-    options?: CallOptions,
-  ): Promise<void>;
+  ): Promise<AttachedVolume>;
+  /**
+   * Takes it out of the running guest first and then, once the guest has let go, out of the definition. Detached already
+   * is success. Rejects with `DETACH_FAILED` where the guest does not let go: it is then attached as before, also after a
+   * restart; `INVALID_STATE` while it is paused.
+   */
+  detachVolume(instance: Instance, volume: VolumeConnection, options?: CallOptions): Promise<void>;
+  /**
+   * Shows the guest the new size. A file is made larger, other volumes must have been already. That size already is
+   * success. Rejects with `DEVICE_NOT_FOUND`, `INVALID_ARGUMENT` for less than it has.
+   */
   extendVolume(
     instance: Instance,
     volume: VolumeConnection,
     sizeBytes: number,
     options?: CallOptions,
   ): Promise<void>;
+  /**
+   * Copies a volume of a running guest to another and goes on with that one, under the same device name. On failure and
+   * abort it goes on with the first. A large one needs a longer `timeoutMs`. Rejects with `DEVICE_NOT_FOUND`, `DEVICE_IN_USE`, `INVALID_STATE` where it is stopped.
+   */
   swapVolume(
     instance: Instance,
     from: VolumeConnection,
     to: VolumeConnection,
-    device: string,
     options?: CallOptions,
-  ): Promise<void>;
+  ): Promise<AttachedVolume>;
+  /** As {@link attachVolume}; the bridge is made where missing. Rejects with `DEVICE_IN_USE`, `NETWORK_FAILED`. */
   attachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
+  /** As {@link detachVolume}; the bridge goes with its last user. */
   detachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
   getDiagnostics(uuid: string, options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;
   getVncConsole(
@@ -322,17 +333,12 @@ export abstract class BaseDriver {
   attachVolume(
     instance: Instance,
     _volume: VolumeConnection,
-    _device: string,
+    _device: string | undefined,
     _options?: CallOptions,
-  ): Promise<void> {
+  ): Promise<AttachedVolume> {
     return this.#unsupported('attachVolume', instance);
   }
-  detachVolume(
-    instance: Instance,
-    _volume: VolumeConnection,
-    _device: string,
-    _options?: CallOptions,
-  ): Promise<void> {
+  detachVolume(instance: Instance, _volume: VolumeConnection, _options?: CallOptions): Promise<void> {
     return this.#unsupported('detachVolume', instance);
   }
   extendVolume(
@@ -347,9 +353,8 @@ export abstract class BaseDriver {
     instance: Instance,
     _from: VolumeConnection,
     _to: VolumeConnection,
-    _device: string,
     _options?: CallOptions,
-  ): Promise<void> {
+  ): Promise<AttachedVolume> {
     return this.#unsupported('swapVolume', instance);
   }
   attachInterface(instance: Instance, _vif: Vif, _options?: CallOptions): Promise<void> {

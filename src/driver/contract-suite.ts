@@ -1,5 +1,6 @@
 // The contract of ComputeDriver as tests: run it on a driver of your own, with your test framework.
 import { defineClose, defineConcurrency } from './contract/concurrency.js';
+import { defineDevices } from './contract/devices.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
@@ -24,6 +25,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('refusals', () => defineRefusals(bench));
     describe('life of an instance', () => defineLifecycle(bench));
     describe('image cache', () => defineImageCache(bench));
+    describe('devices', () => defineDevices(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

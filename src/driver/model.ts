@@ -2,6 +2,7 @@
 
 import type { ConfigDriveFormat } from './config-drive.js';
 import type { ImageCacheEvent } from './image-cache.js';
+import type { AttachedVolume } from './volume.js';
 
 /** Nova's power states (nova/compute/power_state.py) by name; {@link POWER_STATE_CODES} has the numbers on the wire. */
 export type PowerState = 'nostate' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'suspended';
@@ -106,6 +107,8 @@ export interface Instance {
   readonly flavor: Flavor;
   readonly image: ImageMeta;
   readonly vifs: readonly Vif[];
+  /** Attached beside its own disks, in the order of their attachment. */
+  readonly volumes?: readonly AttachedVolume[];
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   readonly projectId?: string;
@@ -176,6 +179,27 @@ export type DriverEvent =
       readonly name: string;
     }
   | {
+      /** A device has left a running guest, or the guest refused to let it go. Not told of one that goes with its domain. */
+      readonly type: 'device-removed' | 'device-removal-failed';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly name: string;
+      /** The hypervisor's name of the device: `virtio-disk1`, `net0`. */
+      readonly alias: string;
+    }
+  | {
+      /** A copy of a disk under way: it holds all (`ready`), or it has ended. */
+      readonly type: 'block-job';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly name: string;
+      /** Name of the disk in the definition: `vdb`. */
+      readonly disk: string;
+      readonly status: BlockJobStatus;
+    }
+  | {
       /** The connection to the hypervisor was lost (`down`) or is back (`up`). */
       readonly type: 'connection';
       readonly sequence: number;
@@ -197,6 +221,8 @@ export type DriverEvent =
       readonly timestamp: number;
       readonly count: number;
     };
+
+export type BlockJobStatus = 'completed' | 'failed' | 'canceled' | 'ready';
 
 export type LifecycleEvent =
   | 'defined'

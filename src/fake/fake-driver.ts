@@ -25,8 +25,11 @@ import type {
   Instance,
   InstanceInfo,
   InstanceSummary,
+  Vif,
 } from '../driver/model.js';
+import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeCall } from './fake-call.js';
+import { FakeDevices } from './fake-devices.js';
 import { FakeFiles } from './fake-files.js';
 import { type FakeDomain, FakeHypervisor, type FakeLifecycle } from './fake-hypervisor.js';
 import { FakeImageCache } from './fake-image-cache.js';
@@ -38,6 +41,8 @@ import { type FakeCallName, Faults } from './faults.js';
 export interface FakeGuest {
   /** Milliseconds from the ACPI request to the guest's shutdown; `never`: it does not listen. Default 0. */
   readonly shutdownMs?: number | 'never';
+  /** It never lets go of a device. Default false. */
+  readonly keepsDevices?: boolean;
   /** Written to the console at each start. Default `<name> booted\n`. */
   readonly greeting?: string;
 }
@@ -70,6 +75,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
   readonly #options: FakeDriverOptions;
   readonly #files: FakeFiles;
   readonly #images: FakeImageCache;
+  readonly #devices: FakeDevices;
   readonly #events = new EventStream();
   readonly #running = new Map<FakeCall, Promise<unknown>>();
   #unlisten: (() => void) | undefined;
@@ -80,6 +86,10 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     this.#options = options;
     this.hypervisor = options.hypervisor ?? new FakeHypervisor();
     this.faults = options.faults ?? new Faults();
+    this.#devices = new FakeDevices(
+      this.hypervisor,
+      (instance) => options.guest?.(instance).keepsDevices ?? false,
+    );
     this.#files = new FakeFiles(options.files ? options.instancesPath : undefined);
     this.#images = new FakeImageCache(this.hypervisor, options.imageFetchMs ?? 0, (event) =>
       this.#events.publish({ type: 'image-cache', event }),
@@ -200,6 +210,61 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     });
   }
 
+  override async attachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    device: string | undefined,
+    options: CallOptions = {},
+  ): Promise<AttachedVolume> {
+    return await this.#call('attachVolume', instance.uuid, options, async (call) =>
+      this.#devices.attachVolume(volume, device, call),
+    );
+  }
+
+  override async detachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#call('detachVolume', instance.uuid, options, async (call) =>
+      this.#devices.detachVolume(volume, call),
+    );
+  }
+
+  override async extendVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    sizeBytes: number,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#call('extendVolume', instance.uuid, options, async (call) =>
+      this.#devices.extendVolume(volume, sizeBytes, call),
+    );
+  }
+
+  override async swapVolume(
+    instance: Instance,
+    from: VolumeConnection,
+    to: VolumeConnection,
+    options: CallOptions = {},
+  ): Promise<AttachedVolume> {
+    return await this.#call('swapVolume', instance.uuid, options, async (call) =>
+      this.#devices.swapVolume(from, to, call),
+    );
+  }
+
+  override async attachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
+    await this.#call('attachInterface', instance.uuid, options, async (call) =>
+      this.#devices.attachInterface(vif, call),
+    );
+  }
+
+  override async detachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
+    await this.#call('detachInterface', instance.uuid, options, async (call) =>
+      this.#devices.detachInterface(vif, call),
+    );
+  }
+
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
     return await this.#call('getInfo', uuid, options, async (call) => infoOf(this.#domain(call)));
   }
@@ -313,6 +378,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
 
   #publish({ uuid, name, event, detail }: FakeLifecycle): void {
     if (event === 'reboot') this.#events.publish({ type: 'reboot', uuid, name });
+    else if (event === 'device-removed') this.#events.publish({ type: event, uuid, name, alias: detail });
     else this.#events.publish({ type: 'lifecycle', uuid, name, event, detail });
   }
 }

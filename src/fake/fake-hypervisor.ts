@@ -43,7 +43,8 @@ export interface FakeHypervisorState {
 export interface FakeLifecycle {
   readonly uuid: string;
   readonly name: string;
-  readonly event: LifecycleEvent | 'reboot';
+  readonly event: LifecycleEvent | 'reboot' | 'device-removed';
+  /** Of a device: its alias. */
   readonly detail: string;
 }
 
@@ -122,6 +123,10 @@ export class FakeHypervisor {
     this.#onChange?.();
   }
 
+  removeTap(tap: string): void {
+    if (this.taps.delete(tap)) this.#onChange?.();
+  }
+
   #dropTaps(uuid: string): void {
     for (const [tap, owner] of this.taps) if (owner === uuid) this.taps.delete(tap);
   }
@@ -129,6 +134,12 @@ export class FakeHypervisor {
   define(instance: Instance): void {
     this.domains.set(instance.uuid, { instance, state: 'shutdown', domainId: -1, console: '' });
     this.#changed(instance.uuid, 'defined', 'added');
+  }
+
+  /** Of a domain that is there: what it is made of changes, not its state. */
+  redefine(instance: Instance): void {
+    this.#update(instance.uuid, { instance });
+    this.#onChange?.();
   }
 
   undefine(uuid: string): void {
@@ -164,6 +175,11 @@ export class FakeHypervisor {
   unpause(uuid: string): void {
     this.#update(uuid, { state: 'running' });
     this.#changed(uuid, 'resumed', 'unpaused');
+  }
+
+  /** A running guest has let go of it. */
+  deviceRemoved({ uuid, name }: Instance, alias: string): void {
+    this.#emit({ uuid, name, event: 'device-removed', detail: alias });
   }
 
   #update(uuid: string, change: Partial<FakeDomain>): void {

@@ -18,7 +18,13 @@ export type FakeCallName =
   | 'getConsoleOutput'
   | 'cacheImage'
   | 'manageImageCache'
-  | 'getImageCacheMetrics';
+  | 'getImageCacheMetrics'
+  | 'attachVolume'
+  | 'detachVolume'
+  | 'extendVolume'
+  | 'swapVolume'
+  | 'attachInterface'
+  | 'detachInterface';
 
 /** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
 export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';

@@ -6,6 +6,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { instanceName } from '../driver/model.js';
 import { check, closedObject, dictionary, integer, type Problem } from '../driver/schema.js';
+import { attachedVolumeSchema } from '../driver/volume-schema.js';
 import { ARCHITECTURES, CPU_MODES, DISK_CACHES, type DomainHost } from './xml/host.js';
 
 const VIFS_MAX = 64;
@@ -94,6 +95,7 @@ const hostSchema = closedObject({
   machine: v.optional(
     v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a machine type of QEMU')),
   ),
+  pciePorts: v.optional(integer(0, 28)),
   cpuMode: v.optional(v.picklist(CPU_MODES)),
   cpuModel: v.optional(
     v.pipe(v.string(), v.regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be a CPU model of libvirt')),
@@ -136,6 +138,7 @@ const specSchema = closedObject({
   flavor: flavorSchema,
   image: imageSchema,
   vifs: v.optional(v.pipe(v.array(vifSchema), v.maxLength(VIFS_MAX))),
+  volumes: v.exactOptional(v.pipe(v.array(attachedVolumeSchema), v.maxLength(256))),
   createdAt: v.optional(time),
   projectId: v.optional(name),
   userId: v.optional(name),
@@ -169,6 +172,7 @@ export function parseDomainSpec(json: unknown): DomainSpec {
     flavor: completeFlavor(spec.flavor),
     image: completeImage(spec.image),
     vifs,
+    ...(spec.volumes !== undefined && { volumes: spec.volumes }),
     createdAt: spec.createdAt ?? '1970-01-01T00:00:00Z',
     ...(spec.projectId !== undefined && { projectId: spec.projectId }),
     ...(spec.userId !== undefined && { userId: spec.userId }),

@@ -11,7 +11,7 @@ import {
   type NativeDomain,
   type NativeEvent,
 } from '../native.js';
-import { closeReason, lifecycleEvent } from './states.js';
+import { blockJobStatus, closeReason, lifecycleEvent } from './states.js';
 
 export interface HypervisorOptions {
   readonly uri: string;
@@ -121,7 +121,18 @@ export class Hypervisor {
    * before that call returns. Dispose of it in every case.
    */
   watch(uuid: string, wanted: readonly LifecycleEvent[]): Watch {
-    return new Watch(this.events, uuid, wanted);
+    const matches = (event: DriverEvent): event is LifecycleOf =>
+      event.type === 'lifecycle' && event.uuid === uuid && wanted.includes(event.event);
+    return this.watchFor(uuid, wanted.join(' or '), matches);
+  }
+
+  /** The same for any kind of event; `wanted` names it for people. */
+  watchFor<E extends DriverEvent>(
+    uuid: string,
+    wanted: string,
+    matches: (event: DriverEvent) => event is E,
+  ): Watch<E> {
+    return new Watch(this.events, uuid, wanted, matches);
   }
 
   #deliver(batch: readonly NativeEvent[], source: NativeConnection): void {
@@ -135,7 +146,14 @@ export class Hypervisor {
           }
           break;
         }
+        case 'block-job': {
+          const { type, uuid, name, disk, timestamp } = event;
+          this.events.publish({ type, uuid, name, disk, timestamp, status: blockJobStatus(event.status) });
+          break;
+        }
         case 'reboot':
+        case 'device-removed':
+        case 'device-removal-failed':
           this.events.publish(event);
           break;
         case 'gap':
@@ -179,31 +197,37 @@ export class Hypervisor {
 
 type LifecycleOf = Extract<DriverEvent, { type: 'lifecycle' }>;
 
-/** One subscription that ends with the first wanted event of a domain. */
-export class Watch implements Disposable {
+/** One subscription that gives the wanted events of a domain. */
+export class Watch<E extends DriverEvent = LifecycleOf> implements Disposable {
   readonly #stop = new AbortController();
   readonly #events: AsyncIterableIterator<DriverEvent>;
   readonly #uuid: string;
-  readonly #wanted: readonly LifecycleEvent[];
+  readonly #wanted: string;
+  readonly #matches: (event: DriverEvent) => event is E;
   #pending: Promise<IteratorResult<DriverEvent>> | undefined;
 
-  constructor(stream: EventStream, uuid: string, wanted: readonly LifecycleEvent[]) {
+  constructor(
+    stream: EventStream,
+    uuid: string,
+    wanted: string,
+    matches: (event: DriverEvent) => event is E,
+  ) {
     this.#events = stream.subscribe({ signal: this.#stop.signal });
     this.#uuid = uuid;
     this.#wanted = wanted;
+    this.#matches = matches;
   }
 
   /** The event. Rejects with `CONNECTION_LOST` when no event can come any more, `ABORTED`, `TIMEOUT`. */
-  async next(context: CallContext & { readonly timeoutMs: number }): Promise<LifecycleOf> {
+  async next(context: CallContext & { readonly timeoutMs: number }): Promise<E> {
     let timer: NodeJS.Timeout | undefined;
     let onAbort = (): void => {};
     const ended = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
-        const wanted = this.#wanted.join(' or ');
         reject(
           new ComputeError(
             'TIMEOUT',
-            `${context.operation} of instance ${this.#uuid}: libvirt did not report it as ${wanted} within ${context.timeoutMs} ms`,
+            `${context.operation} of instance ${this.#uuid}: libvirt did not report it as ${this.#wanted} within ${context.timeoutMs} ms`,
             { ...context, retryable: true },
           ),
         );
@@ -226,16 +250,14 @@ export class Watch implements Disposable {
     }
   }
 
-  async #find(context: CallContext): Promise<LifecycleOf> {
+  async #find(context: CallContext): Promise<E> {
     for (;;) {
       // Kept between calls of next(): one that ended with a TIMEOUT must not swallow the event that comes later.
       this.#pending ??= this.#events.next();
       const { done, value: event } = await this.#pending;
       this.#pending = undefined;
       if (done) throw new ComputeError('CLOSED', `${context.operation}: the driver was closed`, context);
-      if (event.type === 'lifecycle' && event.uuid === this.#uuid && this.#wanted.includes(event.event)) {
-        return event;
-      }
+      if (this.#matches(event)) return event;
       if (event.type === 'connection' && event.state === 'down') {
         throw new ComputeError(
           'CONNECTION_LOST',

@@ -15,7 +15,7 @@ import {
   type SpawnResult,
 } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
-import { ComputeError, LibvirtError } from '../driver/errors.js';
+import { ComputeError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type {
@@ -25,25 +25,31 @@ import type {
   Instance,
   InstanceInfo,
   InstanceSummary,
+  Vif,
 } from '../driver/model.js';
+import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import type { DeviceHost } from './device-change.js';
 import { Domains } from './domains.js';
-import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
+import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
+import { Interfaces } from './interfaces.js';
+import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
+import { Volumes } from './volumes.js';
 import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
-import type { Architecture, DiskCache } from './xml/host.js';
+import type { Architecture, DiskCache, DomainHost } from './xml/host.js';
 
 const CAPABILITIES: DriverCapabilities = {
   pause: true,
@@ -55,10 +61,10 @@ const CAPABILITIES: DriverCapabilities = {
   snapshot: false,
   resize: false,
   liveMigration: false,
-  attachVolume: false,
-  extendVolume: false,
-  swapVolume: false,
-  attachInterface: false,
+  attachVolume: true,
+  extendVolume: true,
+  swapVolume: true,
+  attachInterface: true,
   diagnostics: false,
   guestAgent: false,
   crashDump: false,
@@ -100,6 +106,8 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
   readonly #power: Power;
+  readonly #volumes: Volumes;
+  readonly #interfaces: Interfaces;
   #ready: Ready | undefined;
   #imageEvents: Promise<void> | undefined;
 
@@ -135,6 +143,18 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       bridges: this.#bridges,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
     });
+    const devices: DeviceHost = {
+      instancesPath: parsed.instancesPath,
+      hypervisor: this.#hypervisor,
+      domains: this.#domains,
+      logger: this.#logger,
+      domainHost: (instance, files, disks) => this.#domainHost(instance, files, disks),
+      definition: (instance, files, disks) => this.#definition(instance, files, disks),
+      detachTimeoutMs: parsed.detachTimeoutMs ?? 20_000,
+      detachAttempts: parsed.detachAttempts ?? 8,
+    };
+    this.#volumes = new Volumes(devices);
+    this.#interfaces = new Interfaces(devices, this.#bridges);
   }
 
   async initHost(options: CallOptions = {}): Promise<void> {
@@ -145,7 +165,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     try {
       await this.#hypervisor.open(context);
     } catch (error) {
-      throw this.#explainOpen(error);
+      throw explainOpen(error, this.#embedded && (this.#options.root ?? DEFAULT_ROOT));
     }
     const { diskCache, instancesPath } = this.#options;
     this.#ready = {
@@ -211,6 +231,55 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
 
   override async unpause(uuid: string, options: CallOptions = {}): Promise<void> {
     await this.#power.unpause(checkInstanceUuid(uuid, 'unpause'), options);
+  }
+
+  override async attachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    device: string | undefined,
+    options: CallOptions = {},
+  ): Promise<AttachedVolume> {
+    checkInstanceIdentity(instance, 'attachVolume');
+    return await this.#volumes.attach(instance, volume, device, options);
+  }
+
+  override async detachVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'detachVolume');
+    await this.#volumes.detach(instance, volume, options);
+  }
+
+  override async extendVolume(
+    instance: Instance,
+    volume: VolumeConnection,
+    sizeBytes: number,
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'extendVolume');
+    await this.#volumes.extend(instance, volume, sizeBytes, options);
+  }
+
+  override async swapVolume(
+    instance: Instance,
+    from: VolumeConnection,
+    to: VolumeConnection,
+    options: CallOptions = {},
+  ): Promise<AttachedVolume> {
+    checkInstanceIdentity(instance, 'swapVolume');
+    return await this.#volumes.swap(instance, from, to, options);
+  }
+
+  override async attachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'attachInterface');
+    await this.#interfaces.attach(instance, vif, options);
+  }
+
+  override async detachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'detachInterface');
+    await this.#interfaces.detach(instance, vif, options);
   }
 
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
@@ -309,17 +378,22 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   /** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */
-  #definition(instance: Instance, files: InstanceFiles, disks: InstanceDisks = {}): string {
+  #definition(instance: Instance, files: InstanceFiles, disks?: InstanceDisks): string {
+    return domainXml(instance, this.#domainHost(instance, files, disks));
+  }
+
+  #domainHost(instance: Instance, files: InstanceFiles, disks: InstanceDisks = {}): DomainHost {
     const { facts, diskCache } = this.#made('spawn');
     const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = this.#options;
     const diskFormat = disks.disk?.format ?? 'qcow2';
     const usual = { path: this.#images.basePath(instance.image.id), format: 'raw' } as const;
     const base = disks.disk?.base ?? (diskFormat === 'qcow2' ? usual : undefined);
-    return domainXml(instance, {
+    return {
       virtType: this.#virtType,
       architecture: facts.architecture as Architecture,
       emulator,
       machine,
+      pciePorts: this.#options.pciePorts,
       cpuMode,
       cpuModel,
       cpuTune: this.#embedded ? (security?.cgroups ?? false) : true,
@@ -337,7 +411,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       configDrivePath: instance.configDrive && files.configDrive,
       consoleLogPath: files.consoleLog,
       nvramPath: files.nvram,
-    });
+    };
   }
 
   #made(operation: string): Ready {
@@ -353,26 +427,4 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     this.#logger.warn('guests are emulated, which is slow', { reason: obstacle });
     return 'qemu';
   }
-
-  /** A root that another process holds is told as such, with who it is. */
-  #explainOpen(error: unknown): unknown {
-    const root = this.#options.root ?? DEFAULT_ROOT;
-    const holder = this.#embedded && error instanceof LibvirtError ? rootHolder(root) : undefined;
-    if (!holder || holder.pid === process.pid) return unreachable(error);
-    return new ComputeError(
-      'HOST_LOCKED',
-      `the embedded libvirt root ${root} is held by process ${holder.pid} (${holder.command}): end it, or choose another root`,
-      { operation: 'initHost', cause: error, details: { root, ...holder } },
-    );
-  }
-}
-
-/** Before there was a connection none can have been lost. */
-function unreachable(error: unknown): unknown {
-  if (!(error instanceof LibvirtError) || error.code !== 'CONNECTION_LOST') return error;
-  return new LibvirtError('CONNECTION_FAILED', error.message, error.libvirt, {
-    operation: 'initHost',
-    retryable: true,
-    cause: error,
-  });
 }

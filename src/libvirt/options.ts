@@ -31,6 +31,8 @@ export interface LibvirtDriverOptions {
   readonly emulator?: string | undefined;
   /** Machine type for images that name none. */
   readonly machine?: string | undefined;
+  /** PCI Express ports that q35 and virt machines have: Nova's num_pcie_ports. Default 0: libvirt's choice, one more than needed. */
+  readonly pciePorts?: number | undefined;
   readonly cpuMode?: CpuMode | undefined;
   readonly cpuModel?: string | undefined;
   /** Address VNC listens on; '' for no VNC and no graphics adapter. Default `127.0.0.1`. */
@@ -40,6 +42,10 @@ export interface LibvirtDriverOptions {
   readonly security?: SecurityOptions | undefined;
   /** Milliseconds between start and the running event. Default 60000. */
   readonly startTimeoutMs?: number | undefined;
+  /** Milliseconds that a guest is given to let go of a device, each time it is asked. Default 20000, Nova's. */
+  readonly detachTimeoutMs?: number | undefined;
+  /** How often a guest is asked to let go of a device. Default 8, Nova's. */
+  readonly detachAttempts?: number | undefined;
   /** Passed to the image cache. */
   readonly images?: Omit<ImageCacheOptions, 'instancesPath' | 'logger'> | undefined;
   readonly logger?: ImageLogger | undefined;
@@ -69,6 +75,7 @@ const schema = closedObject({
   virtType: v.optional(v.picklist(['auto', 'kvm', 'qemu'])),
   emulator: v.optional(absolutePath),
   machine: v.optional(name),
+  pciePorts: v.optional(integer(0, 28)),
   cpuMode: v.optional(v.picklist(CPU_MODES)),
   cpuModel: v.optional(name),
   vncListen: v.optional(v.pipe(v.string(), v.maxLength(64))),
@@ -82,6 +89,8 @@ const schema = closedObject({
     }),
   ),
   startTimeoutMs: v.optional(integer(1)),
+  detachTimeoutMs: v.optional(integer(1, 3_600_000)),
+  detachAttempts: v.optional(integer(1, 1000)),
   images: v.optional(dictionary(v.string(), v.unknown())),
   logger: v.optional(
     v.custom<ImageLogger>((value) => typeof value === 'object' && value !== null, 'must be a logger'),

@@ -1,5 +1,5 @@
 // libvirt's numbers for states and events in Nova's words.
-import type { LifecycleEvent, PowerState } from '../driver/model.js';
+import type { BlockJobStatus, LifecycleEvent, PowerState } from '../driver/model.js';
 
 /** virDomainState; as Nova maps them: blocked runs, shutting down and shut off are both shutdown. */
 const POWER_STATES: readonly PowerState[] = [
@@ -56,6 +56,11 @@ export function lifecycleEvent(
 ): { readonly event: LifecycleEvent; readonly detail: string } | undefined {
   const known = LIFECYCLE[event];
   return known && { event: known[0], detail: known[1][detail] ?? `detail-${detail}` };
+}
+
+/** virConnectDomainEventBlockJobStatus. */
+export function blockJobStatus(status: number): BlockJobStatus {
+  return (['completed', 'failed', 'canceled', 'ready'] as const)[status] ?? 'failed';
 }
 
 /** virConnectCloseReason. */

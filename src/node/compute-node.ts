@@ -3,8 +3,18 @@ import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
-import type { Flavor, PowerState } from '../driver/model.js';
+import type { Flavor, PowerState, Vif } from '../driver/model.js';
+import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import type { NodeReport } from '../resources/types.js';
+import {
+  attachInterface,
+  attachVolume,
+  detachInterface,
+  detachVolume,
+  extendVolume,
+  swapVolume,
+  takenVifs,
+} from './devices.js';
 import type { HostLock } from './host-lock.js';
 import { cacheImage, manageImageCache } from './image-cache.js';
 import { launchInstance } from './launch.js';
@@ -19,6 +29,7 @@ import type { Periodic } from './periodic.js';
 import { migrateInstance, resizeInstance } from './resize.js';
 import { terminateInstance } from './terminate.js';
 import type {
+  AttachVolumeOptions,
   CacheImageNodeOptions,
   ComputeNodeOptions,
   ConsoleOptions,
@@ -26,6 +37,7 @@ import type {
   LaunchOptions,
   LaunchRequest,
   LaunchResult,
+  NetworkRequest,
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
@@ -86,8 +98,8 @@ export class ComputeNode implements AsyncDisposable {
    */
   async launch(request: LaunchRequest, options: LaunchOptions = {}): Promise<LaunchResult> {
     const { forceConfigDrive } = this.#context;
-    const taken = [...this.#context.instances.values()].flatMap(({ instance }) => instance.vifs);
-    return await launchInstance(this.#context, parseLaunchRequest(request, taken, forceConfigDrive), options);
+    const parsed = parseLaunchRequest(request, takenVifs(this.#context), forceConfigDrive);
+    return await launchInstance(this.#context, parsed, options);
   }
 
   /** Stops it and removes everything of it. An unknown instance is success. Cuts short what is under way, a launch too. */
@@ -171,6 +183,64 @@ export class ComputeNode implements AsyncDisposable {
   /** Moves it, running, to another host; this node then knows it no more. `UNSUPPORTED` where `liveMigration` is false. */
   async migrate(uuid: string, destination: string, options: OperationOptions = {}): Promise<void> {
     await migrateInstance(this.#context, canonical(uuid, 'migrate'), destination, options);
+  }
+
+  /**
+   * Attaches a volume, running or at rest, and returns it with its device name. Attached already is success; on failure
+   * nothing is changed. Rejects with `DEVICE_IN_USE` for a name, or a volume of another instance here.
+   */
+  async attachVolume(
+    uuid: string,
+    volume: VolumeConnection,
+    options: AttachVolumeOptions = {},
+  ): Promise<AttachedVolume> {
+    return await attachVolume(this.#context, canonical(uuid, 'attachVolume'), volume, options);
+  }
+
+  /**
+   * By its device name (`DEVICE_NOT_FOUND` where there is none) or its connection (detached already is success). Rejects
+   * with `DETACH_FAILED` where the guest does not let go of it: it then stays attached.
+   */
+  async detachVolume(
+    uuid: string,
+    volume: VolumeConnection | string,
+    options: OperationOptions = {},
+  ): Promise<void> {
+    await detachVolume(this.#context, canonical(uuid, 'detachVolume'), volume, options);
+  }
+
+  /** Makes a file larger, and shows the guest what other volumes have become. Rejects with `DEVICE_NOT_FOUND`. */
+  async extendVolume(
+    uuid: string,
+    volume: VolumeConnection | string,
+    sizeBytes: number,
+    options: OperationOptions = {},
+  ): Promise<void> {
+    await extendVolume(this.#context, canonical(uuid, 'extendVolume'), volume, sizeBytes, options);
+  }
+
+  /** Copies a volume while the guest runs and goes on with the copy. No deadline by default. */
+  async swapVolume(
+    uuid: string,
+    volume: VolumeConnection | string,
+    to: VolumeConnection,
+    options: OperationOptions = {},
+  ): Promise<AttachedVolume> {
+    return await swapVolume(this.#context, canonical(uuid, 'swapVolume'), volume, to, options);
+  }
+
+  /** What the request leaves open is chosen. A port that it has already is success. */
+  async attachInterface(
+    uuid: string,
+    request: NetworkRequest = {},
+    options: OperationOptions = {},
+  ): Promise<Vif> {
+    return await attachInterface(this.#context, canonical(uuid, 'attachInterface'), request, options);
+  }
+
+  /** By the id of its port or its address. Rejects with `DEVICE_NOT_FOUND`, `DETACH_FAILED`. */
+  async detachInterface(uuid: string, port: string, options: OperationOptions = {}): Promise<void> {
+    await detachInterface(this.#context, canonical(uuid, 'detachInterface'), port, options);
   }
 
   /** Rejects with `INSTANCE_NOT_FOUND`. */

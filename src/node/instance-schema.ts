@@ -11,8 +11,10 @@ import {
   nameText,
   properties,
 } from '../driver/image-schema.js';
-import type { Flavor, Instance, VifAddress } from '../driver/model.js';
+import type { Flavor, Instance, Vif, VifAddress } from '../driver/model.js';
 import { closedObject, integer } from '../driver/schema.js';
+import type { AttachedVolume } from '../driver/volume.js';
+import { attachedVolumeSchema } from '../driver/volume-schema.js';
 import { checkBridgeName, checkMac, checkMtu, checkTapName } from '../network/names.js';
 
 /** The check's ComputeError becomes an issue of the schema; what it returns is the value. */
@@ -94,6 +96,27 @@ export const flavorSchema: v.GenericSchema<unknown, Flavor> = closedObject({
   extraSpecs: v.optional(properties(1024), {}),
 });
 
+export const vifSchema: v.GenericSchema<unknown, Vif> = v.object({
+  id: portIdText,
+  mac: macText,
+  bridge: bridgeText,
+  tap: checked(interfaceText, checkTapName),
+  mtu: v.exactOptional(mtuNumber),
+  addresses: v.exactOptional(vifAddresses),
+  dnsServers: v.exactOptional(dnsServers),
+});
+
+/** Of one instance; libvirt and guests have less room. */
+export const MAX_VIFS = 64;
+export const MAX_VOLUMES = 256;
+
+export const vifsSchema: v.GenericSchema<unknown, Vif[]> = v.pipe(v.array(vifSchema), v.maxLength(MAX_VIFS));
+
+export const volumesSchema: v.GenericSchema<unknown, AttachedVolume[]> = v.pipe(
+  v.array(attachedVolumeSchema),
+  v.maxLength(MAX_VOLUMES),
+);
+
 /** As the journal holds it; unknown keys are dropped, a later version may have written them. */
 export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
   uuid: uuidText,
@@ -102,20 +125,8 @@ export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
   displayName: nameText,
   flavor: flavorSchema,
   image: imageSchema,
-  vifs: v.pipe(
-    v.array(
-      v.object({
-        id: portIdText,
-        mac: macText,
-        bridge: bridgeText,
-        tap: checked(interfaceText, checkTapName),
-        mtu: v.exactOptional(mtuNumber),
-        addresses: v.exactOptional(vifAddresses),
-        dnsServers: v.exactOptional(dnsServers),
-      }),
-    ),
-    v.maxLength(32),
-  ),
+  vifs: vifsSchema,
+  volumes: v.exactOptional(volumesSchema),
   createdAt: v.pipe(v.string(), v.maxLength(64)),
   projectId: v.exactOptional(cleanText(255)),
   userId: v.exactOptional(cleanText(255)),

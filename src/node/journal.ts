@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
-import type { Flavor, Instance } from '../driver/model.js';
+import type { Flavor, Instance, Vif } from '../driver/model.js';
 import { integer } from '../driver/schema.js';
-import { flavorSchema, instanceSchema } from './instance-schema.js';
+import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
+import { volumeConnectionSchema } from '../driver/volume-schema.js';
+import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
 
 /*
@@ -20,16 +22,40 @@ import type { NodeFiles } from './node-files.js';
 /** What an instance is in the middle of when a process dies. */
 export type JournaledTask = 'start' | 'reboot';
 
+/** What was being attached or detached when a process died; with `replaces` it was being copied from there. */
+export type DeviceInDoubt =
+  | { readonly kind: 'interface'; readonly vif: Vif }
+  | {
+      readonly kind: 'volume';
+      readonly connection: VolumeConnection;
+      readonly replaces?: VolumeConnection;
+    };
+
 export type JournalLine =
   | { readonly event: 'launch'; readonly instance: Instance; readonly diskGb: number }
   | { readonly event: 'step'; readonly step: SpawnStep }
   | { readonly event: 'launched' }
   | { readonly event: 'task'; readonly task: JournaledTask }
   | { readonly event: 'done' }
+  | { readonly event: 'device'; readonly device: DeviceInDoubt }
+  | {
+      readonly event: 'devices';
+      readonly vifs: readonly Vif[];
+      readonly volumes: readonly AttachedVolume[];
+    }
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
 const diskGb = integer(0);
+
+const deviceSchema: v.GenericSchema<unknown, DeviceInDoubt> = v.variant('kind', [
+  v.object({ kind: v.literal('interface'), vif: vifSchema }),
+  v.object({
+    kind: v.literal('volume'),
+    connection: volumeConnectionSchema,
+    replaces: v.exactOptional(volumeConnectionSchema),
+  }),
+]);
 
 const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('launch'), instance: instanceSchema, diskGb }),
@@ -37,6 +63,8 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('launched') }),
   v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot']) }),
   v.object({ event: v.literal('done') }),
+  v.object({ event: v.literal('device'), device: deviceSchema }),
+  v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
   v.object({ event: v.literal('terminate') }),
 ]);
@@ -56,6 +84,7 @@ export type JournalState =
       /** The last step that was begun. */
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
+      readonly device: DeviceInDoubt | undefined;
     };
 
 /** Above this a journal is rewritten when its instance is adopted. */
@@ -112,6 +141,7 @@ export function parseJournal(text: string): JournalState {
   let phase: JournalPhase = 'launching';
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
+  let device: DeviceInDoubt | undefined;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
     if (!line) return unreadable(`line ${index + 2} is not one of ours`);
@@ -129,6 +159,14 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'done':
         task = undefined;
+        device = undefined;
+        break;
+      case 'device':
+        device = line.device;
+        break;
+      case 'devices':
+        instance = { ...instance, vifs: line.vifs, volumes: line.volumes };
+        device = undefined;
         break;
       case 'resized':
         instance = { ...instance, flavor: line.flavor };
@@ -141,7 +179,7 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task };
+  return { kind: 'known', instance, diskGb, phase, step, task, device };
 }
 
 function parseLine(text: string): JournalLine | undefined {

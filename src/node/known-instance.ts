@@ -1,7 +1,7 @@
 // What a node holds in memory of one instance, from the first moment of its launch to the last of its termination.
 import type { Deadline } from '../driver/deadline.js';
 import type { Instance, PowerState } from '../driver/model.js';
-import type { Journal } from './journal.js';
+import type { DeviceInDoubt, Journal } from './journal.js';
 import type { InstanceView } from './types.js';
 
 /** `broken`: undoing or removing it failed; it keeps its claim and its journal until terminate succeeds. */
@@ -15,6 +15,8 @@ export class KnownInstance {
   diskGb: number;
   /** What the node is doing with it. */
   task: string | undefined;
+  /** The device that is just being attached or detached. */
+  arriving: DeviceInDoubt | undefined;
   /** Of the operations under way and in line, terminate's apart: it cuts them short. */
   readonly deadlines: Set<Deadline> = new Set();
 
@@ -26,7 +28,7 @@ export class KnownInstance {
   }
 
   view(powerState: PowerState): InstanceView {
-    const { uuid, name, displayName, flavor, image, vifs, createdAt } = this.instance;
+    const { uuid, name, displayName, flavor, image, vifs, volumes = [], createdAt } = this.instance;
     return {
       uuid,
       name,
@@ -36,6 +38,7 @@ export class KnownInstance {
       flavor,
       imageId: image.id,
       macs: vifs.map(({ mac }) => mac),
+      volumes,
       createdAt,
     };
   }

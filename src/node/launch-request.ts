@@ -96,6 +96,14 @@ export function parseImage(image: unknown): ImageMeta {
   throw invalid(checked.problems.map(({ path, message }) => ({ path: ['image', ...path], message })));
 }
 
+/** One more interface for an instance that stands. Throws `INVALID_ARGUMENT`. */
+export function parseNetwork(request: unknown, taken: readonly Vif[]): Vif {
+  const checked = check(networkSchema, withoutUndefined(request, 0));
+  if (checked.problems) throw invalid(checked.problems);
+  const [vif] = makeVifs([checked.value], taken);
+  return vif as Vif;
+}
+
 /** A flavor given alone, as resize takes it. Throws `INVALID_ARGUMENT`. */
 export function parseFlavor(flavor: unknown): Flavor {
   const checked = check(flavorSchema, withoutUndefined(flavor, 0));

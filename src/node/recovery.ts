@@ -2,7 +2,8 @@
 import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
 import type { InstanceSummary, PowerState } from '../driver/model.js';
-import { Journal, type JournalState } from './journal.js';
+import { recordOf, settleDevice } from './devices.js';
+import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
@@ -16,6 +17,8 @@ type KnownJournal = Extract<JournalState, { kind: 'known' }>;
 
 /** Instances looked after at the same time. */
 const WIDTH = 8;
+/** Given to a guest to let go of a device that an earlier process was busy with. */
+const SETTLE_TIMEOUT_MS = 30_000;
 
 /**
  * Adopts what is whole, with its claims; removes what is half made or half gone. What it cannot explain by a journal of
@@ -97,9 +100,11 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task } = state;
+  const { instance, diskGb, task, device } = state;
   const { uuid } = instance;
-  context.instances.set(uuid, new KnownInstance(instance, journal, 'ready', diskGb));
+  const known = new KnownInstance(instance, journal, 'ready', diskGb);
+  context.instances.set(uuid, known);
+  if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
   await journal.compact(instance, diskGb);
   const powerState = host.domains.get(uuid)?.powerState;
   if (task === undefined) return { uuid, action: 'adopted', reason: standing(powerState) };
@@ -113,6 +118,23 @@ async function adopt(
       action: 'adopted',
       reason: `its ${task} was interrupted; starting it failed: ${reasonOf(error)}`,
     };
+  }
+}
+
+/** Returns what became of the device. Where it stays in doubt the next start tries again. */
+async function settle(
+  context: RecoveryContext,
+  known: KnownInstance,
+  device: DeviceInDoubt,
+): Promise<string> {
+  try {
+    const call = { timeoutMs: SETTLE_TIMEOUT_MS };
+    const { instance, outcome } = await settleDevice(context, known.instance, device, call);
+    await known.journal.append(recordOf(instance));
+    known.instance = instance;
+    return `an attachment was interrupted: ${outcome}`;
+  } catch (error) {
+    return `an attachment was interrupted and could not be settled: ${reasonOf(error)}`;
   }
 }
 

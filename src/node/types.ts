@@ -9,6 +9,7 @@ import type {
   PowerState,
   VifAddress,
 } from '../driver/model.js';
+import type { AttachedVolume } from '../driver/volume.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
 export interface Logger {
@@ -121,6 +122,11 @@ export interface OperationOptions {
   readonly timeoutMs?: number;
 }
 
+export interface AttachVolumeOptions extends OperationOptions {
+  /** `vdb` ...; the first free name by default. */
+  readonly device?: string;
+}
+
 export interface ShutdownOptions extends OperationOptions {
   /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
   readonly shutdownTimeoutMs?: number;
@@ -149,6 +155,7 @@ export interface InstanceView {
   readonly flavor: Flavor;
   readonly imageId: string;
   readonly macs: readonly string[];
+  readonly volumes: readonly AttachedVolume[];
   readonly createdAt: string;
 }
 

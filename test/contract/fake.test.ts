@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { describeDriverContract } from '../../src/driver/contract-suite.js';
 import { type Instance, instanceName } from '../../src/driver/model.js';
+import type { VolumeConnection } from '../../src/driver/volume.js';
 import { FakeDriver } from '../../src/fake/fake-driver.js';
 import { FakeHypervisor } from '../../src/fake/fake-hypervisor.js';
 
@@ -36,6 +37,10 @@ function makeInstance(displayName = 'guest'): Instance {
   };
 }
 
+function makeVolume(): VolumeConnection {
+  return { driverVolumeType: 'file', data: { path: `/volumes/${randomUUID()}`, format: 'raw' } };
+}
+
 const quick = new FakeHypervisor();
 const slow = new FakeHypervisor();
 
@@ -60,6 +65,7 @@ describeDriverContract('FakeDriver', {
   makeDriver: () => new FakeDriver({ hypervisor: quick, guest }),
   makeInstance,
   makeStubbornInstance: () => makeInstance('stubborn'),
+  makeVolume,
   leftovers: leftoversOn(quick),
   consoleText: /hello from/,
   limits: { callMs: 2_000, spawnMs: 5_000, shutdownMs: 60 },
@@ -78,6 +84,7 @@ describeDriverContract('FakeDriver that takes its time', {
       stepMs: { image: 5, definition: 5, network: 5, start: 5 },
     }),
   makeInstance,
+  makeVolume,
   leftovers: leftoversOn(slow),
   limits: { callMs: 2_000, spawnMs: 5_000, shutdownMs: 60 },
 });

@@ -31,6 +31,7 @@ describeDriverContract('LibvirtDriver, daemon', {
   after: afterAll,
   makeDriver,
   makeInstance: () => host.instance({ configDrive: 'nocloud' }),
+  makeVolume: () => host.volume(),
   leftovers: async (instance) => host.leftovers(instance),
   consoleText: /"event":"BOOTED"/,
   limits: { spawnMs: 90_000, shutdownMs: 5_000 },

@@ -13,6 +13,7 @@ describeDriverContract('LibvirtDriver, embedded', {
   after: afterAll,
   makeDriver: () => new LibvirtDriver(host.options()),
   makeInstance: () => host.instance(),
+  makeVolume: () => host.volume(),
   leftovers: async (instance) => host.leftovers(instance),
   consoleText: /"event":"BOOTED"/,
   limits: { spawnMs: 90_000, shutdownMs: 5_000 },

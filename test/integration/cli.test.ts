@@ -73,6 +73,20 @@ describe('an instance by command line', () => {
     const userDataSha256 = createHash('sha256').update('#cloud-config\n').digest('hex');
     expect(guest.configDrive).toEqual({ uuid, userDataSha256 });
 
+    const { data } = host.volume() as { data: { path: string } };
+    const attach = ['volume', 'attach', 'cli', '--file', data.path, '--serial', 'one', '--device', 'vdf'];
+    expect((await json(...attach)).value).toMatchObject({ ok: true, volume: { device: 'vdf' } });
+    await host.sees(uuid, 'the volume', ({ disks }) => disks.some(({ serial }) => serial === 'one'));
+    expect((await cli('volume', 'extend', 'cli', 'vdf', '8M')).status).toBe(0);
+    const network = await json('interface', 'attach', 'cli', '--bridge', host.bridge);
+    const { mac } = network.value['vif'] as { mac: string };
+    await host.sees(uuid, '8 MiB', ({ disks, macs }) => disks[3]?.bytes === 2 ** 23 && macs.includes(mac));
+    expect((await cli('show', 'cli')).stdout).toMatch(/volumes[ │]+vdf/);
+    expect((await cli('interface', 'detach', 'cli', mac)).status).toBe(0);
+    expect((await json('volume', 'detach', 'cli', 'vdf')).value).toEqual({ ok: true, uuid, device: 'vdf' });
+    const gone = await json('volume', 'detach', 'cli', 'vdf');
+    expect(gone).toMatchObject({ status: 1, value: { error: { code: 'DEVICE_NOT_FOUND' } } });
+
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
     expect((await cli('start', 'cli')).status).toBe(0);
@@ -112,6 +126,9 @@ describe('a wrong call', () => {
       ['stop', 'x', '--timeout', 'soon'],
       ['launch', '--image', 'x', '--config-drive', 'vfat'],
       ['launch', '--image', 'x', '--user-data', '/no/such/file'],
+      ['volume', 'attach', 'x'],
+      ['volume', 'attach', 'x', '--file', '/a', '--block', '/dev/b'],
+      ['volume', 'extend', 'x', 'vdb', 'large'],
     ]) {
       const result = await json(...args);
       expect(result).toMatchObject({ status: 2, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });

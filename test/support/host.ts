@@ -10,11 +10,14 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  truncateSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Instance, instanceName } from '../../src/driver/model.js';
+import type { VolumeConnection } from '../../src/driver/volume.js';
 import type { LibvirtDriverOptions } from '../../src/libvirt/options.js';
 import { tapName } from '../../src/network/names.js';
 
@@ -78,6 +81,16 @@ export class TestHost {
     };
   }
 
+  /** A new raw file of some MiB, where QEMU's own user gets through. */
+  volume(name: string = randomUUID(), bytes = 4 * 2 ** 20): VolumeConnection {
+    const directory = join(this.directory, 'volumes');
+    mkdirSync(directory, { recursive: true, mode: 0o711 });
+    const path = join(directory, name);
+    writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+    truncateSync(path, bytes);
+    return { driverVolumeType: 'file', data: { path, format: 'raw' } };
+  }
+
   /** Files, taps and QEMU processes of an instance. */
   leftovers(instance: Instance): string[] {
     const files = existsSync(join(this.instancesPath, instance.uuid)) ? ['directory'] : [];
@@ -109,6 +122,23 @@ export class TestHost {
     return JSON.parse(line[1] ?? '') as GuestReport;
   }
 
+  /** Resolves when the guest's latest word of its disks and interfaces is such. */
+  async sees(
+    uuid: string,
+    what: string,
+    matches: (devices: GuestDevices) => boolean,
+    timeoutMs = 30_000,
+  ): Promise<GuestDevices> {
+    return await eventually(`the guest of ${uuid} to see ${what}`, timeoutMs, () => {
+      const lines = this.consoleText(uuid).match(
+        /NODE-COMPUTE-GUEST \{"event":"(BOOTED|DEVICES)".*\}(?=\r?\n)/g,
+      );
+      const last = lines?.at(-1)?.replace('NODE-COMPUTE-GUEST ', '');
+      const devices = last === undefined ? undefined : (JSON.parse(last) as GuestDevices);
+      return devices && matches(devices) ? devices : undefined;
+    });
+  }
+
   /** Ends what a failed test left running, keeps the capabilities, removes the rest. */
   dispose(): void {
     // By the directory: the questions that a killed libvirt was asking a QEMU of its own are among them.
@@ -136,6 +166,18 @@ export interface GuestReport {
     readonly content?: { readonly type: string; readonly label: string; readonly usableBytes: number };
   }[];
   readonly configDrive?: { readonly uuid: string; readonly userDataSha256: string };
+}
+
+/** What the guest prints at each change. */
+export interface GuestDevices {
+  readonly disks: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly serial: string;
+    /** 1 or 0; not told at boot. */
+    readonly readOnly?: number;
+  }[];
+  readonly macs: readonly string[];
 }
 
 /** Polls a condition that has no event of its own until it holds. */

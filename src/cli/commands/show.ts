@@ -11,13 +11,14 @@ export function showCommand(): Command {
   ).action(
     action(async ({ output }, wanted: string, options: SharedOptions) => {
       const instance = await onNode(options, (node) => findInstance(node, wanted));
-      const { flavor, macs, ...rest } = instance;
+      const { flavor, macs, volumes, ...rest } = instance;
       const rows = Object.entries({
         ...rest,
         vcpus: flavor.vcpus,
         memoryMb: flavor.memoryMb,
         rootGb: flavor.rootGb,
         macs: macs.join(' '),
+        volumes: volumes.map(({ device }) => device).join(' '),
       }).map(([key, value]) => [key, String(value ?? '')]);
       output.result({ instance }, table(['', ''], rows));
     }),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { ComputeDriver } from '../compute-driver.js';
 import { ComputeError, type ErrorCode } from '../errors.js';
 import type { DriverEvent, Instance, PowerState } from '../model.js';
+import type { VolumeConnection } from '../volume.js';
 
 /** Those of vitest, node:test, jest or mocha. `it` gets the test's time limit as third argument where the framework takes one. */
 export interface ContractFramework {
@@ -34,6 +35,8 @@ export interface DriverContract extends ContractFramework {
   makeInstance(): Instance | Promise<Instance>;
   /** One whose guest ignores the request to shut down. Without it the fall from soft to hard is not tested. */
   makeStubbornInstance?(): Instance | Promise<Instance>;
+  /** A new volume that the host can reach, of some MiB. Without it volumes are not tested. */
+  makeVolume?(): VolumeConnection | Promise<VolumeConnection>;
   /** What the host still has of an instance: files, taps, domains. Empty where there is nothing. */
   leftovers?(instance: Instance): Promise<string[]>;
   /** What the guest of {@link makeInstance} writes to its console at boot. Without it the console's content is not tested. */
@@ -135,6 +138,24 @@ export class ContractBench {
     this.#driver = await this.contract.makeDriver();
     await this.#driver.initHost({ timeoutMs: this.spawnMs });
     this.#log = new EventLog(this.#driver.events());
+  }
+
+  /** Waits until its guest has written what {@link DriverContract.consoleText} says, where that is known. */
+  async booted({ uuid }: Instance): Promise<void> {
+    const { consoleText } = this.contract;
+    if (consoleText === undefined || !this.driver.capabilities.consoleOutput) return;
+    await this.console(uuid, consoleText);
+  }
+
+  /** The console's text as soon as it holds what is expected. */
+  async console(uuid: string, expected: string | RegExp): Promise<string> {
+    const deadline = Date.now() + this.spawnMs;
+    for (;;) {
+      const text = Buffer.from(await this.driver.getConsoleOutput(uuid)).toString('utf8');
+      if (typeof expected === 'string' ? text.includes(expected) : expected.test(text)) return text;
+      assert.ok(Date.now() < deadline, `the console does not show ${String(expected)}: ${text.slice(-500)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   /** Fails where anything of the instance is left. */

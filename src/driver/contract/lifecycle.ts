@@ -109,7 +109,7 @@ function defineLaunched(bench: ContractBench, life: Life): void {
       const { instance } = launched(life);
       const { consoleText } = bench.contract;
       if (!bench.driver.capabilities.consoleOutput || consoleText === undefined) return;
-      const text = await waitForConsole(bench, instance.uuid, consoleText);
+      const text = await bench.console(instance.uuid, consoleText);
       assert.ok(text.length > 4);
       const tail = await bench.driver.getConsoleOutput(instance.uuid, { maxBytes: 4 });
       assert.equal(tail.byteLength, 4);
@@ -274,18 +274,4 @@ function assertRising(bench: ContractBench): void {
     sequences.every((sequence, i) => i === 0 || sequence > (sequences[i - 1] ?? 0)),
     `sequence numbers do not rise: ${sequences.join(' ')}`,
   );
-}
-
-async function waitForConsole(
-  bench: ContractBench,
-  uuid: string,
-  expected: string | RegExp,
-): Promise<string> {
-  const deadline = Date.now() + bench.spawnMs;
-  for (;;) {
-    const text = Buffer.from(await bench.driver.getConsoleOutput(uuid)).toString('utf8');
-    if (typeof expected === 'string' ? text.includes(expected) : expected.test(text)) return text;
-    assert.ok(Date.now() < deadline, `the console does not show ${String(expected)}: ${text.slice(-500)}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }

@@ -139,7 +139,7 @@ export function defineRefusals(bench: ContractBench): void {
 
 type OptionalMethod = keyof typeof METHOD_CAPABILITY;
 
-const VOLUME = { driverVolumeType: 'file', data: { path: '/nonexistent' } } as const;
+const VOLUME = { driverVolumeType: 'file', data: { path: '/nonexistent', format: 'raw' } } as const;
 
 /** Calls an optional method with arguments of the right shape. */
 function callOptional(bench: ContractBench, method: OptionalMethod, instance: Instance): Promise<unknown> {
@@ -164,9 +164,9 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     finishRevertMigration: () => driver.finishRevertMigration(instance),
     liveMigration: () => driver.liveMigration(instance, 'elsewhere.invalid'),
     attachVolume: () => driver.attachVolume(instance, VOLUME, 'vdb'),
-    detachVolume: () => driver.detachVolume(instance, VOLUME, 'vdb'),
+    detachVolume: () => driver.detachVolume(instance, VOLUME),
     extendVolume: () => driver.extendVolume(instance, VOLUME, 2 ** 30),
-    swapVolume: () => driver.swapVolume(instance, VOLUME, VOLUME, 'vdb'),
+    swapVolume: () => driver.swapVolume(instance, VOLUME, VOLUME),
     attachInterface: () => driver.attachInterface(instance, vif),
     detachInterface: () => driver.detachInterface(instance, vif),
     getDiagnostics: () => driver.getDiagnostics(uuid),

@@ -49,6 +49,8 @@ export interface HostFacts {
   readonly emulator?: string | undefined;
   /** Machine type for images that name none. Default: `pc` on x86 (`q35` with UEFI), `virt`, `pseries`, `s390-ccw-virtio`. */
   readonly machine?: string | undefined;
+  /** PCI Express ports of q35 and virt machines; those that no device takes are free for attaching. Default 0: libvirt's choice. */
+  readonly pciePorts?: number | undefined;
   /** Default: kvm takes `host-model` (`host-passthrough` on aarch64), qemu takes `none` (`maximum` on aarch64). */
   readonly cpuMode?: CpuMode | undefined;
   /** The model of `custom`. */

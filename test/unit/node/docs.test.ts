@@ -81,10 +81,24 @@ it('docs/embedding.md: the example of the image cache pins and lists', async () 
   expect(await cache.pinned()).toEqual(['debian-13']);
 });
 
+it('docs/embedding.md: the example of devices attaches and detaches', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const [, , , code = ''] = examples('docs/embedding.md');
+  const { change } = await run(`export async function change(node, uuid) {\n${code}}`);
+  const seen: string[] = [];
+  const driver = bench.hypervisor.listen(({ event, detail }) => seen.push(`${event} ${detail}`));
+  await (change as (node: ComputeNode, uuid: string) => Promise<void>)(node, instance.uuid);
+  driver();
+  expect(seen).toEqual(['device-removed vdb', expect.stringMatching(/^device-removed tap/)]);
+  expect(await node.get(instance.uuid)).toMatchObject({ volumes: [], macs: instance.macs });
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [, , , code = ''] = examples('docs/embedding.md');
+  const [, , , , code = ''] = examples('docs/embedding.md');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);

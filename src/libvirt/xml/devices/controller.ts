@@ -1,5 +1,6 @@
 // Controllers that are not left to libvirt: SCSI, and no USB where nothing needs it.
 import { element, type XmlElement } from '../element.js';
+import type { HostFacts } from '../host.js';
 import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
 import { unsupportedTerm } from '../vocabulary/rule.js';
@@ -23,6 +24,18 @@ export function scsiControllerElement(
   return element('controller', { type: 'scsi', index: 0, model: model ?? 'virtio-scsi' }, [
     packed ? element('driver', { packed: 'on' }) : undefined,
   ]);
+}
+
+/**
+ * Without an index: libvirt puts its own devices on these too, and what is left over is free for attaching. Left to
+ * libvirt there is one port more than devices. On i440fx and pseries slots are many.
+ */
+export function pciePortElements({ architecture, q35, machine }: Platform, host: HostFacts): XmlElement[] {
+  const express = q35 || (machine.startsWith('virt') && architecture !== 's390x');
+  if (!express) return [];
+  return Array.from({ length: host.pciePorts ?? 0 }, () =>
+    element('controller', { type: 'pci', model: 'pcie-root-port' }),
+  );
 }
 
 /** libvirt would add a USB controller to every guest; QEMU starts faster without it. */

@@ -6,7 +6,7 @@ import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
 import { cdromElement } from './cdrom.js';
 import { agentChannelElement } from './channel.js';
-import { scsiControllerElement, usbControllerElement } from './controller.js';
+import { pciePortElements, scsiControllerElement, usbControllerElement } from './controller.js';
 import { diskElement } from './disk.js';
 import { diskLayout } from './disk-layout.js';
 import { graphicsElement } from './graphics.js';
@@ -17,6 +17,7 @@ import { rngElement } from './rng.js';
 import { serialElements } from './serial.js';
 import { tpmElement } from './tpm.js';
 import { videoElement } from './video.js';
+import { volumeElement } from './volume.js';
 import { watchdogElement } from './watchdog.js';
 
 export function devicesElement(
@@ -34,8 +35,10 @@ export function devicesElement(
   return element('devices', {}, [
     emulator === undefined ? undefined : textElement('emulator', emulator),
     ...disks.map((disk) => (disk.device === 'cdrom' ? cdromElement : diskElement)(disk, guest, host)),
+    ...(instance.volumes ?? []).map((volume) => volumeElement(volume, guest, host)),
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
+    ...pciePortElements(platform, host),
     ...instance.vifs.map((vif) => interfaceElement(vif, guest, platform)),
     ...serialElements(guest, platform, host),
     agentChannelElement(guest),

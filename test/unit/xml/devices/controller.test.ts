@@ -1,6 +1,7 @@
 // SCSI and USB controllers.
 import { expect, it } from 'vitest';
 import {
+  pciePortElements,
   scsiControllerElement,
   usbControllerElement,
 } from '../../../../src/libvirt/xml/devices/controller.js';
@@ -34,6 +35,19 @@ it('refuses models that QEMU lacks', () => {
   expectRefusal(() => scsi({ hw_scsi_model: 'buslogic' }), 'UNSUPPORTED', 'hw_scsi_model');
   expectRefusal(() => scsi({ hw_scsi_model: 'ibmvscsi' }), 'UNSUPPORTED', 'hw_scsi_model');
   expectRefusal(() => scsi({ hw_scsi_model: 'fast' }), 'INVALID_ARGUMENT', 'hw_scsi_model', 'virtio-scsi');
+});
+
+it('has as many PCI Express ports as asked for, where the machine has PCI Express', () => {
+  const ports = (machine: string) =>
+    pciePortElements(platformOf(guestOf(), { machine }), hostOf({ pciePorts: 2 })).flatMap((port) =>
+      lines(port),
+    );
+  expect(ports('q35')).toEqual([
+    "<controller type='pci' model='pcie-root-port'/>",
+    "<controller type='pci' model='pcie-root-port'/>",
+  ]);
+  expect(ports('pc')).toEqual([]);
+  expect(pciePortElements(platformOf(guestOf(), { machine: 'q35' }), hostOf())).toEqual([]);
 });
 
 it('has no USB unless something needs it', () => {
