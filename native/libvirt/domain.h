@@ -17,6 +17,7 @@ struct DomainInfo {
   unsigned long memory_kib;
   unsigned vcpus;
   std::uint64_t cpu_time_ns;
+  bool saved;  ///< shut off, with its memory on disk: virDomainManagedSave
 };
 
 std::string uuid_of(virDomainPtr domain);
@@ -43,6 +44,13 @@ class Domain {
   void undefine(unsigned flags);  ///< virDomainUndefineFlags
   DomainInfo info();              ///< virDomainGetInfo
   std::string xml(unsigned flags);
+
+  /// Runs `call` on libvirt's handle, as a call under way: for calls that have files of their own.
+  template <class Call>
+  auto with(Call call) {
+    const Connection::Use use(*connection_);
+    return call(handle_.get());
+  }
 
  private:
   std::shared_ptr<Connection> connection_;
