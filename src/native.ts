@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ComputeError } from './driver/errors.js';
+import type { NativeDomainCalls } from './native-domain.js';
 import { fromNative } from './native-error.js';
 import type {
   CallId,
@@ -13,6 +14,7 @@ import type {
   NativeLayer,
 } from './native-image.js';
 
+export type * from './native-domain.js';
 export type * from './native-image.js';
 
 export interface NativeNodeInfo {
@@ -34,6 +36,8 @@ export interface NativeDomainInfo {
   readonly memoryKib: number;
   readonly vcpus: number;
   readonly cpuTimeNs: bigint;
+  /** Shut off, with its memory on disk. */
+  readonly saved: boolean;
 }
 
 export interface NativeDomainRecord {
@@ -43,6 +47,8 @@ export interface NativeDomainRecord {
   readonly state: number;
   /** Carries the metadata element of the namespace that was asked for. */
   readonly ours: boolean;
+  /** Shut off, with its memory on disk. */
+  readonly saved: boolean;
 }
 
 /** virDomainEventID by name, with the numbers libvirt gave. */
@@ -61,7 +67,7 @@ export type NativeEvent =
   /** The native buffer was full; this many events were dropped. */
   | { readonly type: 'gap'; readonly count: number; readonly timestamp: number };
 
-export interface NativeDomain {
+export interface NativeDomain extends NativeDomainCalls {
   readonly uuid: string;
   readonly name: string;
   start(flags: number, callId: CallId): Promise<void>;

@@ -6,8 +6,8 @@ import { powerState, SHUTTING_DOWN } from './states.js';
 
 /** VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | SNAPSHOTS_METADATA | NVRAM | CHECKPOINTS_METADATA: nothing may outlive the domain. */
 const UNDEFINE_ALL = 1 | 2 | 4 | 16;
-/** VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN. */
-const ACPI_POWER_BUTTON = 1;
+/** virDomainShutdown's own choice, as Nova: the agent in the guest where there is one that answers, else the ACPI button. */
+const AGENT_OR_ACPI = 0;
 
 export class Domains {
   readonly #hypervisor: Hypervisor;
@@ -83,7 +83,7 @@ export class Domains {
     const end = performance.now() + limits.timeoutMs;
     for (;;) {
       try {
-        await this.#hypervisor.onDomain(domain, context, (d, id) => d.shutdown(ACPI_POWER_BUTTON, id));
+        await this.#hypervisor.onDomain(domain, context, (d, id) => d.shutdown(AGENT_OR_ACPI, id));
       } catch (error) {
         if (gone(error)) return true;
         throw error;

@@ -1,4 +1,5 @@
 // ComputeDriver on libvirt: delegates to what each file beside it does.
+import type { Duplex } from 'node:stream';
 import { debuglog } from 'node:util';
 import {
   BaseDriver,
@@ -12,6 +13,8 @@ import {
   type SpawnOptions,
   type SpawnResult,
 } from '../driver/compute-driver.js';
+import type { ConsoleEndpoint, OpenConsoleOptions, Screenshot } from '../driver/console.js';
+import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
 import type {
@@ -27,14 +30,20 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import { openConsole } from './console-stream.js';
+import { diagnostics } from './diagnostics.js';
 import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot, rootHolder } from './embedded-root.js';
+import { GuestAgent } from './guest-agent.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
+import { instanceCall } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
+import { consoleEndpoint, screenshot } from './remote-console.js';
+import { SavedMemory } from './saved-memory.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
 import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
@@ -44,7 +53,7 @@ const CAPABILITIES: DriverCapabilities = {
   pause: true,
   softReboot: true,
   consoleOutput: true,
-  suspend: false,
+  suspend: true,
   rescue: false,
   rebuild: false,
   snapshot: false,
@@ -54,17 +63,19 @@ const CAPABILITIES: DriverCapabilities = {
   extendVolume: false,
   swapVolume: false,
   attachInterface: false,
-  diagnostics: false,
-  guestAgent: false,
-  crashDump: false,
-  resumeOnHostBoot: false,
-  remoteConsole: false,
+  diagnostics: true,
+  guestAgent: true,
+  crashDump: true,
+  resumeOnHostBoot: true,
+  remoteConsole: true,
+  consoleStream: true,
   imageCache: false,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
 const OPEN_TIMEOUT_MS = 180_000;
 const DESTROY_TIMEOUT_MS = 120_000;
+const QUESTION_TIMEOUT_MS = 60_000;
 
 const debug = debuglog('node-compute');
 const debugLogger: ImageLogger = {
@@ -92,6 +103,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #bridges = new Bridges();
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
+  readonly #agent: GuestAgent;
   readonly #power: Power;
   #ready: Ready | undefined;
 
@@ -120,11 +132,14 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
+    this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
     this.#power = new Power({
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
+      savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
+      agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
     });
   }
@@ -203,6 +218,24 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     await this.#power.unpause(checkInstanceUuid(uuid, 'unpause'), options);
   }
 
+  override async suspend(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.suspend(checkInstanceUuid(uuid, 'suspend'), options);
+  }
+
+  override async resume(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resume');
+    await this.#power.resume(instance, options);
+  }
+
+  override async resumeStateOnHostBoot(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resumeStateOnHostBoot');
+    await this.#power.resumeOnHostBoot(instance, options);
+  }
+
+  override async triggerCrashDump(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.crash(checkInstanceUuid(uuid, 'triggerCrashDump'), options);
+  }
+
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
     checkInstanceUuid(uuid, 'getInfo');
     const context: CallContext = { operation: 'getInfo', instanceUuid: uuid, ...options };
@@ -217,7 +250,11 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
 
   async listInstances(options: CallOptions = {}): Promise<InstanceSummary[]> {
     const records = await this.#records({ operation: 'listInstances', ...options });
-    return records.map(({ uuid, name, state }) => ({ uuid, name, powerState: powerState(state) }));
+    return records.map(({ uuid, name, state, saved }) => ({
+      uuid,
+      name,
+      powerState: powerState(state, saved),
+    }));
   }
 
   async getAvailableResource(options: CallOptions = {}): Promise<AvailableResource> {
@@ -248,6 +285,77 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     return await new InstanceFiles(this.#options.instancesPath, uuid).readConsoleLog(maxBytes, context);
   }
 
+  override async openConsole(uuid: string, options: OpenConsoleOptions = {}): Promise<Duplex> {
+    return await this.#about('openConsole', uuid, options, (context) =>
+      openConsole(this.#hypervisor, uuid, options, context),
+    );
+  }
+
+  override async getVncConsole(uuid: string, options: CallOptions = {}): Promise<ConsoleEndpoint> {
+    return await this.#about('getVncConsole', uuid, options, (context) =>
+      consoleEndpoint(this.#hypervisor, uuid, 'vnc', context),
+    );
+  }
+
+  override async getSpiceConsole(uuid: string, options: CallOptions = {}): Promise<ConsoleEndpoint> {
+    return await this.#about('getSpiceConsole', uuid, options, (context) =>
+      consoleEndpoint(this.#hypervisor, uuid, 'spice', context),
+    );
+  }
+
+  override async getSerialConsole(uuid: string, options: CallOptions = {}): Promise<ConsoleEndpoint> {
+    return await this.#about('getSerialConsole', uuid, options, (context) =>
+      consoleEndpoint(this.#hypervisor, uuid, 'serial', context),
+    );
+  }
+
+  override async getScreenshot(uuid: string, options: CallOptions = {}): Promise<Screenshot> {
+    return await this.#about('getScreenshot', uuid, options, (context) =>
+      screenshot(this.#hypervisor, uuid, context),
+    );
+  }
+
+  override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {
+    return await this.#about('getDiagnostics', uuid, options, (context) =>
+      diagnostics(this.#hypervisor, uuid, this.#virtType, context),
+    );
+  }
+
+  override async pingAgent(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#agent.ping(checkInstanceUuid(uuid, 'pingAgent'), options);
+  }
+
+  override async setAdminPassword(
+    instance: Pick<Instance, 'uuid' | 'image'>,
+    password: string,
+    options: CallOptions & { readonly user?: string } = {},
+  ): Promise<void> {
+    checkInstanceUuid(instance.uuid, 'setAdminPassword');
+    await this.#agent.setAdminPassword(instance, password, options);
+  }
+
+  override async setGuestTime(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#agent.setTime(checkInstanceUuid(uuid, 'setGuestTime'), options);
+  }
+
+  override async quiesce(uuid: string, options: CallOptions = {}): Promise<number> {
+    return await this.#agent.freeze(checkInstanceUuid(uuid, 'quiesce'), options);
+  }
+
+  override async unquiesce(uuid: string, options: CallOptions = {}): Promise<number> {
+    return await this.#agent.thaw(checkInstanceUuid(uuid, 'unquiesce'), options);
+  }
+
+  async #about<T>(
+    operation: string,
+    uuid: string,
+    options: CallOptions,
+    work: (context: CallContext) => Promise<T>,
+  ): Promise<T> {
+    checkInstanceUuid(uuid, operation);
+    return await instanceCall(operation, uuid, options, QUESTION_TIMEOUT_MS, work);
+  }
+
   events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<DriverEvent> {
     return this.#hypervisor.events.subscribe(options);
   }
@@ -260,8 +368,9 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   async #info(domain: NativeDomain, context: CallContext): Promise<InstanceInfo> {
-    const { id, state, ...figures } = await this.#domains.info(domain, context);
-    return { uuid: domain.uuid, name: domain.name, powerState: powerState(state), domainId: id, ...figures };
+    const { id, state, saved, ...figures } = await this.#domains.info(domain, context);
+    const { uuid, name } = domain;
+    return { uuid, name, powerState: powerState(state, saved), domainId: id, ...figures };
   }
 
   /** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */

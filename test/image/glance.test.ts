@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import { GlanceImageService } from '../../src/image/glance-service.js';
-import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { digest, diskBytes, MIB, noise, openCache, read, scratch, writeQcow2 } from './fixtures.js';
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

@@ -284,7 +284,11 @@ describe('arguments of the seam', () => {
 
   it('of a sink must be bytes, which may change while they are written', async () => {
     const path = join(scratch(), 'sink');
-    const sink = await addon.openFileSink(path, { digest: '', maxBytes: 100, sync: false, expectedBytes: 0 }, 0);
+    const sink = await addon.openFileSink(
+      path,
+      { digest: '', maxBytes: 100, sync: false, expectedBytes: 0 },
+      0,
+    );
     await expect(sink.write('text' as never, 0)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(sink.write(new Uint16Array(1) as never, 0)).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
