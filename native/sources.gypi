@@ -21,6 +21,7 @@
       "native/storage/file_lock.cc",
       "native/storage/files.cc",
       "native/storage/lock_waiter.cc",
+      "native/storage/log_rotation.cc",
       "native/storage/remove_tree.cc",
       "native/image/arriving_conversion.cc",
       "native/image/compressor.cc",

@@ -18,6 +18,14 @@ export {
   type SpawnStep,
   type VolumeConnection,
 } from './driver/compute-driver.js';
+export type { ConsoleEndpoint, OpenConsoleOptions, Screenshot } from './driver/console.js';
+export type {
+  CpuDiagnostics,
+  Diagnostics,
+  DiskDiagnostics,
+  MemoryDiagnostics,
+  NicDiagnostics,
+} from './driver/diagnostics.js';
 export {
   ComputeError,
   type ComputeErrorOptions,
@@ -91,6 +99,7 @@ export type {
 } from './image/types.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
+export type { Guests } from './node/guests.js';
 export type {
   ComputeNodeOptions,
   ConsoleOptions,

@@ -249,6 +249,8 @@ export interface NativeAddon {
   digestFile(path: string, algorithm: 'md5' | 'sha256' | 'sha512', callId: CallId): Promise<string>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
+  /** Moves what is old of a log that another process appends to into `<path>.0`; false where it is within its bound. */
+  rotateLog(path: string, maxBytes: number, callId: CallId): Promise<boolean>;
   /** Writes whole: 'create' fails where it exists, 'replace' goes through a temporary name and rename, 'append' adds. */
   writeFile(
     path: string,

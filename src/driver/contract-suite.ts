@@ -3,6 +3,7 @@ import { defineClose, defineConcurrency } from './contract/concurrency.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
+import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
 
 export type { ContractFramework, ContractLimits, DriverContract } from './contract/harness.js';
@@ -22,6 +23,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
 
     describe('refusals', () => defineRefusals(bench));
     describe('life of an instance', () => defineLifecycle(bench));
+    describe('suspend', () => defineSuspend(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

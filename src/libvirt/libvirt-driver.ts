@@ -30,6 +30,7 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import { openConsole } from './console-stream.js';
 import { diagnostics } from './diagnostics.js';
 import { Domains } from './domains.js';
@@ -104,6 +105,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
   readonly #agent: GuestAgent;
+  readonly #consoleLogs: ConsoleLogs;
   readonly #power: Power;
   #ready: Ready | undefined;
 
@@ -132,6 +134,8 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
+    const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
+    this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
     this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
     this.#power = new Power({
       instancesPath: parsed.instancesPath,
@@ -159,10 +163,11 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       // The guest has a page cache of its own: bypass the host's where the file system can.
       diskCache: diskCache ?? ((await supportsDirectIo(instancesPath)) ? 'none' : 'writeback'),
     };
+    this.#consoleLogs.start();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#images.close(), this.#hypervisor.close()]);
+    await Promise.all([this.#images.close(), this.#hypervisor.close(), this.#consoleLogs.stop()]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -282,7 +287,8 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     const context: CallContext = { operation: 'getConsoleOutput', instanceUuid: uuid, ...call };
     // An unknown instance is that, not a missing file.
     await this.#hypervisor.domain(uuid, context);
-    return await new InstanceFiles(this.#options.instancesPath, uuid).readConsoleLog(maxBytes, context);
+    const { consoleLog } = new InstanceFiles(this.#options.instancesPath, uuid);
+    return await this.#consoleLogs.read(consoleLog, maxBytes, context);
   }
 
   override async openConsole(uuid: string, options: OpenConsoleOptions = {}): Promise<Duplex> {
