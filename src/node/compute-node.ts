@@ -96,8 +96,10 @@ export class ComputeNode implements AsyncDisposable {
   async shutdown(uuid: string, options: ShutdownOptions = {}): Promise<void> {
     const { shutdownTimeoutMs = SHUTDOWN_MS, retryIntervalMs } = options;
     const rules = { task: 'shutdown', options, timeoutMs: shutdownTimeoutMs + SLACK_MS };
-    await operate(this.#context, canonical(uuid, 'shutdown'), rules, async ({ instance }, { signal }) => {
-      await this.#context.driver.powerOff(instance.uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
+    await operate(this.#context, canonical(uuid, 'shutdown'), rules, async (known, { signal }) => {
+      const { uuid } = known.instance;
+      await this.#context.driver.powerOff(uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
+      await known.journal.append({ event: 'halted' });
     });
   }
 
@@ -142,9 +144,11 @@ export class ComputeNode implements AsyncDisposable {
 
   /** Its memory goes to disk, and comes back with {@link resume}. Suspended already is success; `INVALID_STATE` where it does not run. */
   async suspend(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await this.#delegate(uuid, 'suspend', options, (one, call) =>
-      this.#context.driver.suspend(one.uuid, call),
-    );
+    const rules = { task: 'suspend', options };
+    await operate(this.#context, canonical(uuid, 'suspend'), rules, async (known, { signal }) => {
+      await this.#context.driver.suspend(known.instance.uuid, { signal });
+      await known.journal.append({ event: 'halted' });
+    });
   }
 
   /** Running already is success; `INVALID_STATE` where it is not suspended. Event `saved-state-lost`: it booted from its disk. */

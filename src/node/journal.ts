@@ -26,6 +26,8 @@ export type JournalLine =
   | { readonly event: 'launched' }
   | { readonly event: 'task'; readonly task: JournaledTask }
   | { readonly event: 'done' }
+  /** It was shut down or suspended, or shut itself down: a boot of the host is no reason to start it. */
+  | { readonly event: 'halted' }
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
@@ -37,6 +39,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('launched') }),
   v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot']) }),
   v.object({ event: v.literal('done') }),
+  v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
   v.object({ event: v.literal('terminate') }),
 ]);
@@ -56,6 +59,8 @@ export type JournalState =
       /** The last step that was begun. */
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
+      /** By the last that is known it does not run, and shall not. */
+      readonly halted: boolean;
     };
 
 /** Above this a journal is rewritten when its instance is adopted. */
@@ -90,9 +95,12 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact(instance: Instance, diskGb: number): Promise<void> {
+  async compact(instance: Instance, diskGb: number, halted: boolean): Promise<void> {
     const text = (await this.#files.read(this.#path)) ?? '';
-    const whole = encode({ event: 'launch', instance, diskGb }) + encode({ event: 'launched' });
+    const whole =
+      encode({ event: 'launch', instance, diskGb }) +
+      encode({ event: 'launched' }) +
+      (halted ? encode({ event: 'halted' }) : '');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
   }
 }
@@ -112,6 +120,7 @@ export function parseJournal(text: string): JournalState {
   let phase: JournalPhase = 'launching';
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
+  let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
     if (!line) return unreadable(`line ${index + 2} is not one of ours`);
@@ -126,9 +135,13 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'task':
         task = line.task;
+        halted = false;
         break;
       case 'done':
         task = undefined;
+        break;
+      case 'halted':
+        halted = true;
         break;
       case 'resized':
         instance = { ...instance, flavor: line.flavor };
@@ -141,7 +154,7 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task };
+  return { kind: 'known', instance, diskGb, phase, step, task, halted };
 }
 
 function parseLine(text: string): JournalLine | undefined {

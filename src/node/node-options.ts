@@ -30,6 +30,7 @@ const optionsSchema = closedObject({
   allocationRatios: v.optional(closedObject({ cpu: amount, memory: amount, disk: amount })),
   reserved: v.optional(closedObject({ memoryMb: amount, vcpus: amount, diskGb: amount })),
   maxConcurrentLaunches: v.optional(integer(1, 10_000), 10),
+  resumeGuestsOnHostBoot: v.optional(v.boolean(), false),
   logger: v.optional(v.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error')),
 });
 

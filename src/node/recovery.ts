@@ -1,7 +1,7 @@
 // What start-up does about an earlier process: its journals, the hypervisor's list and the directories are compared.
 import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
-import type { InstanceSummary, PowerState } from '../driver/model.js';
+import type { Instance, InstanceSummary, PowerState } from '../driver/model.js';
 import { Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
@@ -10,7 +10,10 @@ import { removeFromHost } from './removal.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
-export type RecoveryContext = Pick<NodeContext, 'driver' | 'tracker' | 'files' | 'instances' | 'log'>;
+export interface RecoveryContext
+  extends Pick<NodeContext, 'driver' | 'tracker' | 'files' | 'instances' | 'log'> {
+  readonly resumeGuestsOnHostBoot: boolean;
+}
 
 type KnownJournal = Extract<JournalState, { kind: 'known' }>;
 
@@ -97,12 +100,16 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task } = state;
+  const { instance, diskGb, task, halted } = state;
   const { uuid } = instance;
   context.instances.set(uuid, new KnownInstance(instance, journal, 'ready', diskGb));
-  await journal.compact(instance, diskGb);
+  await journal.compact(instance, diskGb, halted);
   const powerState = host.domains.get(uuid)?.powerState;
-  if (task === undefined) return { uuid, action: 'adopted', reason: standing(powerState) };
+  if (task === undefined) {
+    return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
+      ? { uuid, action: 'adopted', reason: standing(powerState) }
+      : await startAgain(context, instance, powerState);
+  }
   try {
     if (powerState !== 'running' && powerState !== 'paused') await context.driver.powerOn(instance);
     await journal.append({ event: 'done' });
@@ -113,6 +120,22 @@ async function adopt(
       action: 'adopted',
       reason: `its ${task} was interrupted; starting it failed: ${reasonOf(error)}`,
     };
+  }
+}
+
+/** Nova: resume_guests_state_on_host_boot. One that does not start is adopted all the same. */
+async function startAgain(
+  { driver }: RecoveryContext,
+  instance: Instance,
+  powerState: PowerState | undefined,
+): Promise<Recovery> {
+  const { uuid } = instance;
+  const found = `it ran before and was found ${powerState ?? 'without a domain'}`;
+  try {
+    await driver.resumeStateOnHostBoot(instance);
+    return { uuid, action: 'adopted', reason: `${found}; started again` };
+  } catch (error) {
+    return { uuid, action: 'adopted', reason: `${found}; starting it failed: ${reasonOf(error)}` };
   }
 }
 

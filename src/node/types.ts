@@ -23,6 +23,11 @@ export interface ComputeNodeOptions {
   readonly reserved?: { readonly memoryMb?: number; readonly vcpus?: number; readonly diskGb?: number };
   /** Launches under way at once; more wait their turn. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentLaunches?: number;
+  /**
+   * At open, start again what ran when its host, or the node, went down and does not run now. Default false, Nova's
+   * resume_guests_state_on_host_boot.
+   */
+  readonly resumeGuestsOnHostBoot?: boolean;
   readonly logger?: Logger;
 }
 

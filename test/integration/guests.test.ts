@@ -1,6 +1,6 @@
 // Suspend, the guest agent, consoles and diagnostics on real guests, by what they print: embedded, and on a private libvirtd.
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
@@ -8,6 +8,8 @@ import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
 import { eventually, qemuProcesses, TestHost } from '../support/host.js';
+
+const LOG_MAX = 64 * 1024;
 
 interface Setting {
   readonly host: TestHost;
@@ -20,13 +22,17 @@ interface Setting {
 const settings: Readonly<Record<string, () => Promise<Setting>>> = {
   async embedded() {
     const host = new TestHost();
-    const driver = new LibvirtDriver(host.options());
+    const driver = new LibvirtDriver(host.options({ consoleLogMaxBytes: LOG_MAX }));
     return { host, driver, saved: `${host.root}/lib/qemu/save`, stop: () => undefined };
   },
   async daemon() {
     const host = new TestHost();
     const daemon = await PrivateLibvirtd.start(`${host.directory}/d`);
-    const driver = new LibvirtDriver({ instancesPath: host.instancesPath, uri: daemon.uri });
+    const driver = new LibvirtDriver({
+      instancesPath: host.instancesPath,
+      uri: daemon.uri,
+      consoleLogMaxBytes: LOG_MAX,
+    });
     return { host, driver, saved: host.directory, stop: () => daemon.stop() };
   },
 };
@@ -239,6 +245,32 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
     await driver.resumeStateOnHostBoot(instance);
     await driver.resumeStateOnHostBoot(instance);
     expect((await driver.getInfo(uuid)).powerState).toBe('running');
+  }, 90_000);
+
+  it('cannot fill the disk by its console: what is old goes, and the end is still told', async () => {
+    const { driver, host } = setting;
+    const { uuid } = instance;
+    const log = `${host.instancesPath}/${uuid}/console.log`;
+    const console = await driver.openConsole(uuid);
+    console.resume();
+    await eventually('the prompt', 60_000, async () => {
+      console.write('\n');
+      return /guest# $/.test(host.consoleText(uuid));
+    });
+    console.write(
+      'i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo line-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; echo last-$((1+1))\n',
+    );
+    const text = await eventually('the last line', 60_000, async () => {
+      const tail = Buffer.from(await driver.getConsoleOutput(uuid, { maxBytes: 100_000 })).toString();
+      return tail.includes('last-2') && tail;
+    });
+    // Each line of the last 100000 bytes is there, in order, over both files.
+    const lines = [...text.matchAll(/^line-(\d+)-x+\r$/gm)].map(([, number]) => Number(number));
+    expect(lines.length).toBeGreaterThan(1500);
+    expect(lines).toEqual(lines.map((_, index) => (lines[0] ?? 0) + index));
+    await eventually('the log to be bounded', 10_000, () => statSync(log).size <= LOG_MAX);
+    expect(statSync(`${log}.0`).size).toBeLessThanOrEqual(LOG_MAX + 8192);
+    console.destroy();
   }, 90_000);
 
   it('ends its console and a suspend under way when QEMU is killed', async () => {

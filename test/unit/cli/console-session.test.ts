@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { attach, untilEscape } from '../../../src/cli/console-session.js';
 
 function session() {
@@ -14,7 +14,7 @@ it('passes keys on up to Ctrl-], and leaves then', async () => {
   const seen: string[] = [];
   output.on('data', (data: Buffer) => seen.push(data.toString()));
   input.write('ls\n');
-  await new Promise((resolve) => output.once('data', resolve));
+  await vi.waitFor(() => expect(seen.join('')).toBe('ls\n'));
   input.write('\x1dnot this');
   expect(await outcome).toBe('escaped');
   expect(seen.join('')).toBe('ls\n');
