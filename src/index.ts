@@ -9,6 +9,7 @@ export {
   type DestroyOptions,
   type DriverCapabilities,
   METHOD_CAPABILITY,
+  type OpenConsoleOptions,
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
@@ -18,7 +19,7 @@ export {
   type SpawnStep,
   type VolumeConnection,
 } from './driver/compute-driver.js';
-export type { ConsoleEndpoint, OpenConsoleOptions, Screenshot } from './driver/console.js';
+export type { ConsoleEndpoint, Screenshot } from './driver/console.js';
 export type {
   CpuDiagnostics,
   Diagnostics,

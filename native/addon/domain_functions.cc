@@ -112,7 +112,7 @@ Napi::Value open_console_call(const Napi::CallbackInfo& info, const SharedDomain
     return Async(
         info.Env(), Lane::wait, call_id(info, 2),
         [domain, device = to_text(info[0], "device"), flags = to_flags(info[1], "flags")](
-            const Cancellation&) { return Console::open(domain, device, flags); },
+            const Cancellation&) { return Console::open(*domain, device, flags); },
         &ConsoleObject::make);
   });
 }

@@ -23,9 +23,8 @@ void release(void* opaque) noexcept {
 
 }  // namespace
 
-std::shared_ptr<Console> Console::open(const std::shared_ptr<Domain>& domain, const std::string& device,
-                                       unsigned flags) {
-  StreamHandle stream = domain->with([&](virDomainPtr handle) {
+std::shared_ptr<Console> Console::open(Domain& domain, const std::string& device, unsigned flags) {
+  StreamHandle stream = domain.with([&](virDomainPtr handle) {
     StreamHandle made(virStreamNew(virDomainGetConnect(handle), VIR_STREAM_NONBLOCK));
     if (!made) throw LibvirtError::last("virStreamNew");
     if (virDomainOpenConsole(handle, device.empty() ? nullptr : device.c_str(), made.get(), flags) < 0) {
@@ -34,7 +33,7 @@ std::shared_ptr<Console> Console::open(const std::shared_ptr<Domain>& domain, co
     return made;
   });
   // make_shared can't reach the private constructor.
-  std::shared_ptr<Console> console(new Console(domain, std::move(stream)));
+  std::shared_ptr<Console> console(new Console(std::move(stream)));
   auto* const opaque = new Opaque(console);  // NOLINT(cppcoreguidelines-owning-memory)
   if (virStreamEventAddCallback(console->stream_.get(), 0, &Console::ready, opaque, &release) < 0) {
     release(opaque);
@@ -42,9 +41,6 @@ std::shared_ptr<Console> Console::open(const std::shared_ptr<Domain>& domain, co
   }
   return console;
 }
-
-Console::Console(std::shared_ptr<Domain> domain, StreamHandle stream)
-    : domain_(std::move(domain)), stream_(std::move(stream)) {}
 
 Console::~Console() { close(); }
 
@@ -142,14 +138,10 @@ void Console::close() {
   }
   if (read) read({}, nullptr);
   if (written) written(std::make_exception_ptr(Closed("the console is closed")));
-  try {
-    domain_->with([this](virDomainPtr) {
-      virStreamEventRemoveCallback(stream_.get());
-      virStreamAbort(stream_.get());
-    });
-  } catch (const Closed&) {
-    // The connection went first, and took the stream along.
-  }
+  // Also after the connection's close(): the stream holds libvirt's side of it, and would else hold it for
+  // ever.
+  virStreamEventRemoveCallback(stream_.get());
+  virStreamAbort(stream_.get());
   virResetLastError();
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libvirt/domain.h"
@@ -27,8 +28,7 @@ class Console : public std::enable_shared_from_this<Console> {
 
   /// virDomainOpenConsole. `device` is an alias, empty for the first port; `flags` are virDomainConsoleFlags.
   /// Blocks. Throws LibvirtError: VIR_ERR_OPERATION_FAILED where somebody has it open.
-  static std::shared_ptr<Console> open(const std::shared_ptr<Domain>& domain, const std::string& device,
-                                       unsigned flags);
+  static std::shared_ptr<Console> open(Domain& domain, const std::string& device, unsigned flags);
   ~Console();
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
@@ -47,14 +47,13 @@ class Console : public std::enable_shared_from_this<Console> {
     Written done;
   };
 
-  Console(std::shared_ptr<Domain> domain, StreamHandle stream);
+  explicit Console(StreamHandle stream) : stream_(std::move(stream)) {}
   static void ready(virStreamPtr, int events, void* opaque) noexcept;
   void on_ready(int events);
   /// Asks libvirt for the events that somebody waits for. With mutex_ held.
   void arm();
 
-  // The domain holds the connection, which the stream belongs to.
-  const std::shared_ptr<Domain> domain_;
+  // Holds libvirt's side of the connection.
   const StreamHandle stream_;
   // Taken before the stream's own lock. libvirt calls back without that one.
   std::mutex mutex_;  // guards all below

@@ -1,6 +1,6 @@
 // The contract between a compute node and a hypervisor: Nova's nova/virt/driver.py in TypeScript.
 import type { Duplex } from 'node:stream';
-import type { ConsoleEndpoint, OpenConsoleOptions, Screenshot } from './console.js';
+import type { ConsoleEndpoint, Screenshot } from './console.js';
 import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type {
@@ -58,6 +58,11 @@ export interface PowerOffOptions extends CallOptions {
 export interface RebootOptions extends CallOptions {
   /** Soft: milliseconds the guest is given to shut itself down before the reboot becomes a hard one. Default 120000, Nova's. */
   readonly shutdownTimeoutMs?: number | undefined;
+}
+
+export interface OpenConsoleOptions extends CallOptions {
+  /** Take it from whoever has it open: that stream ends. Default false. */
+  readonly force?: boolean | undefined;
 }
 
 /** What {@link ComputeDriver.destroy} removes beside the domain. */
@@ -206,7 +211,8 @@ export interface ComputeDriver extends AsyncDisposable {
   /** What the first screen shows, at most 64 MiB. `INVALID_STATE` where it does not run. */
   getScreenshot(uuid: string, options?: CallOptions): Promise<Screenshot>;
   /**
-   * The first serial port, live: what the guest writes from now on, and what is typed. Ends when the guest stops. Signal
+   * The first serial port, live: what the guest writes from now on, and what is typed. Ends when the guest stops or the
+   * driver is closed. Signal
    * and time limit are those of opening it. `INSTANCE_BUSY` where it is open already, `INVALID_STATE` where it does not run.
    */
   openConsole(uuid: string, options?: OpenConsoleOptions): Promise<Duplex>;

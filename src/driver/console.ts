@@ -1,5 +1,4 @@
 // What a driver tells and gives of an instance's consoles.
-import type { CallOptions } from './compute-driver.js';
 
 /** Where a client of that protocol connects to. Nova: nova/console/type.py. */
 export interface ConsoleEndpoint {
@@ -15,9 +14,4 @@ export interface Screenshot {
   /** `image/png` or `image/x-portable-pixmap`, as the hypervisor makes it. */
   readonly mimeType: string;
   readonly data: Uint8Array;
-}
-
-export interface OpenConsoleOptions extends CallOptions {
-  /** Take it from whoever has it open: that stream ends. Default false. */
-  readonly force?: boolean | undefined;
 }

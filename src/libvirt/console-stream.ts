@@ -1,6 +1,6 @@
 // The live console of a domain as a Duplex.
 import { Duplex } from 'node:stream';
-import type { OpenConsoleOptions } from '../driver/console.js';
+import type { OpenConsoleOptions } from '../driver/compute-driver.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import { callNative, type NativeConsole } from '../native.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';

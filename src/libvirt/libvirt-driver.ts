@@ -7,13 +7,14 @@ import {
   type ComputeDriver,
   type DestroyOptions,
   type DriverCapabilities,
+  type OpenConsoleOptions,
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
   type SpawnOptions,
   type SpawnResult,
 } from '../driver/compute-driver.js';
-import type { ConsoleEndpoint, OpenConsoleOptions, Screenshot } from '../driver/console.js';
+import type { ConsoleEndpoint, Screenshot } from '../driver/console.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
@@ -106,6 +107,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #user: QemuUser | undefined;
   readonly #agent: GuestAgent;
   readonly #consoleLogs: ConsoleLogs;
+  readonly #consoles = new Set<Duplex>();
   readonly #power: Power;
   #ready: Ready | undefined;
 
@@ -167,6 +169,7 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   async close(): Promise<void> {
+    for (const console of this.#consoles) console.destroy();
     await Promise.all([this.#images.close(), this.#hypervisor.close(), this.#consoleLogs.stop()]);
   }
 
@@ -292,9 +295,11 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   override async openConsole(uuid: string, options: OpenConsoleOptions = {}): Promise<Duplex> {
-    return await this.#about('openConsole', uuid, options, (context) =>
-      openConsole(this.#hypervisor, uuid, options, context),
-    );
+    return await this.#about('openConsole', uuid, options, async (context) => {
+      const console = await openConsole(this.#hypervisor, uuid, options, context);
+      this.#consoles.add(console);
+      return console.once('close', () => this.#consoles.delete(console));
+    });
   }
 
   override async getVncConsole(uuid: string, options: CallOptions = {}): Promise<ConsoleEndpoint> {

@@ -7,6 +7,11 @@ import type { CallContext, Hypervisor } from './hypervisor.js';
 
 /** Gigabytes of memory on a slow disk. */
 const SAVE_TIMEOUT_MS = 3_600_000;
+/**
+ * A start can fail for a reason that is not the memory's and passes: two libvirts of one host that chose the same VNC port.
+ * The memory is given up for what comes again.
+ */
+const LOAD_ATTEMPTS = 3;
 
 export class SavedMemory {
   readonly #hypervisor: Hypervisor;
@@ -50,23 +55,26 @@ export class SavedMemory {
   }
 
   /**
-   * Starts the domain from its memory. False where that could not be loaded: it is discarded then, and the domain stopped.
+   * Starts the domain from its memory. False where that could not be loaded, three times: it is discarded then, and the domain stopped.
    * Nova: a hard reboot out of the same trouble.
    */
   async load(domain: NativeDomain, context: CallContext): Promise<boolean> {
-    try {
-      await this.#domains.start(domain, context);
-      return true;
-    } catch (error) {
-      if (!(ComputeError.is(error) && error.code === 'START_FAILED')) throw error;
-      await this.discard(domain, context);
-      const { uuid, name } = domain;
-      this.#logger.error('the memory of a suspended instance could not be loaded and was discarded', {
-        uuid,
-        error: error.message,
-      });
-      this.#hypervisor.events.publish({ type: 'saved-state-lost', uuid, name, detail: error.message });
-      return false;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#domains.start(domain, context);
+        return true;
+      } catch (error) {
+        if (!(ComputeError.is(error) && error.code === 'START_FAILED')) throw error;
+        if (attempt < LOAD_ATTEMPTS) continue;
+        await this.discard(domain, context);
+        const { uuid, name } = domain;
+        this.#logger.error('the memory of a suspended instance could not be loaded and was discarded', {
+          uuid,
+          error: error.message,
+        });
+        this.#hypervisor.events.publish({ type: 'saved-state-lost', uuid, name, detail: error.message });
+        return false;
+      }
     }
   }
 
