@@ -13,7 +13,9 @@ const LOG_MAX = 64 * 1024;
 
 interface Setting {
   readonly host: TestHost;
-  readonly driver: LibvirtDriver;
+  driver: LibvirtDriver;
+  /** Another one on the same libvirt. */
+  readonly makeDriver: () => LibvirtDriver;
   /** Where libvirt keeps the memory of suspended instances. */
   readonly saved: string;
   readonly stop: () => void;
@@ -22,18 +24,17 @@ interface Setting {
 const settings: Readonly<Record<string, () => Promise<Setting>>> = {
   async embedded() {
     const host = new TestHost();
-    const driver = new LibvirtDriver(host.options({ consoleLogMaxBytes: LOG_MAX }));
-    return { host, driver, saved: `${host.root}/lib/qemu/save`, stop: () => undefined };
+    const makeDriver = () => new LibvirtDriver(host.options({ consoleLogMaxBytes: LOG_MAX }));
+    const saved = `${host.root}/lib/qemu/save`;
+    return { host, driver: makeDriver(), makeDriver, saved, stop: () => undefined };
   },
   async daemon() {
     const host = new TestHost();
     const daemon = await PrivateLibvirtd.start(`${host.directory}/d`);
-    const driver = new LibvirtDriver({
-      instancesPath: host.instancesPath,
-      uri: daemon.uri,
-      consoleLogMaxBytes: LOG_MAX,
-    });
-    return { host, driver, saved: host.directory, stop: () => daemon.stop() };
+    const { instancesPath } = host;
+    const makeDriver = () =>
+      new LibvirtDriver({ instancesPath, uri: daemon.uri, consoleLogMaxBytes: LOG_MAX });
+    return { host, driver: makeDriver(), makeDriver, saved: host.directory, stop: () => daemon.stop() };
   },
 };
 
@@ -225,6 +226,10 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
       retryable: true,
       details: { reason: 'silent' },
     });
+    const controller = new AbortController();
+    const aborted = driver.quiesce(uuid, { signal: controller.signal }).catch((error: unknown) => error);
+    controller.abort();
+    expect(await aborted).toMatchObject({ code: 'ABORTED' });
     await type(console, 'kill -CONT $(cat /run/agent); echo again $((2 + 3))', /again 5/);
     const ended = once(console, 'close');
     console.resume();
@@ -287,6 +292,19 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
     await driver.powerOn(instance);
     expect((await driver.getInfo(uuid)).powerState).toBe('running');
   }, 60_000);
+
+  it('lets go of its console when the driver is closed', async () => {
+    const { driver, makeDriver } = setting;
+    const console = await driver.openConsole(instance.uuid);
+    const ended = once(console, 'close');
+    await driver.close();
+    await ended;
+    setting.driver = makeDriver();
+    await setting.driver.initHost();
+    const again = await setting.driver.openConsole(instance.uuid);
+    again.destroy();
+    await once(again, 'close');
+  }, 30_000);
 });
 
 function booted(host: TestHost, uuid: string): number {
