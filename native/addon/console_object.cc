@@ -1,6 +1,5 @@
 #include "addon/console_object.h"
 
-#include <cstring>
 #include <utility>
 
 #include "addon/arguments.h"

@@ -1,6 +1,5 @@
 #include "addon/domain_functions.h"
 
-#include <cmath>
 #include <string>
 #include <type_traits>
 #include <variant>

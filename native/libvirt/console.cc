@@ -84,6 +84,7 @@ void Console::on_ready(int events) {
   Read read;
   Written written;
   Bytes bytes;
+  bool ended = false;
   {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
@@ -99,9 +100,10 @@ void Console::on_ready(int events) {
     } else if (broken) {
       ended_ = true;
     }
-    if (writing_ && !ended_ && (events & VIR_STREAM_EVENT_WRITABLE) != 0) {
+    const std::size_t left = writing_ ? writing_->bytes.size() - writing_->sent : 0;
+    if (left > 0 && !ended_ && (events & VIR_STREAM_EVENT_WRITABLE) != 0) {
       const char* const rest = reinterpret_cast<const char*>(writing_->bytes.data()) + writing_->sent;
-      const int count = virStreamSend(stream_.get(), rest, writing_->bytes.size() - writing_->sent);
+      const int count = virStreamSend(stream_.get(), rest, left);
       if (count > 0) {
         writing_->sent += static_cast<std::size_t>(count);
       } else if (count != kWouldBlock) {
@@ -114,12 +116,9 @@ void Console::on_ready(int events) {
       writing_.reset();
     }
     if (ended_ && reading_) read = std::exchange(reading_, nullptr);
+    ended = ended_;
     arm();
   }
-  const bool ended = [this] {
-    const std::lock_guard lock(mutex_);
-    return ended_;
-  }();
   if (read) read(std::move(bytes), nullptr);
   if (written) {
     written(ended ? std::make_exception_ptr(Closed("the console has ended")) : nullptr);

@@ -1,4 +1,5 @@
 // What the agent in the guest is asked: each question has a time limit of its own, and one answer where there is no agent.
+import { setTimeout } from 'node:timers/promises';
 import type { CallOptions } from '../driver/compute-driver.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import type { Instance } from '../driver/model.js';
@@ -11,6 +12,7 @@ import { powerState } from './states.js';
 const AGENT_TIMEOUT_MS = 10_000;
 /** Of what is done by the way: a guest whose agent hangs costs no more. */
 const BY_THE_WAY_SECONDS = 2;
+const AGAIN_MS = 100;
 /** libvirt's limit counts for the agent's greeting and once more for its answer. */
 const EXTRA_MS = 2_000;
 const USER_MAX = 256;
@@ -54,15 +56,26 @@ export class GuestAgent {
     );
   }
 
-  /** After a guest slept, as Nova: without an agent its clock is late, which is no failure of the call. */
-  async setTimeByTheWay(domain: NativeDomain, context: CallContext): Promise<void> {
-    try {
-      await this.#hypervisor.onDomain(domain, context, (d, id) =>
-        d.setGuestTime(Date.now(), BY_THE_WAY_SECONDS, id),
-      );
-    } catch (error) {
-      if (context.signal?.aborted) throw error;
-      this.#logger.debug("the guest's clock was not set", { uuid: domain.uuid, error: String(error) });
+  /**
+   * After a guest slept, as Nova: without an agent its clock is late, which is no failure of the call. An agent whose guest
+   * has just been loaded from disk may take a moment to answer: it is asked again for `patienceMs`.
+   */
+  async setTimeByTheWay(domain: NativeDomain, patienceMs: number, context: CallContext): Promise<void> {
+    const end = performance.now() + patienceMs;
+    for (;;) {
+      try {
+        return await this.#hypervisor.onDomain(domain, context, (d, id) =>
+          d.setGuestTime(Date.now(), BY_THE_WAY_SECONDS, id),
+        );
+      } catch (error) {
+        if (context.signal?.aborted) throw error;
+        const silent = error instanceof LibvirtError && SILENT.has(error.libvirt.libvirtCode);
+        if (!silent || performance.now() >= end) {
+          this.#logger.debug("the guest's clock was not set", { uuid: domain.uuid, error: String(error) });
+          return;
+        }
+        await setTimeout(AGAIN_MS, undefined, { signal: context.signal }).catch(() => undefined);
+      }
     }
   }
 

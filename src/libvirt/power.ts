@@ -30,6 +30,8 @@ const SOFT_REBOOT_TIMEOUT_MS = 120_000;
 const POWER_TIMEOUT_MS = 120_000;
 /** All of its memory goes to disk, or comes from there. */
 const SUSPEND_TIMEOUT_MS = 600_000;
+/** What a resume waits at most for an agent that was there before. */
+const AGENT_PATIENCE_MS = 3_000;
 
 export class Power {
   readonly #host: PowerHost;
@@ -106,7 +108,7 @@ export class Power {
       if (state === 'running') return;
       if (state !== 'paused') throw wrongState(context, state);
       await this.#host.domains.resume(domain, context);
-      await this.#host.agent.setTimeByTheWay(domain, context);
+      await this.#host.agent.setTimeByTheWay(domain, 0, context);
     });
   }
 
@@ -155,8 +157,9 @@ export class Power {
   async #wake(instance: Instance, domain: NativeDomain, context: CallContext): Promise<void> {
     const { savedMemory, agent } = this.#host;
     await this.#plug(instance, context);
-    if (await savedMemory.load(domain, context)) await agent.setTimeByTheWay(domain, context);
-    else await this.#start(instance, context);
+    if (await savedMemory.load(domain, context)) {
+      await agent.setTimeByTheWay(domain, AGENT_PATIENCE_MS, context);
+    } else await this.#start(instance, context);
   }
 
   async #state(domain: NativeDomain, context: CallContext): Promise<PowerState> {

@@ -1,6 +1,7 @@
 // Suspend, the guest agent, consoles and diagnostics on real guests, by what they print: embedded, and on a private libvirtd.
 import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
@@ -119,8 +120,7 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
     const { driver } = setting;
     const { host, port } = await driver.getVncConsole(instance.uuid);
     expect(host).toBe('127.0.0.1');
-    const net = await import('node:net');
-    const socket = net.connect(port, host);
+    const socket = connect(port, host);
     const [greeting] = (await once(socket, 'data')) as [Buffer];
     socket.destroy();
     expect(greeting.toString()).toMatch(/^RFB 003/);
@@ -163,8 +163,11 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
     await expect(driver.pause(uuid)).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await expect(driver.pingAgent(uuid)).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await expect(driver.getDiagnostics(uuid)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    const clockSet = (): number => setting.host.consoleText(uuid).match(/"did":"time \d+"/g)?.length ?? 0;
+    const before = clockSet();
     await driver.resume(instance);
     await driver.resume(instance);
+    await eventually('the clock to be set', 10_000, () => clockSet() > before);
     const again = await driver.openConsole(uuid);
     expect(await type(again, 'echo $word$((20 + 3))', /kept23/)).toMatch(/kept23/);
     again.destroy();
