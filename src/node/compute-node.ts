@@ -144,7 +144,7 @@ export class ComputeNode implements AsyncDisposable {
 
   /** Its memory goes to disk, and comes back with {@link resume}. Suspended already is success; `INVALID_STATE` where it does not run. */
   async suspend(uuid: string, options: OperationOptions = {}): Promise<void> {
-    const rules = { task: 'suspend', options };
+    const rules = { task: 'suspend', options, journaled: 'suspend' as const };
     await operate(this.#context, canonical(uuid, 'suspend'), rules, async (known, { signal }) => {
       await this.#context.driver.suspend(known.instance.uuid, { signal });
       await known.journal.append({ event: 'halted' });

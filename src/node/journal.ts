@@ -18,7 +18,7 @@ import type { NodeFiles } from './node-files.js';
  */
 
 /** What an instance is in the middle of when a process dies. */
-export type JournaledTask = 'start' | 'reboot';
+export type JournaledTask = 'start' | 'reboot' | 'suspend';
 
 export type JournalLine =
   | { readonly event: 'launch'; readonly instance: Instance; readonly diskGb: number }
@@ -37,7 +37,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('launch'), instance: instanceSchema, diskGb }),
   v.object({ event: v.literal('step'), step: v.picklist(['image', 'definition', 'network', 'start']) }),
   v.object({ event: v.literal('launched') }),
-  v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot']) }),
+  v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot', 'suspend']) }),
   v.object({ event: v.literal('done') }),
   v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),

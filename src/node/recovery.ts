@@ -111,6 +111,7 @@ async function adopt(
       : await startAgain(context, instance, powerState);
   }
   try {
+    if (task === 'suspend') return await settleSuspend(context, instance, journal, powerState);
     if (powerState !== 'running' && powerState !== 'paused') await context.driver.powerOn(instance);
     await journal.append({ event: 'done' });
     return { uuid, action: 'adopted', reason: `its ${task} was interrupted and is finished` };
@@ -121,6 +122,20 @@ async function adopt(
       reason: `its ${task} was interrupted; starting it failed: ${reasonOf(error)}`,
     };
   }
+}
+
+/** Suspended, or running as before: a hypervisor whose client died while it saved leaves the guest paused. */
+async function settleSuspend(
+  { driver }: RecoveryContext,
+  { uuid }: Instance,
+  journal: Journal,
+  powerState: PowerState | undefined,
+): Promise<Recovery> {
+  if (powerState === 'suspended') await journal.append({ event: 'halted' });
+  if (powerState === 'paused') await driver.unpause(uuid);
+  await journal.append({ event: 'done' });
+  const how = powerState === 'paused' ? 'undone: it runs on' : `over: it is ${powerState}`;
+  return { uuid, action: 'adopted', reason: `its suspend was interrupted and is ${how}` };
 }
 
 /** Nova: resume_guests_state_on_host_boot. One that does not start is adopted all the same. */
