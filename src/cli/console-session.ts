@@ -4,6 +4,9 @@ import type { Duplex } from 'node:stream';
 /** Ctrl-], as virsh and telnet. */
 export const ESCAPE = 0x1d;
 
+/** Given to a guest to take what was typed before the escape key. */
+const LAST_KEYS_MS = 500;
+
 interface Terminal {
   readonly input: NodeJS.ReadStream;
   readonly output: NodeJS.WriteStream;
@@ -18,16 +21,20 @@ export async function attach(
   return await new Promise((resolve, reject) => {
     let outcome: 'escaped' | 'ended' = 'ended';
     const leave = (): void => {
+      if (console.destroyed) return;
       outcome = 'escaped';
       console.destroy();
     };
     const onKeys = (keys: Buffer): void => {
       const { rest, escaped } = untilEscape(keys);
-      if (rest.length > 0 && !console.write(rest)) {
+      if (escaped) {
+        // What was typed before the escape key still reaches the guest, if that listens.
+        if (rest.length > 0) console.write(rest, leave);
+        setTimeout(leave, rest.length > 0 ? LAST_KEYS_MS : 0);
+      } else if (!console.write(rest)) {
         input.pause();
         console.once('drain', () => input.resume());
       }
-      if (escaped) leave();
     };
     if (input.isTTY) input.setRawMode(true);
     input.on('data', onKeys);

@@ -15,9 +15,9 @@ it('passes keys on up to Ctrl-], and leaves then', async () => {
   output.on('data', (data: Buffer) => seen.push(data.toString()));
   input.write('ls\n');
   await vi.waitFor(() => expect(seen.join('')).toBe('ls\n'));
-  input.write('\x1dnot this');
+  input.write('exit\n\x1dnot this');
   expect(await outcome).toBe('escaped');
-  expect(seen.join('')).toBe('ls\n');
+  expect(seen.join('')).toBe('ls\nexit\n');
   expect(input.listenerCount('data')).toBe(0);
 });
 

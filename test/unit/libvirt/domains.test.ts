@@ -33,8 +33,9 @@ const limits = { timeoutMs: 30, retryIntervalMs: 10 };
 it('gives an agent that takes the request and does nothing no more time than the guest has', async () => {
   const one = domains('TIMEOUT');
   expect(await one.domains.shutdown({ uuid: 'x' } as never, limits, context)).toBe(false);
-  expect(one.limits).toHaveLength(1);
-  expect(one.limits[0]).toBeLessThanOrEqual(30);
+  expect(one.limits.length).toBeGreaterThan(0);
+  // A timer may be early by a fraction of a millisecond: the rest of the time is then asked for once more.
+  for (const limit of one.limits) expect(limit).toBeLessThanOrEqual(30);
 });
 
 it('says that it stopped where it was gone when asked, and passes on what else went wrong', async () => {
