@@ -7,7 +7,7 @@ const root = process.argv[2] ?? dirname(dirname(fileURLToPath(import.meta.url)))
 const MOST_LINES = 500;
 const MANY_LINES = 300;
 
-const seam = ['native', 'native-image', 'driver', 'version'];
+const seam = ['native', 'native-devices', 'native-domain', 'native-image', 'driver', 'version'];
 const hypervisor = ['resources', 'image', 'network', 'config-drive', ...seam];
 const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
 
@@ -22,7 +22,8 @@ const LAYERS = {
   'native-error': ['driver', 'version'],
   'native-image': [],
   'native-devices': ['native-image'],
-  native: ['native-devices', 'native-image', 'native-error', 'driver', 'version'],
+  'native-domain': ['native-image'],
+  native: ['native-devices', 'native-domain', 'native-image', 'native-error', 'driver', 'version'],
   image: seam,
   network: seam,
   resources: seam,

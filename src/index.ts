@@ -11,6 +11,7 @@ export {
   type DestroyOptions,
   type DriverCapabilities,
   METHOD_CAPABILITY,
+  type OpenConsoleOptions,
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
@@ -25,6 +26,14 @@ export type {
   ConfigDriveFormat,
   ConfigDriveKey,
 } from './driver/config-drive.js';
+export type { ConsoleEndpoint, Screenshot } from './driver/console.js';
+export type {
+  CpuDiagnostics,
+  Diagnostics,
+  DiskDiagnostics,
+  MemoryDiagnostics,
+  NicDiagnostics,
+} from './driver/diagnostics.js';
 export {
   ComputeError,
   type ComputeErrorOptions,
@@ -114,6 +123,7 @@ export type {
 } from './image/types.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
 export { ComputeNode } from './node/compute-node.js';
+export type { Guests } from './node/guests.js';
 export type {
   AttachVolumeOptions,
   CacheImageNodeOptions,

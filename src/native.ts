@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ComputeError } from './driver/errors.js';
 import type { NativeDeviceEvent, NativeDomainDevices } from './native-devices.js';
+import type { NativeDomainCalls } from './native-domain.js';
 import { fromNative } from './native-error.js';
 import type {
   CallId,
@@ -16,6 +17,7 @@ import type {
 } from './native-image.js';
 
 export type * from './native-devices.js';
+export type * from './native-domain.js';
 export type * from './native-image.js';
 
 export interface NativeFileStatus {
@@ -53,6 +55,8 @@ export interface NativeDomainInfo {
   readonly memoryKib: number;
   readonly vcpus: number;
   readonly cpuTimeNs: bigint;
+  /** Shut off, with its memory on disk. */
+  readonly saved: boolean;
 }
 
 export interface NativeDomainRecord {
@@ -62,6 +66,8 @@ export interface NativeDomainRecord {
   readonly state: number;
   /** Carries the metadata element of the namespace that was asked for. */
   readonly ours: boolean;
+  /** Shut off, with its memory on disk. */
+  readonly saved: boolean;
 }
 
 /** virDomainEventID by name, with the numbers libvirt gave. */
@@ -81,7 +87,7 @@ export type NativeEvent =
   /** The native buffer was full; this many events were dropped. */
   | { readonly type: 'gap'; readonly count: number; readonly timestamp: number };
 
-export interface NativeDomain extends NativeDomainDevices {
+export interface NativeDomain extends NativeDomainCalls, NativeDomainDevices {
   readonly uuid: string;
   readonly name: string;
   start(flags: number, callId: CallId): Promise<void>;
@@ -282,6 +288,8 @@ export interface NativeAddon {
   ): Promise<NativeFileDigest>;
 
   makeDirectory(path: string, mode: number, callId: CallId): Promise<boolean>;
+  /** Moves what is old of a log that another process appends to into `<path>.0`; false where it is within its bound. */
+  rotateLog(path: string, maxBytes: number, callId: CallId): Promise<boolean>;
   /** Writes whole: 'create' fails where it exists, 'replace' goes through a temporary name and rename, 'append' adds. */
   writeFile(
     path: string,

@@ -5,6 +5,7 @@
 #include "addon/arguments.h"
 #include "addon/arriving_conversion_object.h"
 #include "addon/connection_object.h"
+#include "addon/console_object.h"
 #include "addon/disk_object.h"
 #include "addon/domain_object.h"
 #include "addon/environment.h"
@@ -57,6 +58,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("executorStatistics", Napi::Function::New<&executor_statistics>(env, "executorStatistics"));
   exports.Set("libvirtVersion", Napi::Function::New<&libvirt_version>(env, "libvirtVersion"));
   DomainObject::define(env);
+  ConsoleObject::define(env);
   ConnectionObject::define(env, exports);
   define_image_functions(env, exports);
   define_disk_object(env, exports);

@@ -28,6 +28,7 @@ Napi::Value records_to_js(Napi::Env env, const std::vector<DomainRecord>& record
     object.Set("id", record.id);
     object.Set("state", record.state);
     object.Set("ours", record.ours);
+    object.Set("saved", record.saved);
     array.Set(index++, object);
   }
   return array;

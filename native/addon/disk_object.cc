@@ -7,6 +7,7 @@
 
 #include "addon/arguments.h"
 #include "addon/async.h"
+#include "addon/bytes.h"
 #include "addon/disposal.h"
 #include "addon/image_arguments.h"
 #include "image/disk.h"
@@ -22,15 +23,6 @@ using Bytes = std::vector<std::uint8_t>;
 
 /// Of one read: what is not asked for in one piece cannot exhaust memory.
 constexpr std::uint64_t kMostBytes = 64 << 20;
-
-/// Without a copy on the JavaScript thread.
-Napi::Value to_buffer(Napi::Env env, Bytes bytes) {
-  if (bytes.empty()) return Napi::Buffer<std::uint8_t>::New(env, 0);
-  auto owned = std::make_unique<Bytes>(std::move(bytes));
-  Bytes* const kept = owned.release();
-  return Napi::Buffer<std::uint8_t>::NewOrCopy(
-      env, kept->data(), kept->size(), [](Napi::BasicEnv, std::uint8_t*, Bytes* hint) { delete hint; }, kept);
-}
 
 const char* kind_name(Extent::Kind kind) {
   switch (kind) {

@@ -5,6 +5,7 @@
 #include "addon/arguments.h"
 #include "addon/async.h"
 #include "addon/disposal.h"
+#include "addon/domain_functions.h"
 
 namespace node_compute {
 
@@ -24,6 +25,7 @@ Napi::Value to_js(Napi::Env env, const DomainInfo& info) {
   result.Set("memoryKib", static_cast<double>(info.memory_kib));
   result.Set("vcpus", info.vcpus);
   result.Set("cpuTimeNs", Napi::BigInt::New(env, info.cpu_time_ns));
+  result.Set("saved", info.saved);
   return result;
 }
 
@@ -43,6 +45,18 @@ void DomainObject::define(Napi::Env env) {
                       InstanceMethod<&DomainObject::plain<&Domain::reset>>("reset"),
                       InstanceMethod<&DomainObject::plain<&Domain::suspend>>("suspend"),
                       InstanceMethod<&DomainObject::plain<&Domain::resume>>("resume"),
+                      InstanceMethod<&DomainObject::call<&managed_save_call>>("managedSave"),
+                      InstanceMethod<&DomainObject::call<&managed_save_remove_call>>("managedSaveRemove"),
+                      InstanceMethod<&DomainObject::call<&abort_job_call>>("abortJob"),
+                      InstanceMethod<&DomainObject::call<&inject_nmi_call>>("injectNmi"),
+                      InstanceMethod<&DomainObject::call<&statistics_call>>("statistics"),
+                      InstanceMethod<&DomainObject::call<&screenshot_call>>("screenshot"),
+                      InstanceMethod<&DomainObject::call<&open_console_call>>("openConsole"),
+                      InstanceMethod<&DomainObject::call<&set_user_password_call>>("setUserPassword"),
+                      InstanceMethod<&DomainObject::call<&guest_time_call>>("guestTime"),
+                      InstanceMethod<&DomainObject::call<&set_guest_time_call>>("setGuestTime"),
+                      InstanceMethod<&DomainObject::call<&freeze_call>>("freeze"),
+                      InstanceMethod<&DomainObject::call<&thaw_call>>("thaw"),
                       InstanceMethod<&DomainObject::info>("info"),
                       InstanceMethod<&DomainObject::xml>("xml"),
                       InstanceMethod<&DomainObject::attach_device>("attachDevice"),

@@ -22,6 +22,11 @@ class DomainObject : public Napi::ObjectWrap<DomainObject> {
   Napi::Value with_flags(const Napi::CallbackInfo& info);
   template <void (Domain::*Method)()>
   Napi::Value plain(const Napi::CallbackInfo& info);
+  /// A call that stands in a file of its own.
+  template <auto Function>
+  Napi::Value call(const Napi::CallbackInfo& info) {
+    return Function(info, domain_);
+  }
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value xml(const Napi::CallbackInfo& info);
   Napi::Value uuid(const Napi::CallbackInfo& info);

@@ -50,6 +50,7 @@ class Environment {
 
   Napi::FunctionReference connection_constructor;
   Napi::FunctionReference domain_constructor;
+  Napi::FunctionReference console_constructor;
   Napi::FunctionReference arriving_conversion_constructor;
   Napi::FunctionReference disk_constructor;
   Napi::FunctionReference qcow2_stream_constructor;

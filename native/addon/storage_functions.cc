@@ -12,6 +12,7 @@
 #include "storage/file_lock.h"
 #include "storage/files.h"
 #include "storage/lock_waiter.h"
+#include "storage/log_rotation.h"
 #include "storage/read_directory.h"
 #include "storage/remove_tree.h"
 #include "storage/secret_file.h"
@@ -62,6 +63,17 @@ WriteHow to_how(const Napi::Value& value) {
   if (how == "replace") return WriteHow::replace;
   if (how == "append") return WriteHow::append;
   throw InvalidArgument("how must be create, replace or append");
+}
+
+Napi::Value rotate_log_call(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::file, call_id(info, 2),
+        [path = to_text(info[0], "path"), most = to_size(info[1], "maxBytes")](const Cancellation&) {
+          return rotate_log(path, most);
+        },
+        [](Napi::Env env, bool rotated) { return Napi::Boolean::New(env, rotated); });
+  });
 }
 
 Napi::Value make_directory_call(const Napi::CallbackInfo& info) {
@@ -272,6 +284,7 @@ void define_storage_functions(Napi::Env env, Napi::Object exports) {
   FileLockObject::define(env);
   const auto set = [&](const char* name, auto function) { exports.Set(name, function); };
   set("makeDirectory", Napi::Function::New<&make_directory_call>(env, "makeDirectory"));
+  set("rotateLog", Napi::Function::New<&rotate_log_call>(env, "rotateLog"));
   set("writeFile", Napi::Function::New<&write_file_call>(env, "writeFile"));
   set("readFile", Napi::Function::New<&read_file_call>(env, "readFile"));
   set("listDirectory", Napi::Function::New<&list_directory_call>(env, "listDirectory"));

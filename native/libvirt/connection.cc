@@ -216,7 +216,8 @@ std::vector<DomainRecord> Connection::list(unsigned flags, const std::string& me
                                                      metadata_uri.c_str(), VIR_DOMAIN_AFFECT_CURRENT));
     if (!metadata) virResetLastError();
     records.push_back({uuid_of(domain.get()), virDomainGetName(domain.get()),
-                       static_cast<int>(virDomainGetID(domain.get())), state, metadata != nullptr});
+                       static_cast<int>(virDomainGetID(domain.get())), state, metadata != nullptr,
+                       state == VIR_DOMAIN_SHUTOFF && virDomainHasManagedSaveImage(domain.get(), 0) == 1});
   }
   return records;
 }

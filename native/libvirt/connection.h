@@ -36,9 +36,10 @@ struct NodeInfo {
 struct DomainRecord {
   std::string uuid;
   std::string name;
-  int id;     ///< -1 when not running
-  int state;  ///< virDomainState
-  bool ours;  ///< carries the metadata element that was asked for
+  int id;      ///< -1 when not running
+  int state;   ///< virDomainState
+  bool ours;   ///< carries the metadata element that was asked for
+  bool saved;  ///< shut off, with its memory on disk: virDomainManagedSave
 };
 
 struct Versions {

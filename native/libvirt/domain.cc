@@ -81,7 +81,8 @@ DomainInfo Domain::info() {
     const DomainHandle now(virDomainLookupByUUIDString(virDomainGetConnect(handle_.get()), uuid_.c_str()));
     if (now) id = static_cast<int>(virDomainGetID(now.get()));
   }
-  return {id, info.state, info.maxMem, info.memory, info.nrVirtCpu, info.cpuTime};
+  const bool saved = info.state == VIR_DOMAIN_SHUTOFF && virDomainHasManagedSaveImage(handle_.get(), 0) == 1;
+  return {id, info.state, info.maxMem, info.memory, info.nrVirtCpu, info.cpuTime, saved};
 }
 
 std::string Domain::xml(unsigned flags) {

@@ -18,6 +18,7 @@ struct DomainInfo {
   unsigned long memory_kib;
   unsigned vcpus;
   std::uint64_t cpu_time_ns;
+  bool saved;  ///< shut off, with its memory on disk: virDomainManagedSave
 };
 
 struct BlockJobInfo {
@@ -59,6 +60,13 @@ class Domain {
   void block_copy(const std::string& disk, const std::string& xml, unsigned flags);  ///< virDomainBlockCopy
   void block_job_abort(const std::string& disk, unsigned flags);        ///< virDomainBlockJobAbort
   std::optional<BlockJobInfo> block_job_info(const std::string& disk);  ///< virDomainGetBlockJobInfo
+
+  /// Runs `call` on libvirt's handle, as a call under way: for calls that have files of their own.
+  template <class Call>
+  auto with(Call call) {
+    const Connection::Use use(*connection_);
+    return call(handle_.get());
+  }
 
  private:
   std::shared_ptr<Connection> connection_;

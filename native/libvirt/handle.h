@@ -12,6 +12,11 @@ struct FreeDomain {
 };
 using DomainHandle = std::unique_ptr<virDomain, FreeDomain>;
 
+struct FreeStream {
+  void operator()(virStreamPtr stream) const noexcept { virStreamFree(stream); }
+};
+using StreamHandle = std::unique_ptr<virStream, FreeStream>;
+
 struct FreeString {
   void operator()(char* text) const noexcept { free(text); }
 };

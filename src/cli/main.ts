@@ -7,11 +7,26 @@ import { benchCommand } from './commands/bench.js';
 import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
 import { domainXmlCommand } from './commands/domain-xml.js';
+import {
+  agentPingCommand,
+  consoleUrlCommand,
+  diagnosticsCommand,
+  screenshotCommand,
+  setPasswordCommand,
+} from './commands/guest.js';
 import { imageCommand } from './commands/image.js';
 import { interfaceCommand } from './commands/interface.js';
 import { launchCommand } from './commands/launch.js';
 import { listCommand } from './commands/list.js';
-import { rebootCommand, startCommand, stopCommand, terminateCommand } from './commands/power.js';
+import {
+  crashCommand,
+  rebootCommand,
+  resumeCommand,
+  startCommand,
+  stopCommand,
+  suspendCommand,
+  terminateCommand,
+} from './commands/power.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -30,9 +45,17 @@ const commands = [
   stopCommand(),
   startCommand(),
   rebootCommand(),
+  suspendCommand(),
+  resumeCommand(),
+  crashCommand(),
   terminateCommand(),
   volumeCommand(),
   interfaceCommand(),
+  diagnosticsCommand(),
+  consoleUrlCommand(),
+  screenshotCommand(),
+  agentPingCommand(),
+  setPasswordCommand(),
   domainXmlCommand(),
   imageCommand(),
   benchCommand(),

@@ -1,5 +1,8 @@
 // The contract between a compute node and a hypervisor: Nova's nova/virt/driver.py in TypeScript.
+import type { Duplex } from 'node:stream';
 import type { ConfigDriveContent } from './config-drive.js';
+import type { ConsoleEndpoint, Screenshot } from './console.js';
+import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
 import type {
@@ -68,6 +71,11 @@ export interface RebootOptions extends CallOptions {
   readonly shutdownTimeoutMs?: number | undefined;
 }
 
+export interface OpenConsoleOptions extends CallOptions {
+  /** Take it from whoever has it open: that stream ends. Default false. */
+  readonly force?: boolean | undefined;
+}
+
 /** What {@link ComputeDriver.destroy} removes beside the domain. */
 export interface DestroyOptions extends CallOptions {
   /** Remove `<instances_path>/<uuid>`. Default true. */
@@ -97,6 +105,7 @@ export interface DriverCapabilities {
   readonly crashDump: boolean;
   readonly resumeOnHostBoot: boolean;
   readonly remoteConsole: boolean;
+  readonly consoleStream: boolean;
   readonly imageCache: boolean;
 }
 
@@ -144,9 +153,19 @@ export interface ComputeDriver extends AsyncDisposable {
   /** From now on, in order. Ends when the driver is closed or the consumer returns. Bounded: see the `gap` event. */
   events(options?: { readonly signal?: AbortSignal }): AsyncIterableIterator<DriverEvent>;
 
+  /**
+   * Writes its memory to disk and stops it; `suspended` then. Suspended already is success; `INVALID_STATE` where it does
+   * not run. Aborted or failed, it runs on.
+   */
   suspend(uuid: string, options?: CallOptions): Promise<void>;
+  /**
+   * Running already is success; `INVALID_STATE` where it is not suspended. Memory that cannot be loaded is discarded with
+   * the event `saved-state-lost`, and the instance boots from its disk.
+   */
   resume(instance: Instance, options?: CallOptions): Promise<void>;
+  /** For an instance that ran when its host went down: starts or resumes it, or makes it again. Running and paused are success. */
   resumeStateOnHostBoot(instance: Instance, options?: CallOptions): Promise<void>;
+  /** An NMI, upon which a guest that is set up so dumps its memory. `INVALID_STATE` where it does not run. */
   triggerCrashDump(uuid: string, options?: CallOptions): Promise<void>;
   rescue(instance: Instance, image: ImageMeta, options?: CallOptions): Promise<void>;
   unrescue(instance: Instance, options?: CallOptions): Promise<void>;
@@ -204,12 +223,34 @@ export interface ComputeDriver extends AsyncDisposable {
   attachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
   /** As {@link detachVolume}; the bridge goes with its last user. */
   detachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
-  getDiagnostics(uuid: string, options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;
-  getVncConsole(
-    uuid: string,
-    options?: CallOptions,
-  ): Promise<{ readonly host: string; readonly port: number }>;
-  setAdminPassword(uuid: string, password: string, options?: CallOptions): Promise<void>;
+  /** Figures of a running instance. `INVALID_STATE` where it does not run. Nova: get_instance_diagnostics. */
+  getDiagnostics(uuid: string, options?: CallOptions): Promise<Diagnostics>;
+  /** `INVALID_STATE` where it does not run, `UNSUPPORTED` where it has no such console; so the two after it. */
+  getVncConsole(uuid: string, options?: CallOptions): Promise<ConsoleEndpoint>;
+  getSpiceConsole(uuid: string, options?: CallOptions): Promise<ConsoleEndpoint>;
+  getSerialConsole(uuid: string, options?: CallOptions): Promise<ConsoleEndpoint>;
+  /** What the first screen shows, at most 64 MiB. `INVALID_STATE` where it does not run. */
+  getScreenshot(uuid: string, options?: CallOptions): Promise<Screenshot>;
+  /**
+   * The first serial port, live: what the guest writes from now on, and what is typed. Ends when the guest stops or the
+   * driver is closed. Signal
+   * and time limit are those of opening it. `INSTANCE_BUSY` where it is open already, `INVALID_STATE` where it does not run.
+   */
+  openConsole(uuid: string, options?: OpenConsoleOptions): Promise<Duplex>;
+  /** Resolves when the agent in the guest has answered. As all calls below: `AGENT_UNAVAILABLE`, `AGENT_FAILED`; default limit 10 s. */
+  pingAgent(uuid: string, options?: CallOptions): Promise<void>;
+  /** Of the user `root`, `Administrator` where the image's os_type is windows, or `options.user`. */
+  setAdminPassword(
+    instance: Pick<Instance, 'uuid' | 'image'>,
+    password: string,
+    options?: CallOptions & { readonly user?: string },
+  ): Promise<void>;
+  /** Sets the guest's clock to that of the host. */
+  setGuestTime(uuid: string, options?: CallOptions): Promise<void>;
+  /** Flushes and freezes the guest's file systems; the number of them. Thaw them soon. Nova: quiesce. */
+  quiesce(uuid: string, options?: CallOptions): Promise<number>;
+  /** Not frozen is success. */
+  unquiesce(uuid: string, options?: CallOptions): Promise<number>;
   /** Fetches an image for instances that come later; shares the fetches of launches. Default deadline: ten minutes. Nova: cache_image. */
   cacheImage(image: ImageMeta, options?: CacheImageOptions): Promise<CacheOutcome>;
   /** One pass of ageing over the cached images; `inUse` are the ids of images that instances of this node have. Nova: manage_image_cache. */
@@ -260,7 +301,15 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   detachInterface: 'attachInterface',
   getDiagnostics: 'diagnostics',
   getVncConsole: 'remoteConsole',
+  getSpiceConsole: 'remoteConsole',
+  getSerialConsole: 'remoteConsole',
+  getScreenshot: 'remoteConsole',
+  openConsole: 'consoleStream',
+  pingAgent: 'guestAgent',
   setAdminPassword: 'guestAgent',
+  setGuestTime: 'guestAgent',
+  quiesce: 'guestAgent',
+  unquiesce: 'guestAgent',
   cacheImage: 'imageCache',
   manageImageCache: 'imageCache',
   getImageCacheMetrics: 'imageCache',
@@ -363,17 +412,42 @@ export abstract class BaseDriver {
   detachInterface(instance: Instance, _vif: Vif, _options?: CallOptions): Promise<void> {
     return this.#unsupported('detachInterface', instance);
   }
-  getDiagnostics(uuid: string, _options?: CallOptions): Promise<Readonly<Record<string, unknown>>> {
+  getDiagnostics(uuid: string, _options?: CallOptions): Promise<Diagnostics> {
     return this.#unsupported('getDiagnostics', uuid);
   }
-  getVncConsole(
-    uuid: string,
-    _options?: CallOptions,
-  ): Promise<{ readonly host: string; readonly port: number }> {
+  getVncConsole(uuid: string, _options?: CallOptions): Promise<ConsoleEndpoint> {
     return this.#unsupported('getVncConsole', uuid);
   }
-  setAdminPassword(uuid: string, _password: string, _options?: CallOptions): Promise<void> {
-    return this.#unsupported('setAdminPassword', uuid);
+  getSpiceConsole(uuid: string, _options?: CallOptions): Promise<ConsoleEndpoint> {
+    return this.#unsupported('getSpiceConsole', uuid);
+  }
+  getSerialConsole(uuid: string, _options?: CallOptions): Promise<ConsoleEndpoint> {
+    return this.#unsupported('getSerialConsole', uuid);
+  }
+  getScreenshot(uuid: string, _options?: CallOptions): Promise<Screenshot> {
+    return this.#unsupported('getScreenshot', uuid);
+  }
+  openConsole(uuid: string, _options?: OpenConsoleOptions): Promise<Duplex> {
+    return this.#unsupported('openConsole', uuid);
+  }
+  pingAgent(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('pingAgent', uuid);
+  }
+  setAdminPassword(
+    instance: Pick<Instance, 'uuid' | 'image'>,
+    _password: string,
+    _options?: CallOptions & { readonly user?: string },
+  ): Promise<void> {
+    return this.#unsupported('setAdminPassword', instance);
+  }
+  setGuestTime(uuid: string, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('setGuestTime', uuid);
+  }
+  quiesce(uuid: string, _options?: CallOptions): Promise<number> {
+    return this.#unsupported('quiesce', uuid);
+  }
+  unquiesce(uuid: string, _options?: CallOptions): Promise<number> {
+    return this.#unsupported('unquiesce', uuid);
   }
   cacheImage(_image: ImageMeta, _options?: CacheImageOptions): Promise<CacheOutcome> {
     return this.#unsupported('cacheImage');

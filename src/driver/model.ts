@@ -200,6 +200,15 @@ export type DriverEvent =
       readonly status: BlockJobStatus;
     }
   | {
+      /** The memory of a suspended instance could not be loaded and was discarded: it boots anew from its disk. */
+      readonly type: 'saved-state-lost';
+      readonly sequence: number;
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly name: string;
+      readonly detail: string;
+    }
+  | {
       /** The connection to the hypervisor was lost (`down`) or is back (`up`). */
       readonly type: 'connection';
       readonly sequence: number;

@@ -109,6 +109,7 @@ export class FakeDevices {
   #domain(call: FakeCall): FakeDomain {
     const domain = this.#hypervisor.domains.get(call.instanceUuid ?? '');
     if (!domain) throw call.notFound();
+    if (domain.state === 'suspended') throw call.invalidState('it is suspended; resume it first');
     return domain;
   }
 }

@@ -14,6 +14,7 @@ import {
   type SpawnResult,
   type SpawnStep,
 } from '../driver/compute-driver.js';
+import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError } from '../driver/errors.js';
 import { EventStream } from '../driver/event-stream.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
@@ -33,7 +34,7 @@ import { FakeDevices } from './fake-devices.js';
 import { FakeFiles } from './fake-files.js';
 import { type FakeDomain, FakeHypervisor, type FakeLifecycle } from './fake-hypervisor.js';
 import { FakeImageCache } from './fake-image-cache.js';
-import { availableResource, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
+import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { spawnFake } from './fake-spawn.js';
 import { type FakeCallName, Faults } from './faults.js';
 
@@ -160,6 +161,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
   async powerOff(uuid: string, options: PowerOffOptions = {}): Promise<void> {
     await this.#call('powerOff', uuid, options, async (call) => {
       const { state, instance } = this.#domain(call);
+      if (state === 'suspended') throw call.invalidState('it is suspended; resume it first');
       if (state === 'running') await this.#askToShutDown(instance, options.shutdownTimeoutMs ?? 0, call);
       this.hypervisor.stop(uuid, 'destroyed');
     });
@@ -172,9 +174,7 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
       const domain = this.hypervisor.domains.get(uuid);
       if (domain?.state === 'running') return;
       if (domain?.state === 'paused') throw call.invalidState('it is paused; unpause it');
-      if (!this.hypervisor.disks.has(uuid)) throw call.notFound();
-      if (!domain) this.hypervisor.define(instance);
-      this.#start(instance);
+      this.#bringUp(instance, call);
     });
   }
 
@@ -263,6 +263,51 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     await this.#call('detachInterface', instance.uuid, options, async (call) =>
       this.#devices.detachInterface(vif, call),
     );
+  }
+
+  override async suspend(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('suspend', uuid, options, async (call) => {
+      const { state } = this.#domain(call);
+      if (state === 'suspended') return;
+      if (state !== 'running') throw call.invalidState(`it is ${state}, not running`);
+      this.hypervisor.suspend(uuid);
+    });
+  }
+
+  override async resume(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resume');
+    await this.#call('resume', instance.uuid, options, async (call) => {
+      const { state } = this.#domain(call);
+      if (state === 'running') return;
+      if (state !== 'suspended') throw call.invalidState(`it is ${state}, not suspended`);
+      this.#bringUp(instance, call);
+    });
+  }
+
+  override async resumeStateOnHostBoot(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resumeStateOnHostBoot');
+    await this.#call('resumeStateOnHostBoot', instance.uuid, options, async (call) => {
+      const state = this.hypervisor.domains.get(instance.uuid)?.state;
+      if (state !== 'running' && state !== 'paused') this.#bringUp(instance, call);
+    });
+  }
+
+  override async triggerCrashDump(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('triggerCrashDump', uuid, options, async (call) => {
+      const { state } = this.#domain(call);
+      if (state !== 'running' && state !== 'paused') throw call.invalidState(`it is ${state}, not running`);
+      this.hypervisor.injectNmi(uuid);
+    });
+  }
+
+  override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {
+    return await this.#call('getDiagnostics', uuid, options, async (call) => {
+      const domain = this.#domain(call);
+      if (domain.state !== 'running' && domain.state !== 'paused') {
+        throw call.invalidState(`it is ${domain.state}, not running`);
+      }
+      return diagnosticsOf(domain);
+    });
   }
 
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
@@ -365,6 +410,20 @@ export class FakeDriver extends BaseDriver implements ComputeDriver {
     }
     await call.wait(shutdownMs);
     this.hypervisor.stop(instance.uuid, 'shutdown');
+  }
+
+  /** From its memory where it has been suspended, else from its disk. */
+  #bringUp(instance: Instance, call: FakeCall): void {
+    const { domains, disks } = this.hypervisor;
+    if (!disks.has(instance.uuid)) throw call.notFound();
+    const domain = domains.get(instance.uuid);
+    if (domain?.state === 'suspended') {
+      this.hypervisor.addTaps(instance);
+      this.hypervisor.resume(instance.uuid);
+      return;
+    }
+    if (!domain) this.hypervisor.define(instance);
+    this.#start(instance);
   }
 
   #start(instance: Instance): void {

@@ -167,6 +167,26 @@ export class FakeHypervisor {
     this.#changed(uuid, 'stopped', detail);
   }
 
+  /** Its memory goes to disk, its taps with its process. */
+  suspend(uuid: string): void {
+    this.#dropTaps(uuid);
+    this.#update(uuid, { state: 'suspended', domainId: -1 });
+    this.#changed(uuid, 'stopped', 'saved');
+  }
+
+  /** From its memory: the guest goes on without a greeting. */
+  resume(uuid: string): void {
+    this.#lastDomainId += 1;
+    this.#update(uuid, { state: 'running', domainId: this.#lastDomainId });
+    this.#changed(uuid, 'started', 'restored');
+  }
+
+  /** The guest writes that it saw it. */
+  injectNmi(uuid: string): void {
+    this.#update(uuid, { console: `${this.domains.get(uuid)?.console ?? ''}NMI\n` });
+    this.#onChange?.();
+  }
+
   pause(uuid: string): void {
     this.#update(uuid, { state: 'paused' });
     this.#changed(uuid, 'suspended', 'paused');

@@ -1,14 +1,15 @@
 // What a FakeDriver says of itself, its host and its domains.
 import type { DriverCapabilities } from '../driver/compute-driver.js';
+import type { Diagnostics } from '../driver/diagnostics.js';
 import type { AvailableResource, Instance, InstanceInfo } from '../driver/model.js';
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js';
 
-/** Those of the libvirt driver. */
+/** Those of the libvirt driver, without what only a real guest has: an agent, a live console, a screen. */
 export const FAKE_CAPABILITIES: DriverCapabilities = {
   pause: true,
   softReboot: true,
   consoleOutput: true,
-  suspend: false,
+  suspend: true,
   rescue: false,
   rebuild: false,
   snapshot: false,
@@ -18,11 +19,12 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   extendVolume: true,
   swapVolume: true,
   attachInterface: true,
-  diagnostics: false,
+  diagnostics: true,
   guestAgent: false,
-  crashDump: false,
-  resumeOnHostBoot: false,
+  crashDump: true,
+  resumeOnHostBoot: true,
   remoteConsole: false,
+  consoleStream: false,
   imageCache: true,
 };
 
@@ -37,6 +39,49 @@ export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo 
     memoryKib,
     vcpus: instance.flavor.vcpus,
     cpuTimeNs: 0n,
+  };
+}
+
+export function diagnosticsOf({ instance, state }: FakeDomain): Diagnostics {
+  const { flavor, vifs, volumes = [], configDrive, createdAt } = instance;
+  const diskDetails = [
+    'vda',
+    ...(flavor.ephemeralGb > 0 ? ['vdb'] : []),
+    ...(flavor.swapMb > 0 ? ['vdc'] : []),
+    ...(configDrive ? ['sda'] : []),
+    ...volumes.map(({ device }) => device),
+  ];
+  return {
+    state,
+    driver: 'fake',
+    hypervisor: 'fake',
+    hypervisorOs: 'linux',
+    uptimeSeconds: Math.max(0, Math.floor((Date.now() - Date.parse(createdAt)) / 1000)),
+    configDrive: configDrive !== undefined,
+    numCpus: flavor.vcpus,
+    numNics: vifs.length,
+    numDisks: diskDetails.length,
+    cpuDetails: Array.from({ length: flavor.vcpus }, (_, id) => ({ id, timeNs: 0n })),
+    nicDetails: vifs.map(({ mac }) => ({
+      macAddress: mac,
+      rxOctets: 0n,
+      rxErrors: 0n,
+      rxDrop: 0n,
+      rxPackets: 0n,
+      txOctets: 0n,
+      txErrors: 0n,
+      txDrop: 0n,
+      txPackets: 0n,
+    })),
+    diskDetails: diskDetails.map((name) => ({
+      name,
+      readBytes: 0n,
+      readRequests: 0n,
+      writeBytes: 0n,
+      writeRequests: 0n,
+      errorsCount: 0n,
+    })),
+    memoryDetails: { maximumMib: flavor.memoryMb, usedMib: flavor.memoryMb },
   };
 }
 

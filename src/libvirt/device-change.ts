@@ -7,6 +7,7 @@ import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import type { Domains } from './domains.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
+import { wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { type LiveDevices, parseDevices } from './live-devices.js';
@@ -76,7 +77,7 @@ export class DeviceChange {
 
   /**
    * Runs the change under a deadline; what it registered with `undo` is undone where it fails. Rejects with
-   * `INSTANCE_NOT_FOUND`.
+   * `INSTANCE_NOT_FOUND`, `INVALID_STATE` where it is suspended to disk.
    */
   static async run<T>(
     devices: DeviceHost,
@@ -98,7 +99,10 @@ export class DeviceChange {
       deadline.check();
       const context = { operation, instanceUuid: uuid, signal: deadline.signal };
       const domain = await devices.hypervisor.domain(uuid, context);
-      const state = powerState((await devices.domains.info(domain, context)).state);
+      const info = await devices.domains.info(domain, context);
+      const state = powerState(info.state, info.saved);
+      // Its memory knows the devices that it had.
+      if (state === 'suspended') throw wrongState(context, state, 'resume it first');
       const paused = state === 'paused';
       const files = new InstanceFiles(devices.instancesPath, uuid);
       const disks = await files.readDisks(context);

@@ -6,8 +6,8 @@ import { powerState, SHUTTING_DOWN } from './states.js';
 
 /** VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | SNAPSHOTS_METADATA | NVRAM | CHECKPOINTS_METADATA: nothing may outlive the domain. */
 const UNDEFINE_ALL = 1 | 2 | 4 | 16;
-/** VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN. */
-const ACPI_POWER_BUTTON = 1;
+/** virDomainShutdown's own choice, as Nova: the agent in the guest where there is one that answers, else the ACPI button. */
+const AGENT_OR_ACPI = 0;
 
 export class Domains {
   readonly #hypervisor: Hypervisor;
@@ -83,10 +83,12 @@ export class Domains {
     const end = performance.now() + limits.timeoutMs;
     for (;;) {
       try {
-        await this.#hypervisor.onDomain(domain, context, (d, id) => d.shutdown(ACPI_POWER_BUTTON, id));
+        // An agent that takes the request and does nothing keeps libvirt waiting for a minute.
+        const limited = { ...context, timeoutMs: Math.max(1, end - performance.now()) };
+        await this.#hypervisor.onDomain(domain, limited, (d, id) => d.shutdown(AGENT_OR_ACPI, id));
       } catch (error) {
         if (gone(error)) return true;
-        throw error;
+        if (!timedOut(error)) throw error;
       }
       const left = end - performance.now();
       if (left <= 0) return false;
@@ -124,7 +126,7 @@ export class Domains {
       await watch.next({ ...context, timeoutMs });
       return true;
     } catch (error) {
-      if (!(ComputeError.is(error) && error.code === 'TIMEOUT')) throw error;
+      if (!timedOut(error)) throw error;
       // An event can be lost with a connection; the state itself can't.
       const { state } = await this.info(domain, context);
       return powerState(state) === 'shutdown' && state !== SHUTTING_DOWN;
@@ -135,6 +137,10 @@ export class Domains {
 /** It does not run (VIR_ERR_OPERATION_INVALID), or does not exist any more. */
 function gone(error: unknown): boolean {
   return ComputeError.is(error) && (error.code === 'INVALID_STATE' || error.code === 'INSTANCE_NOT_FOUND');
+}
+
+function timedOut(error: unknown): boolean {
+  return ComputeError.is(error) && error.code === 'TIMEOUT';
 }
 
 /** What QEMU or libvirt refused at start; a lost connection, an abort and a deadline keep their own code. */

@@ -52,10 +52,6 @@ export class InstanceFiles {
     }
   }
 
-  async readConsoleLog(maxBytes: number, context: CallContext): Promise<Uint8Array> {
-    return await callNative((addon, id) => addon.readFile(this.consoleLog, maxBytes, id), context);
-  }
-
   async writeDefinition(xml: string, context: CallContext): Promise<void> {
     await this.#write(this.definition, xml, context);
   }

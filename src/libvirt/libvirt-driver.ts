@@ -1,18 +1,17 @@
 // ComputeDriver on libvirt: delegates to what each file beside it does.
 import { debuglog } from 'node:util';
-import {
-  BaseDriver,
-  type CacheImageOptions,
-  type CacheOutcome,
-  type CallOptions,
-  type ComputeDriver,
-  type DestroyOptions,
-  type DriverCapabilities,
-  type PowerOffOptions,
-  type RebootOptions,
-  type RebootType,
-  type SpawnOptions,
-  type SpawnResult,
+import type {
+  CacheImageOptions,
+  CacheOutcome,
+  CallOptions,
+  ComputeDriver,
+  DestroyOptions,
+  DriverCapabilities,
+  PowerOffOptions,
+  RebootOptions,
+  RebootType,
+  SpawnOptions,
+  SpawnResult,
 } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
@@ -34,9 +33,12 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import type { DeviceHost } from './device-change.js';
 import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
+import { GuestAgent } from './guest-agent.js';
+import { type GuestHost, GuestQuestions } from './guest-questions.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
@@ -45,6 +47,7 @@ import { Interfaces } from './interfaces.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
+import { SavedMemory } from './saved-memory.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
 import { Volumes } from './volumes.js';
@@ -55,7 +58,7 @@ const CAPABILITIES: DriverCapabilities = {
   pause: true,
   softReboot: true,
   consoleOutput: true,
-  suspend: false,
+  suspend: true,
   rescue: false,
   rebuild: false,
   snapshot: false,
@@ -65,11 +68,12 @@ const CAPABILITIES: DriverCapabilities = {
   extendVolume: true,
   swapVolume: true,
   attachInterface: true,
-  diagnostics: false,
-  guestAgent: false,
-  crashDump: false,
-  resumeOnHostBoot: false,
-  remoteConsole: false,
+  diagnostics: true,
+  guestAgent: true,
+  crashDump: true,
+  resumeOnHostBoot: true,
+  remoteConsole: true,
+  consoleStream: true,
   imageCache: true,
 };
 
@@ -93,7 +97,7 @@ interface Ready {
   readonly diskCache: DiskCache;
 }
 
-export class LibvirtDriver extends BaseDriver implements ComputeDriver {
+export class LibvirtDriver extends GuestQuestions implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
   readonly capabilities: DriverCapabilities = CAPABILITIES;
   readonly #options: LibvirtDriverOptions;
@@ -105,6 +109,8 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   readonly #bridges = new Bridges();
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
+  readonly #agent: GuestAgent;
+  readonly #consoleLogs: ConsoleLogs;
   readonly #power: Power;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
@@ -136,11 +142,16 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
+    const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
+    this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
+    this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
     this.#power = new Power({
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
+      savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
+      agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
     });
     const devices: DeviceHost = {
@@ -173,10 +184,12 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       // The guest has a page cache of its own: bypass the host's where the file system can.
       diskCache: diskCache ?? ((await supportsDirectIo(instancesPath)) ? 'none' : 'writeback'),
     };
+    this.#consoleLogs.start();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#images.close(), this.#hypervisor.close()]);
+    this.closeConsoles();
+    await Promise.all([this.#images.close(), this.#hypervisor.close(), this.#consoleLogs.stop()]);
     await this.#imageEvents;
   }
 
@@ -282,6 +295,24 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     await this.#interfaces.detach(instance, vif, options);
   }
 
+  override async suspend(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.suspend(checkInstanceUuid(uuid, 'suspend'), options);
+  }
+
+  override async resume(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resume');
+    await this.#power.resume(instance, options);
+  }
+
+  override async resumeStateOnHostBoot(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'resumeStateOnHostBoot');
+    await this.#power.resumeOnHostBoot(instance, options);
+  }
+
+  override async triggerCrashDump(uuid: string, options: CallOptions = {}): Promise<void> {
+    await this.#power.crash(checkInstanceUuid(uuid, 'triggerCrashDump'), options);
+  }
+
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
     checkInstanceUuid(uuid, 'getInfo');
     const context: CallContext = { operation: 'getInfo', instanceUuid: uuid, ...options };
@@ -296,7 +327,11 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
 
   async listInstances(options: CallOptions = {}): Promise<InstanceSummary[]> {
     const records = await this.#records({ operation: 'listInstances', ...options });
-    return records.map(({ uuid, name, state }) => ({ uuid, name, powerState: powerState(state) }));
+    return records.map(({ uuid, name, state, saved }) => ({
+      uuid,
+      name,
+      powerState: powerState(state, saved),
+    }));
   }
 
   async getAvailableResource(options: CallOptions = {}): Promise<AvailableResource> {
@@ -324,7 +359,8 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
     const context: CallContext = { operation: 'getConsoleOutput', instanceUuid: uuid, ...call };
     // An unknown instance is that, not a missing file.
     await this.#hypervisor.domain(uuid, context);
-    return await new InstanceFiles(this.#options.instancesPath, uuid).readConsoleLog(maxBytes, context);
+    const { consoleLog } = new InstanceFiles(this.#options.instancesPath, uuid);
+    return await this.#consoleLogs.read(consoleLog, maxBytes, context);
   }
 
   override async cacheImage(image: ImageMeta, options: CacheImageOptions = {}): Promise<CacheOutcome> {
@@ -373,8 +409,9 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
   }
 
   async #info(domain: NativeDomain, context: CallContext): Promise<InstanceInfo> {
-    const { id, state, ...figures } = await this.#domains.info(domain, context);
-    return { uuid: domain.uuid, name: domain.name, powerState: powerState(state), domainId: id, ...figures };
+    const { id, state, saved, ...figures } = await this.#domains.info(domain, context);
+    const { uuid, name } = domain;
+    return { uuid, name, powerState: powerState(state, saved), domainId: id, ...figures };
   }
 
   /** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */
@@ -412,6 +449,10 @@ export class LibvirtDriver extends BaseDriver implements ComputeDriver {
       consoleLogPath: files.consoleLog,
       nvramPath: files.nvram,
     };
+  }
+
+  protected override guestHost(): GuestHost {
+    return { hypervisor: this.#hypervisor, agent: this.#agent, virtType: this.#virtType };
   }
 
   #made(operation: string): Ready {

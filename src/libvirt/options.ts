@@ -40,6 +40,8 @@ export interface LibvirtDriverOptions {
   /** Default: `none` where the file system of instancesPath takes O_DIRECT, else `writeback`. */
   readonly diskCache?: DiskCache | undefined;
   readonly security?: SecurityOptions | undefined;
+  /** Above this a console log begins anew, and its end is kept beside it as `console.log.0`. Default 2 MiB, virtlogd's. */
+  readonly consoleLogMaxBytes?: number | undefined;
   /** Milliseconds between start and the running event. Default 60000. */
   readonly startTimeoutMs?: number | undefined;
   /** Milliseconds that a guest is given to let go of a device, each time it is asked. Default 20000, Nova's. */
@@ -88,6 +90,7 @@ const schema = closedObject({
       cgroups: v.optional(v.boolean()),
     }),
   ),
+  consoleLogMaxBytes: v.optional(integer(64 * 1024)),
   startTimeoutMs: v.optional(integer(1)),
   detachTimeoutMs: v.optional(integer(1, 3_600_000)),
   detachAttempts: v.optional(integer(1, 1000)),

@@ -1,14 +1,16 @@
-// Power of an instance that exists: on, off, reboot, pause. Each is idempotent in the way Nova means it.
-import type { PowerOffOptions, RebootOptions, RebootType } from '../driver/compute-driver.js';
-import { Deadline } from '../driver/deadline.js';
+// Power of an instance that exists: on, off, reboot, pause, suspend. Each is idempotent in the way Nova means it.
+import type { CallOptions, PowerOffOptions, RebootOptions, RebootType } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Instance, PowerState } from '../driver/model.js';
 import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
 import type { Domains } from './domains.js';
+import type { GuestAgent } from './guest-agent.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
+import { instanceCall, wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
+import type { SavedMemory } from './saved-memory.js';
 import { powerState } from './states.js';
 
 export interface PowerHost {
@@ -16,6 +18,8 @@ export interface PowerHost {
   readonly hypervisor: Hypervisor;
   readonly domains: Domains;
   readonly bridges: Bridges;
+  readonly savedMemory: SavedMemory;
+  readonly agent: GuestAgent;
   readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
 }
 
@@ -24,6 +28,10 @@ const RETRY_INTERVAL_MS = 10_000;
 const SOFT_REBOOT_TIMEOUT_MS = 120_000;
 /** On top of what the guest is given. */
 const POWER_TIMEOUT_MS = 120_000;
+/** All of its memory goes to disk, or comes from there. */
+const SUSPEND_TIMEOUT_MS = 600_000;
+/** What a resume waits at most for an agent that was there before. */
+const AGENT_PATIENCE_MS = 3_000;
 
 export class Power {
   readonly #host: PowerHost;
@@ -38,6 +46,7 @@ export class Power {
       const domain = await this.#host.hypervisor.domain(uuid, context);
       const state = await this.#state(domain, context);
       if (state === 'shutdown' || state === 'crashed') return;
+      if (state === 'suspended') throw wrongState(context, state, 'resume it first');
       // A paused guest can't answer.
       if (shutdownTimeoutMs > 0 && state === 'running') {
         if (
@@ -59,6 +68,7 @@ export class Power {
       const state = domain && (await this.#state(domain, context));
       if (state === 'running') return;
       if (domain && state === 'paused') await this.#host.domains.resume(domain, context);
+      else if (domain && state === 'suspended') await this.#wake(instance, domain, context);
       else await this.#start(instance, context);
     });
   }
@@ -69,10 +79,13 @@ export class Power {
     await this.#run('reboot', instance.uuid, { ...options, guestMs }, async (context) => {
       const domain = await this.#host.domains.find(instance.uuid, context);
       if (domain) {
-        const running = (await this.#state(domain, context)) === 'running';
+        const state = await this.#state(domain, context);
+        const running = state === 'running';
         const limits = { timeoutMs: guestMs, retryIntervalMs: RETRY_INTERVAL_MS };
         const asked = guestMs > 0 && running && (await this.#host.domains.shutdown(domain, limits, context));
         if (!asked) await this.#host.domains.stop(domain, context);
+        // From its memory it would not boot.
+        if (state === 'suspended') await this.#host.savedMemory.discard(domain, context);
       }
       await this.#start(instance, context);
     });
@@ -83,7 +96,7 @@ export class Power {
       const domain = await this.#host.hypervisor.domain(uuid, context);
       const state = await this.#state(domain, context);
       if (state === 'paused') return;
-      if (state !== 'running') throw wrongState('pause', uuid, state);
+      if (state !== 'running') throw wrongState(context, state);
       await this.#host.domains.suspend(domain, context);
     });
   }
@@ -93,18 +106,70 @@ export class Power {
       const domain = await this.#host.hypervisor.domain(uuid, context);
       const state = await this.#state(domain, context);
       if (state === 'running') return;
-      if (state !== 'paused') throw wrongState('unpause', uuid, state);
+      if (state !== 'paused') throw wrongState(context, state);
       await this.#host.domains.resume(domain, context);
+      await this.#host.agent.setTimeByTheWay(domain, 0, context);
     });
   }
 
+  async suspend(uuid: string, options: CallOptions): Promise<void> {
+    await instanceCall('suspend', uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
+      const domain = await this.#host.hypervisor.domain(uuid, context);
+      const state = await this.#state(domain, context);
+      if (state === 'suspended') return;
+      if (state !== 'running') throw wrongState(context, state);
+      await this.#host.savedMemory.save(domain, context);
+    });
+  }
+
+  async resume(instance: Instance, options: CallOptions): Promise<void> {
+    await instanceCall('resume', instance.uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
+      const domain = await this.#host.hypervisor.domain(instance.uuid, context);
+      const state = await this.#state(domain, context);
+      if (state === 'running') return;
+      if (state !== 'suspended') throw wrongState(context, state);
+      await this.#wake(instance, domain, context);
+    });
+  }
+
+  async resumeOnHostBoot(instance: Instance, options: CallOptions): Promise<void> {
+    const { uuid } = instance;
+    await instanceCall('resumeStateOnHostBoot', uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
+      const domain = await this.#host.domains.find(uuid, context);
+      const state = domain && (await this.#state(domain, context));
+      if (state === 'running' || state === 'paused') return;
+      // A host that goes down may have had its guests saved: libvirt-guests does.
+      if (domain && state === 'suspended') await this.#wake(instance, domain, context);
+      else await this.#start(instance, context);
+    });
+  }
+
+  async crash(uuid: string, options: CallOptions): Promise<void> {
+    await this.#run('triggerCrashDump', uuid, options, async (context) => {
+      const domain = await this.#host.hypervisor.domain(uuid, context);
+      const state = await this.#state(domain, context);
+      if (state !== 'running' && state !== 'paused') throw wrongState(context, state);
+      await this.#host.hypervisor.onDomain(domain, context, (d, id) => d.injectNmi(id));
+    });
+  }
+
+  /** From its memory, else from its disk. */
+  async #wake(instance: Instance, domain: NativeDomain, context: CallContext): Promise<void> {
+    const { savedMemory, agent } = this.#host;
+    await this.#plug(instance, context);
+    if (await savedMemory.load(domain, context)) {
+      await agent.setTimeByTheWay(domain, AGENT_PATIENCE_MS, context);
+    } else await this.#start(instance, context);
+  }
+
   async #state(domain: NativeDomain, context: CallContext): Promise<PowerState> {
-    return powerState((await this.#host.domains.info(domain, context)).state);
+    const { state, saved } = await this.#host.domains.info(domain, context);
+    return powerState(state, saved);
   }
 
   /** Nova's repair-all: a new definition from the instance, its bridges back, then start. */
   async #start(instance: Instance, context: CallContext): Promise<void> {
-    const { bridges, domains, definition, instancesPath } = this.#host;
+    const { domains, definition, instancesPath } = this.#host;
     const files = new InstanceFiles(instancesPath, instance.uuid);
     if (!(await files.hasDisk(context))) {
       throw new ComputeError(
@@ -115,41 +180,22 @@ export class Power {
     }
     const xml = definition(instance, files, await files.readDisks(context));
     await files.writeDefinition(xml, context);
-    for (const vif of instance.vifs) {
-      await bridges.acquire(vif.bridge, { user: vif.id, mtu: vif.mtu, signal: context.signal });
-    }
+    await this.#plug(instance, context);
     await domains.start(await domains.define(xml, context), context);
+  }
+
+  async #plug(instance: Instance, context: CallContext): Promise<void> {
+    for (const { id, bridge, mtu } of instance.vifs) {
+      await this.#host.bridges.acquire(bridge, { user: id, mtu, signal: context.signal });
+    }
   }
 
   async #run(
     operation: string,
     uuid: string,
-    options: {
-      readonly signal?: AbortSignal | undefined;
-      readonly timeoutMs?: number | undefined;
-      readonly guestMs?: number;
-    },
+    options: CallOptions & { readonly guestMs?: number },
     work: (context: CallContext) => Promise<void>,
   ): Promise<void> {
-    using deadline = new Deadline({
-      operation,
-      instanceUuid: uuid,
-      signal: options.signal,
-      timeoutMs: options.timeoutMs ?? POWER_TIMEOUT_MS + (options.guestMs ?? 0),
-    });
-    try {
-      deadline.check();
-      await work({ operation, instanceUuid: uuid, signal: deadline.signal });
-    } catch (error) {
-      throw deadline.explain(error);
-    }
+    await instanceCall(operation, uuid, options, POWER_TIMEOUT_MS + (options.guestMs ?? 0), work);
   }
-}
-
-function wrongState(operation: string, uuid: string, state: PowerState): ComputeError {
-  return new ComputeError('INVALID_STATE', `cannot ${operation} instance ${uuid}: it is ${state}`, {
-    operation,
-    instanceUuid: uuid,
-    details: { powerState: state },
-  });
 }

@@ -16,7 +16,9 @@ const POWER_STATES: readonly PowerState[] = [
 /** VIR_DOMAIN_SHUTDOWN: still a process, no longer a running guest. */
 export const SHUTTING_DOWN = 4;
 
-export function powerState(state: number): PowerState {
+/** One whose memory libvirt keeps on disk (`saved`) is suspended to us; Nova remembers that in its database, as vm_state. */
+export function powerState(state: number, saved = false): PowerState {
+  if (saved) return 'suspended';
   return POWER_STATES[state] ?? 'nostate';
 }
 

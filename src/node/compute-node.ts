@@ -15,6 +15,7 @@ import {
   swapVolume,
   takenVifs,
 } from './devices.js';
+import { Guests } from './guests.js';
 import type { HostLock } from './host-lock.js';
 import { cacheImage, manageImageCache } from './image-cache.js';
 import { launchInstance } from './launch.js';
@@ -60,6 +61,8 @@ const READ_TIMEOUT_MS = 60_000;
 export class ComputeNode implements AsyncDisposable {
   /** What start-up found of an earlier process and did about it. Also told by `recovered` events right after open. */
   readonly recoveries: readonly Recovery[];
+  /** What concerns the system in the guest: its agent, its consoles, its figures. */
+  readonly guests: Guests;
   readonly #context: NodeContext;
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
@@ -68,6 +71,7 @@ export class ComputeNode implements AsyncDisposable {
 
   private constructor({ context, events, lock, imageCachePass, recoveries }: OpenedNode) {
     this.#context = context;
+    this.guests = new Guests(context);
     this.#events = events;
     this.#lock = lock;
     this.#imageCachePass = imageCachePass;
@@ -111,8 +115,10 @@ export class ComputeNode implements AsyncDisposable {
   async shutdown(uuid: string, options: ShutdownOptions = {}): Promise<void> {
     const { shutdownTimeoutMs = SHUTDOWN_MS, retryIntervalMs } = options;
     const rules = { task: 'shutdown', options, timeoutMs: shutdownTimeoutMs + SLACK_MS };
-    await operate(this.#context, canonical(uuid, 'shutdown'), rules, async ({ instance }, { signal }) => {
-      await this.#context.driver.powerOff(instance.uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
+    await operate(this.#context, canonical(uuid, 'shutdown'), rules, async (known, { signal }) => {
+      const { uuid } = known.instance;
+      await this.#context.driver.powerOff(uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
+      await known.journal.append({ event: 'halted' });
     });
   }
 
@@ -155,16 +161,28 @@ export class ComputeNode implements AsyncDisposable {
     );
   }
 
-  /** `UNSUPPORTED` where the driver's capability `suspend` is false. */
+  /** Its memory goes to disk, and comes back with {@link resume}. Suspended already is success; `INVALID_STATE` where it does not run. */
   async suspend(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await this.#delegate(uuid, 'suspend', options, (one, call) =>
-      this.#context.driver.suspend(one.uuid, call),
-    );
+    const rules = { task: 'suspend', options, journaled: 'suspend' as const };
+    await operate(this.#context, canonical(uuid, 'suspend'), rules, async (known, { signal }) => {
+      await this.#context.driver.suspend(known.instance.uuid, { signal });
+      await known.journal.append({ event: 'halted' });
+    });
   }
 
-  /** `UNSUPPORTED` where the driver's capability `suspend` is false. */
+  /** Running already is success; `INVALID_STATE` where it is not suspended. Event `saved-state-lost`: it booted from its disk. */
   async resume(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await this.#delegate(uuid, 'resume', options, (one, call) => this.#context.driver.resume(one, call));
+    const rules = { task: 'resume', options, journaled: 'start' as const };
+    await operate(this.#context, canonical(uuid, 'resume'), rules, async ({ instance }, { signal }) => {
+      await this.#context.driver.resume(instance, { signal });
+    });
+  }
+
+  /** Sends it an NMI: a guest that is set up so dumps its memory. `INVALID_STATE` where it does not run. */
+  async triggerCrashDump(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await this.#delegate(uuid, 'triggerCrashDump', options, (one, call) =>
+      this.#context.driver.triggerCrashDump(one.uuid, call),
+    );
   }
 
   /** Stores the instance's disk as the image `imageId`. `UNSUPPORTED` where the capability `snapshot` is false. */

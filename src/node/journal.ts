@@ -20,7 +20,7 @@ import type { NodeFiles } from './node-files.js';
  */
 
 /** What an instance is in the middle of when a process dies. */
-export type JournaledTask = 'start' | 'reboot';
+export type JournaledTask = 'start' | 'reboot' | 'suspend';
 
 /** What was being attached or detached when a process died; with `replaces` it was being copied from there. */
 export type DeviceInDoubt =
@@ -43,6 +43,8 @@ export type JournalLine =
       readonly vifs: readonly Vif[];
       readonly volumes: readonly AttachedVolume[];
     }
+  /** It was shut down or suspended, or shut itself down: a boot of the host is no reason to start it. */
+  | { readonly event: 'halted' }
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
@@ -61,10 +63,11 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('launch'), instance: instanceSchema, diskGb }),
   v.object({ event: v.literal('step'), step: v.picklist(['image', 'definition', 'network', 'start']) }),
   v.object({ event: v.literal('launched') }),
-  v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot']) }),
+  v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot', 'suspend']) }),
   v.object({ event: v.literal('done') }),
   v.object({ event: v.literal('device'), device: deviceSchema }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
+  v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
   v.object({ event: v.literal('terminate') }),
 ]);
@@ -85,6 +88,8 @@ export type JournalState =
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
       readonly device: DeviceInDoubt | undefined;
+      /** By the last that is known it does not run, and shall not. */
+      readonly halted: boolean;
     };
 
 /** Above this a journal is rewritten when its instance is adopted. */
@@ -119,9 +124,12 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact(instance: Instance, diskGb: number): Promise<void> {
+  async compact(instance: Instance, diskGb: number, halted: boolean): Promise<void> {
     const text = (await this.#files.read(this.#path)) ?? '';
-    const whole = encode({ event: 'launch', instance, diskGb }) + encode({ event: 'launched' });
+    const whole =
+      encode({ event: 'launch', instance, diskGb }) +
+      encode({ event: 'launched' }) +
+      (halted ? encode({ event: 'halted' }) : '');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
   }
 }
@@ -142,6 +150,7 @@ export function parseJournal(text: string): JournalState {
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
   let device: DeviceInDoubt | undefined;
+  let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
     if (!line) return unreadable(`line ${index + 2} is not one of ours`);
@@ -156,6 +165,7 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'task':
         task = line.task;
+        halted = false;
         break;
       case 'done':
         task = undefined;
@@ -168,6 +178,9 @@ export function parseJournal(text: string): JournalState {
         instance = { ...instance, vifs: line.vifs, volumes: line.volumes };
         device = undefined;
         break;
+      case 'halted':
+        halted = true;
+        break;
       case 'resized':
         instance = { ...instance, flavor: line.flavor };
         diskGb = line.diskGb;
@@ -179,7 +192,7 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task, device };
+  return { kind: 'known', instance, diskGb, phase, step, task, device, halted };
 }
 
 function parseLine(text: string): JournalLine | undefined {

@@ -4,6 +4,7 @@ import { loadDriver } from '../driver/registry.js';
 import { Undo } from '../driver/undo.js';
 import { ResourceTracker } from '../resources/tracker.js';
 import { Calls } from './calls.js';
+import { noteHalts } from './halts.js';
 import { HostLock } from './host-lock.js';
 import { manageImageCache } from './image-cache.js';
 import { InstanceIds } from './instance-ids.js';
@@ -58,7 +59,15 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
   events.follow(driver, log);
   const tracker = await makeTracker(driver, options);
   const instances = new Map<string, KnownInstance>();
-  const recoveries = await recover({ driver, tracker, files, instances, log });
+  void noteHalts(driver, instances, log);
+  const recoveries = await recover({
+    driver,
+    tracker,
+    files,
+    instances,
+    log,
+    resumeGuestsOnHostBoot: options.resumeGuestsOnHostBoot,
+  });
   const ids = await InstanceIds.open(files, idsOf(instances));
   const context: NodeContext = {
     driver,

@@ -1,7 +1,7 @@
 // What start-up does about an earlier process: its journals, the hypervisor's list and the directories are compared.
 import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
-import type { InstanceSummary, PowerState } from '../driver/model.js';
+import type { Instance, InstanceSummary, PowerState } from '../driver/model.js';
 import { recordOf, settleDevice } from './devices.js';
 import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
@@ -11,7 +11,10 @@ import { removeFromHost } from './removal.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
-export type RecoveryContext = Pick<NodeContext, 'driver' | 'tracker' | 'files' | 'instances' | 'log'>;
+export interface RecoveryContext
+  extends Pick<NodeContext, 'driver' | 'tracker' | 'files' | 'instances' | 'log'> {
+  readonly resumeGuestsOnHostBoot: boolean;
+}
 
 type KnownJournal = Extract<JournalState, { kind: 'known' }>;
 
@@ -100,15 +103,20 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device } = state;
+  const { instance, diskGb, task, device, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   context.instances.set(uuid, known);
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  await journal.compact(instance, diskGb);
+  await journal.compact(instance, diskGb, halted);
   const powerState = host.domains.get(uuid)?.powerState;
-  if (task === undefined) return { uuid, action: 'adopted', reason: standing(powerState) };
+  if (task === undefined) {
+    return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
+      ? { uuid, action: 'adopted', reason: standing(powerState) }
+      : await startAgain(context, instance, powerState);
+  }
   try {
+    if (task === 'suspend') return await settleSuspend(context, instance, journal, powerState);
     if (powerState !== 'running' && powerState !== 'paused') await context.driver.powerOn(instance);
     await journal.append({ event: 'done' });
     return { uuid, action: 'adopted', reason: `its ${task} was interrupted and is finished` };
@@ -135,6 +143,36 @@ async function settle(
     return `an attachment was interrupted: ${outcome}`;
   } catch (error) {
     return `an attachment was interrupted and could not be settled: ${reasonOf(error)}`;
+  }
+}
+
+/** Suspended, or running as before: a hypervisor whose client died while it saved leaves the guest paused. */
+async function settleSuspend(
+  { driver }: RecoveryContext,
+  { uuid }: Instance,
+  journal: Journal,
+  powerState: PowerState | undefined,
+): Promise<Recovery> {
+  if (powerState === 'suspended') await journal.append({ event: 'halted' });
+  if (powerState === 'paused') await driver.unpause(uuid);
+  await journal.append({ event: 'done' });
+  const how = powerState === 'paused' ? 'undone: it runs on' : `over: it is ${powerState}`;
+  return { uuid, action: 'adopted', reason: `its suspend was interrupted and is ${how}` };
+}
+
+/** Nova: resume_guests_state_on_host_boot. One that does not start is adopted all the same. */
+async function startAgain(
+  { driver }: RecoveryContext,
+  instance: Instance,
+  powerState: PowerState | undefined,
+): Promise<Recovery> {
+  const { uuid } = instance;
+  const found = `it ran before and was found ${powerState ?? 'without a domain'}`;
+  try {
+    await driver.resumeStateOnHostBoot(instance);
+    return { uuid, action: 'adopted', reason: `${found}; started again` };
+  } catch (error) {
+    return { uuid, action: 'adopted', reason: `${found}; starting it failed: ${reasonOf(error)}` };
   }
 }
 

@@ -39,6 +39,11 @@ export interface ComputeNodeOptions {
   readonly imageCacheIntervalMs?: number;
   /** Every instance launched gets a config drive, Nova's force_config_drive. Default false. */
   readonly forceConfigDrive?: boolean;
+  /**
+   * At open, start again what ran when its host, or the node, went down and does not run now. Default false, Nova's
+   * resume_guests_state_on_host_boot.
+   */
+  readonly resumeGuestsOnHostBoot?: boolean;
   readonly logger?: Logger;
 }
 

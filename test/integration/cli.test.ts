@@ -1,7 +1,7 @@
 // The built command line, as a person and a script call it, on a real guest.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -92,6 +92,22 @@ describe('an instance by command line', () => {
     expect((await cli('start', 'cli')).status).toBe(0);
     expect((await cli('reboot', 'cli', '--hard')).status).toBe(0);
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'running' } });
+
+    expect((await json('suspend', 'cli')).value).toEqual({ ok: true, uuid });
+    expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'suspended' } });
+    expect((await json('resume', 'cli')).value).toEqual({ ok: true, uuid });
+    expect((await json('crash-dump', 'cli')).value).toEqual({ ok: true, uuid });
+    expect((await json('diagnostics', 'cli')).value).toMatchObject({
+      uuid,
+      diagnostics: { state: 'running', numDisks: 3 },
+    });
+    expect((await cli('console-url', 'cli')).stdout).toMatch(/^vnc:\/\/127\.0\.0\.1:\d+\n$/);
+    const picture = `${host.directory}/screen`;
+    expect((await json('screenshot', 'cli', picture)).value).toMatchObject({ ok: true, file: picture });
+    expect(statSync(picture).size).toBeGreaterThan(1000);
+    expect((await json('agent-ping', 'cli')).value).toMatchObject({
+      error: { code: 'AGENT_UNAVAILABLE', details: { reason: 'none' } },
+    });
 
     expect((await cli('terminate', 'cli')).status).toBe(0);
     expect((await json('list')).value).toEqual({ ok: true, instances: [] });

@@ -1,13 +1,16 @@
 // node-compute console: what the guest wrote to its serial console.
 import { Command, InvalidArgumentError } from 'commander';
 import type { ComputeNode } from '../../index.js';
-import { action, type Run } from '../command.js';
+import { action, type Run, UsageError } from '../command.js';
+import { attach } from '../console-session.js';
 import { findInstance } from '../instance-name.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 
 interface ConsoleCommandOptions extends SharedOptions {
   readonly bytes: number;
   readonly follow: boolean;
+  readonly attach: boolean;
+  readonly force: boolean;
 }
 
 /** How often --follow looks: the file has no event that works on every file system. */
@@ -19,11 +22,14 @@ export function consoleCommand(): Command {
       .description('what the guest wrote to its serial console')
       .argument('<instance>', 'UUID or name')
       .option('--bytes <count>', 'from the end', bytes, 102_400)
-      .option('--follow', 'go on printing until Ctrl-C', false),
+      .option('--follow', 'go on printing until Ctrl-C', false)
+      .option('--attach', 'type to the guest, until Ctrl-] or its end', false)
+      .option('--force', 'attach although it is open elsewhere, which ends there', false),
   ).action(
     action(async (run, wanted: string, options: ConsoleCommandOptions) => {
       await onNode(options, async (node) => {
         const { uuid } = await findInstance(node, wanted);
+        if (options.attach) return await attachTo(node, uuid, options.force, run);
         const output = await node.console(uuid, { maxBytes: options.bytes });
         const text = new TextDecoder().decode(output);
         run.output.result({ uuid, console: text }, text);
@@ -31,6 +37,14 @@ export function consoleCommand(): Command {
       });
     }),
   );
+}
+
+async function attachTo(node: ComputeNode, uuid: string, force: boolean, run: Run): Promise<void> {
+  if (run.output.json) throw new UsageError('--attach is for a terminal, without --json');
+  const console = await node.guests.openConsole(uuid, { force, signal: run.signal });
+  run.output.note('attached; Ctrl-] leaves');
+  const outcome = await attach(console, { input: process.stdin, output: process.stdout }, run.signal);
+  run.output.note(outcome === 'escaped' ? '\nleft' : '\nthe console has ended');
 }
 
 async function follow(node: ComputeNode, uuid: string, seen: Uint8Array, { signal }: Run): Promise<void> {

@@ -1,4 +1,4 @@
-// node-compute stop, start, reboot, terminate.
+// node-compute stop, start, reboot, suspend, resume, crash-dump, terminate.
 import { Command, InvalidArgumentError } from 'commander';
 import type { ComputeNode } from '../../index.js';
 import { action, type Run } from '../command.js';
@@ -53,6 +53,34 @@ export function rebootCommand(): Command {
         );
       }),
     );
+}
+
+export function suspendCommand(): Command {
+  return onInstance('suspend', 'write its memory to disk and stop it').action(
+    action(async (run, wanted: string, options: SharedOptions) => {
+      await operate(run, wanted, options, 'is suspended', (node, uuid) =>
+        node.suspend(uuid, { signal: run.signal }),
+      );
+    }),
+  );
+}
+
+export function resumeCommand(): Command {
+  return onInstance('resume', 'start a suspended instance from its memory').action(
+    action(async (run, wanted: string, options: SharedOptions) => {
+      await operate(run, wanted, options, 'runs', (node, uuid) => node.resume(uuid, { signal: run.signal }));
+    }),
+  );
+}
+
+export function crashCommand(): Command {
+  return onInstance('crash-dump', 'send an NMI: a guest that is set up so dumps its memory').action(
+    action(async (run, wanted: string, options: SharedOptions) => {
+      await operate(run, wanted, options, 'was sent an NMI', (node, uuid) =>
+        node.triggerCrashDump(uuid, { signal: run.signal }),
+      );
+    }),
+  );
 }
 
 export function terminateCommand(): Command {

@@ -55,6 +55,7 @@ export function defineRefusals(bench: ContractBench): void {
         driver.reboot(instance, 'hard'),
         ...(driver.capabilities.pause ? [driver.pause(UNKNOWN), driver.unpause(UNKNOWN)] : []),
         ...(driver.capabilities.consoleOutput ? [driver.getConsoleOutput(UNKNOWN)] : []),
+        ...askAll(bench, instance),
       ];
       // All at once: a rejection that nobody waits for yet would be an unhandled one.
       await Promise.all(calls.map((call) => expectError(call, ['INSTANCE_NOT_FOUND'])));
@@ -80,6 +81,7 @@ export function defineRefusals(bench: ContractBench): void {
           driver.spawn({ ...instance, uuid }),
           ...(driver.capabilities.pause ? [driver.pause(uuid), driver.unpause(uuid)] : []),
           ...(driver.capabilities.consoleOutput ? [driver.getConsoleOutput(uuid)] : []),
+          ...askAll(bench, { ...instance, uuid }),
         ];
         await Promise.all(calls.map((call) => expectError(call, ['INVALID_ARGUMENT'])));
       }
@@ -139,6 +141,33 @@ export function defineRefusals(bench: ContractBench): void {
 
 type OptionalMethod = keyof typeof METHOD_CAPABILITY;
 
+/** Asked of one instance, whatever its state. */
+const QUESTIONS: readonly OptionalMethod[] = [
+  'suspend',
+  'resume',
+  'resumeStateOnHostBoot',
+  'triggerCrashDump',
+  'getDiagnostics',
+  'getVncConsole',
+  'getSpiceConsole',
+  'getSerialConsole',
+  'getScreenshot',
+  'openConsole',
+  'pingAgent',
+  'setAdminPassword',
+  'setGuestTime',
+  'quiesce',
+  'unquiesce',
+];
+
+/** Those that this driver has, called for that instance. */
+function askAll(bench: ContractBench, instance: Instance): Promise<unknown>[] {
+  const { capabilities } = bench.driver;
+  return QUESTIONS.filter((method) => capabilities[METHOD_CAPABILITY[method]]).map((method) =>
+    callOptional(bench, method, instance),
+  );
+}
+
 const VOLUME = { driverVolumeType: 'file', data: { path: '/nonexistent', format: 'raw' } } as const;
 
 /** Calls an optional method with arguments of the right shape. */
@@ -171,7 +200,15 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     detachInterface: () => driver.detachInterface(instance, vif),
     getDiagnostics: () => driver.getDiagnostics(uuid),
     getVncConsole: () => driver.getVncConsole(uuid),
-    setAdminPassword: () => driver.setAdminPassword(uuid, 'not a secret'),
+    getSpiceConsole: () => driver.getSpiceConsole(uuid),
+    getSerialConsole: () => driver.getSerialConsole(uuid),
+    getScreenshot: () => driver.getScreenshot(uuid),
+    openConsole: () => driver.openConsole(uuid),
+    pingAgent: () => driver.pingAgent(uuid),
+    setAdminPassword: () => driver.setAdminPassword(instance, 'not a secret'),
+    setGuestTime: () => driver.setGuestTime(uuid),
+    quiesce: () => driver.quiesce(uuid),
+    unquiesce: () => driver.unquiesce(uuid),
     cacheImage: () => driver.cacheImage(image),
     manageImageCache: () => driver.manageImageCache([]),
     getImageCacheMetrics: () => driver.getImageCacheMetrics(),

@@ -172,6 +172,24 @@ describe('launch', () => {
 });
 
 describe('operations', () => {
+  it('suspend, resume, crash dump and diagnostics', async () => {
+    const node = await makeBench().open();
+    await node.launch(request());
+    const state = async () => (await node.get(UUID)).powerState;
+    await expect(node.resume(UUID)).resolves.toBeUndefined();
+    await node.suspend(UUID);
+    await node.suspend(UUID);
+    expect(await state()).toBe('suspended');
+    await expect(node.guests.diagnostics(UUID)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await node.resume(UUID);
+    await node.triggerCrashDump(UUID);
+    expect(await node.guests.diagnostics(UUID)).toMatchObject({ state: 'running', numNics: 1 });
+    await expect(node.guests.diagnostics(OTHER)).rejects.toMatchObject({
+      code: 'INSTANCE_NOT_FOUND',
+    });
+    await expect(node.guests.diagnostics('../x')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   it('stop, start, reboot, pause and unpause; repeated ones are success', async () => {
     const node = await makeBench().open();
     await node.launch(request());
@@ -307,8 +325,8 @@ describe('operations', () => {
     const node = await makeBench().open();
     await node.launch(request());
     for (const call of [
-      node.suspend(UUID),
-      node.resume(UUID),
+      node.guests.pingAgent(UUID),
+      node.guests.openConsole(UUID),
       node.snapshot(UUID, 'image'),
       node.resize(UUID, { vcpus: 2, memoryMb: 1024, rootGb: 1 }),
       node.migrate(UUID, 'elsewhere'),
