@@ -99,7 +99,7 @@ describe('an instance by command line', () => {
     expect((await json('crash-dump', 'cli')).value).toEqual({ ok: true, uuid });
     expect((await json('diagnostics', 'cli')).value).toMatchObject({
       uuid,
-      diagnostics: { state: 'running', numDisks: 3 },
+      diagnostics: { state: 'running', numDisks: 4 },
     });
     expect((await cli('console-url', 'cli')).stdout).toMatch(/^vnc:\/\/127\.0\.0\.1:\d+\n$/);
     const picture = `${host.directory}/screen`;
