@@ -31,5 +31,6 @@ export const scenario = {
     "Nova's steps: curl, sync, sha512sum, qemu-img convert -t none, sync, each after the one before.",
     'node-compute: declared sha512 and size verified, content inspected, converted to raw, fsync, published.',
     'curl alone is neither verified nor on the disk; the conversion alone is on the disk.',
+    'On two cores it is CPU time that counts: the conversion alone keeps both busy, and receiving and hashing come on top.',
   ],
 };
