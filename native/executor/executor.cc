@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <utility>
@@ -27,6 +29,23 @@ const char* lane_name(Lane lane) noexcept {
   }
   return "unknown";
 }
+
+namespace {
+
+/// While jobs come this quickly one after the other, as from a caller who awaits each, a thread that has done
+/// one looks for the next for a while before it sleeps: to wake it takes longer than a short job does.
+constexpr std::chrono::microseconds kOften{200};
+constexpr std::chrono::microseconds kLook{50};
+
+void relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
 
 class Executor::LaneQueue {
  public:
@@ -58,6 +77,7 @@ class Executor::LaneQueue {
       // Before the push: where no thread can be made and none exists, the caller must learn of it.
       if (idle_ <= queue_.size() && threads_.size() < limits_.threads) grow();
       queue_.push_back(std::move(job));
+      note_arrival();
       wake = claim_wake();
     }
     if (wake) wake_.notify_one();
@@ -85,7 +105,29 @@ class Executor::LaneQueue {
   /// Whether the caller is to wake a thread, with mutex_ held. One at a time: a thread that takes a job wakes
   /// the next if more wait. Short jobs are then all done by one thread that is awake, and the submitter, the
   /// JavaScript thread, pays for one wake-up and not for each.
-  bool claim_wake() { return !queue_.empty() && sleeping_ > 0 && !std::exchange(waking_, true); }
+  bool claim_wake() { return !queue_.empty() && !looking_ && sleeping_ > 0 && !std::exchange(waking_, true); }
+
+  /// Called with mutex_ held.
+  void note_arrival() {
+    const auto now = std::chrono::steady_clock::now();
+    often_ = now - last_arrival_ < kOften;
+    last_arrival_ = now;
+    arrivals_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  /// Called, and left, with mutex_ held. One thread at a time; on a single core it would only be in the way.
+  void look(std::unique_lock<std::mutex>& lock) {
+    static const bool alone = std::thread::hardware_concurrency() < 2;
+    if (!often_ || alone || std::exchange(looking_, true)) return;
+    const auto seen = arrivals_.load(std::memory_order_relaxed);
+    lock.unlock();
+    const auto until = std::chrono::steady_clock::now() + kLook;
+    do {
+      for (int i = 0; i < 16 && arrivals_.load(std::memory_order_relaxed) == seen; ++i) relax();
+    } while (arrivals_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() < until);
+    lock.lock();
+    looking_ = false;
+  }
 
   /// Called with mutex_ held.
   void grow() {
@@ -103,6 +145,7 @@ class Executor::LaneQueue {
     pthread_setname_np(pthread_self(), (std::string("compute-") + lane_name(lane_)).c_str());
     std::unique_lock lock(mutex_);
     for (;;) {
+      if (!stopping_ && queue_.empty()) look(lock);
       while (!stopping_ && queue_.empty()) {
         ++sleeping_;
         wake_.wait(lock);
@@ -137,9 +180,13 @@ class Executor::LaneQueue {
   std::vector<std::thread> threads_;
   std::size_t idle_ = 0;
   std::size_t sleeping_ = 0;  // of the idle: those that wait for wake_
+  bool looking_ = false;      // of the idle: one is in look()
   bool waking_ = false;       // one of them was woken and has not come yet
   std::uint64_t completed_ = 0;
   bool stopping_ = false;
+  std::chrono::steady_clock::time_point last_arrival_;
+  bool often_ = false;                      // the last one came soon after the one before
+  std::atomic<std::uint64_t> arrivals_{0};  // read without mutex_ in look()
 };
 
 Executor::Executor(const Limits& limits) {
