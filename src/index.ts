@@ -2,8 +2,8 @@
 import { registerDriver } from './driver/registry.js';
 import { FakeDriver, type FakeDriverOptions } from './fake/fake-driver.js';
 
+export { BaseDriver } from './driver/base-driver.js';
 export {
-  BaseDriver,
   type CacheImageOptions,
   type CacheOutcome,
   type CallOptions,

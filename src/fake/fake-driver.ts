@@ -1,18 +1,18 @@
 // FakeDriver: a hypervisor in memory with the behaviour of a real one, for tests of whatever embeds a driver.
-import {
-  BaseDriver,
-  type CacheImageOptions,
-  type CacheOutcome,
-  type CallOptions,
-  type ComputeDriver,
-  type DestroyOptions,
-  type DriverCapabilities,
-  type PowerOffOptions,
-  type RebootOptions,
-  type RebootType,
-  type SpawnOptions,
-  type SpawnResult,
-  type SpawnStep,
+import { BaseDriver } from '../driver/base-driver.js';
+import type {
+  CacheImageOptions,
+  CacheOutcome,
+  CallOptions,
+  ComputeDriver,
+  DestroyOptions,
+  DriverCapabilities,
+  PowerOffOptions,
+  RebootOptions,
+  RebootType,
+  SpawnOptions,
+  SpawnResult,
+  SpawnStep,
 } from '../driver/compute-driver.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError } from '../driver/errors.js';

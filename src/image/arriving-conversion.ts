@@ -83,8 +83,11 @@ export class ArrivingConversion implements Arrival {
   async abandon(): Promise<void> {
     const native = this.#native;
     this.#native = undefined;
-    this.#seen = 0;
     await this.#advancing;
+    this.#seen = 0;
+    // What comes next may be another image.
+    this.#virtualSizeBytes = 0;
+    this.#sizeTold = false;
     if (native) await callNative((_addon, id) => native.abandon(id), this.#call());
   }
 
@@ -96,7 +99,7 @@ export class ArrivingConversion implements Arrival {
         waitOnAbort: true,
       });
     } catch {
-      // Aborted, which the download sees by itself.
+      // Aborted, which the download sees by itself; or without a thread to run on: it is done later, or at the end.
     } finally {
       this.#advancing = undefined;
     }

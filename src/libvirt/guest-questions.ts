@@ -1,6 +1,7 @@
 // What a driver is asked about the system in a guest: its consoles, its screen, its figures, its agent.
 import type { Duplex } from 'node:stream';
-import { BaseDriver, type CallOptions, type OpenConsoleOptions } from '../driver/compute-driver.js';
+import { BaseDriver } from '../driver/base-driver.js';
+import type { CallOptions, OpenConsoleOptions } from '../driver/compute-driver.js';
 import type { ConsoleEndpoint, Screenshot } from '../driver/console.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import { checkInstanceUuid } from '../driver/identity.js';
