@@ -98,3 +98,26 @@ export interface ImageCacheMetrics {
   readonly quarantines: number;
   readonly healed: number;
 }
+
+/** Before anything has happened. */
+export const NO_METRICS: ImageCacheMetrics = {
+  hits: 0,
+  misses: 0,
+  joins: 0,
+  failures: 0,
+  fetchedBytes: 0,
+  fetchSeconds: 0,
+  waitSeconds: 0,
+  fetching: 0,
+  waiting: 0,
+  accepted: {},
+  refused: {},
+  passes: 0,
+  evictions: 0,
+  evictedBytes: 0,
+  scrubs: 0,
+  scrubbedBytes: 0,
+  damaged: 0,
+  quarantines: 0,
+  healed: 0,
+};

@@ -1,31 +1,9 @@
 // The image cache of a fake host: which images are there, one fetch at a time for each, and what is counted of it.
 import type { CacheOutcome } from '../driver/compute-driver.js';
-import type { ImageCacheEvent, ImageCacheMetrics } from '../driver/image-cache.js';
+import { type ImageCacheEvent, type ImageCacheMetrics, NO_METRICS } from '../driver/image-cache.js';
 import type { ImageMeta } from '../driver/model.js';
 import type { FakeCall } from './fake-call.js';
 import type { FakeHypervisor } from './fake-hypervisor.js';
-
-const NOTHING: ImageCacheMetrics = {
-  hits: 0,
-  misses: 0,
-  joins: 0,
-  failures: 0,
-  fetchedBytes: 0,
-  fetchSeconds: 0,
-  waitSeconds: 0,
-  fetching: 0,
-  waiting: 0,
-  accepted: {},
-  refused: {},
-  passes: 0,
-  evictions: 0,
-  evictedBytes: 0,
-  scrubs: 0,
-  scrubbedBytes: 0,
-  damaged: 0,
-  quarantines: 0,
-  healed: 0,
-};
 
 const COUNTER = { hit: 'hits', fetched: 'misses', joined: 'joins' } as const;
 
@@ -33,7 +11,7 @@ export class FakeImageCache {
   readonly #hypervisor: FakeHypervisor;
   readonly #fetchMs: number;
   readonly #publish: (event: ImageCacheEvent) => void;
-  #metrics: ImageCacheMetrics = NOTHING;
+  #metrics: ImageCacheMetrics = NO_METRICS;
 
   constructor(hypervisor: FakeHypervisor, fetchMs: number, publish: (event: ImageCacheEvent) => void) {
     this.#hypervisor = hypervisor;

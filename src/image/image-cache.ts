@@ -130,7 +130,7 @@ export class ImageCache implements AsyncDisposable {
     const { record, how } = await this.#flights.join(key, image, options, limit);
     telemetry.count(how === 'fetched' ? 'misses' : how === 'joined' ? 'joins' : 'hits');
     if (how === 'fetched' && !record.content) {
-      this.#background.run(digestOf(key), (signal) => recordContent(this.#context, key, signal));
+      this.#background.run(digestTask(key), (signal) => recordContent(this.#context, key, signal));
     }
     // A flight that was joined fetched for an image of that id, maybe with another checksum.
     assertSameImage(record, image);
@@ -147,7 +147,8 @@ export class ImageCache implements AsyncDisposable {
   ): Promise<BaseImage> {
     const base = await this.ensureBase(image, { ...options, flavorRootBytes: 0 });
     const key = imageKey(image.id);
-    for (const name of [digestOf(key), stampOf(key)]) await this.#background.settled(name, options.signal);
+    for (const name of [digestTask(key), stampTask(key)])
+      await this.#background.settled(name, options.signal);
     return base;
   }
 
@@ -325,7 +326,7 @@ export class ImageCache implements AsyncDisposable {
     const at = performance.now();
     if (this.#touched.key === key && at - this.#touched.at < TOUCH_INTERVAL_MS) return;
     this.#touched = { key, at };
-    this.#background.run(stampOf(key), async () => {
+    this.#background.run(stampTask(key), async () => {
       await this.#ready();
       await this.#context.used.touch(key);
     });
@@ -374,11 +375,11 @@ export class ImageCache implements AsyncDisposable {
 }
 
 /** Names of work in the background. */
-function digestOf(key: string): string {
+function digestTask(key: string): string {
   return `digest of ${key}`;
 }
 
-function stampOf(key: string): string {
+function stampTask(key: string): string {
   return `stamp of ${key}`;
 }
 

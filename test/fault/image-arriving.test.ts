@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   digest,
   httpImage,
@@ -25,9 +25,7 @@ const plain = (disk: Buffer = DISK): Buffer => readFileSync(writeQcow2(scratch()
 const compressed = (): Buffer => readFileSync(writeQcow2(scratch(), DISK, ['-c']));
 
 function open(): ReturnType<typeof openCache> {
-  const fixture = openCache({ http: { retryPausesMs: [1, 1, 1] } });
-  onTestFinished(() => fixture.cache.close());
-  return fixture;
+  return openCache({ http: { retryPausesMs: [1, 1, 1] } });
 }
 
 function head(response: ServerResponse, image: Buffer): ServerResponse {

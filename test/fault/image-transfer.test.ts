@@ -15,9 +15,7 @@ const OTHER = noise(8 * MIB, 32);
 const CHECKSUM = { algorithm: 'sha256', value: digest(BYTES) } as const;
 
 function open(http: HttpSourceOptions = {}): ReturnType<typeof openCache> {
-  const fixture = openCache({ http: { retryPausesMs: [1, 1, 1], ...http } });
-  onTestFinished(() => fixture.cache.close());
-  return fixture;
+  return openCache({ http: { retryPausesMs: [1, 1, 1], ...http } });
 }
 
 /** Sends that much and breaks the connection, once it is on its way. */

@@ -33,9 +33,7 @@ afterAll(async () => {
 });
 
 function glanceCache(url = glance.url): ReturnType<typeof openCache> {
-  const fixture = openCache({ glance: { endpoints: [url] }, http: { retryPausesMs: [1, 1, 1] } });
-  onTestFinished(() => fixture.cache.close());
-  return fixture;
+  return openCache({ glance: { endpoints: [url] }, http: { retryPausesMs: [1, 1, 1] } });
 }
 
 describe('an image in Glance', () => {

@@ -1,7 +1,7 @@
 // What the cache counts and tells.
 import { Broadcast } from '../../driver/broadcast.js';
 import { ComputeError } from '../../driver/errors.js';
-import type { ImageCacheEvent, ImageCacheMetrics } from '../../driver/image-cache.js';
+import { type ImageCacheEvent, type ImageCacheMetrics, NO_METRICS } from '../../driver/image-cache.js';
 import type { BaseRecord } from '../base-record.js';
 
 type Counter = Exclude<keyof ImageCacheMetrics, 'accepted' | 'refused' | 'fetching' | 'waiting'>;
@@ -12,23 +12,7 @@ export type { ImageCacheEvent, ImageCacheMetrics };
 export type ImageCacheNews = ImageCacheEvent | { readonly kind: 'gap'; readonly count: number };
 
 export class Telemetry {
-  readonly #counters: Record<Counter, number> = {
-    hits: 0,
-    misses: 0,
-    joins: 0,
-    failures: 0,
-    fetchedBytes: 0,
-    fetchSeconds: 0,
-    waitSeconds: 0,
-    passes: 0,
-    evictions: 0,
-    evictedBytes: 0,
-    scrubs: 0,
-    scrubbedBytes: 0,
-    damaged: 0,
-    quarantines: 0,
-    healed: 0,
-  };
+  readonly #counters: Record<Counter, number> = { ...NO_METRICS };
   readonly #accepted: Record<string, number> = {};
   readonly #refused: Record<string, number> = {};
   readonly #broadcast = new Broadcast<ImageCacheNews>({ makeGap: (count) => ({ kind: 'gap', count }) });
