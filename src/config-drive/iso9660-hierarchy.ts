@@ -190,14 +190,16 @@ function plainIdentifiers({ entries }: IsoDirectory): Map<IsoEntry, Buffer> {
     const dot = isDirectory(entry) ? -1 : entry.name.lastIndexOf('.');
     const stem = plain(dot < 0 ? entry.name : entry.name.slice(0, dot));
     const extension = dot < 0 ? '' : plain(entry.name.slice(dot + 1)).slice(0, 8);
-    const tail = isDirectory(entry) ? '' : `.${extension};1`;
+    // As readers show it, without `;1` and a dot at the end: a file is not to look like the directory beside it.
+    const tail = extension && `.${extension}`;
     const room = 30 - extension.length;
-    let identifier = stem.slice(0, room) + tail;
-    for (let number = 1; taken.has(identifier); number += 1) {
-      identifier = stem.slice(0, room - String(number).length) + number + tail;
+    let shown = stem.slice(0, room) + tail;
+    for (let number = 1; taken.has(shown); number += 1) {
+      shown = stem.slice(0, room - String(number).length) + number + tail;
     }
-    taken.add(identifier);
-    identifiers.set(entry, latin1(identifier));
+    taken.add(shown);
+    const end = isDirectory(entry) ? '' : extension ? ';1' : '.;1';
+    identifiers.set(entry, latin1(shown + end));
   }
   return identifiers;
 }

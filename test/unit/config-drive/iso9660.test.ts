@@ -49,6 +49,15 @@ describe('an ISO 9660 image', () => {
     expect(image.length).toBeLessThan(2 * data.length);
   });
 
+  it('gives a file and a directory different plain names, though only a sign tells them apart', ({
+    skip,
+  }) => {
+    if (noReader !== undefined) skip(noReader);
+    const files = ['a+/x', 'a-', 'b-', 'b+/y'].map((path) => ({ path, data: Buffer.from(path) }));
+    const found = filesOfIso(isoImage('config-2', files, TIME), 'plain');
+    expect([...found.values()].map(String).sort()).toEqual(['a+/x', 'a-', 'b+/y', 'b-']);
+  });
+
   it('round trips whatever names and contents, over many blocks of records', ({ skip }) => {
     if (noReader !== undefined) skip(noReader);
     const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,61}$/);
