@@ -1,6 +1,7 @@
 // The public names of node-compute. Importing this loads no addon: the first libvirt driver or node that is opened does.
 import { registerDriver } from './driver/registry.js';
-import { FakeDriver, type FakeDriverOptions } from './fake/fake-driver.js';
+import { FakeDriver } from './fake/fake-driver.js';
+import type { FakeDriverOptions } from './fake/fake-driver-calls.js';
 
 export { BaseDriver } from './driver/base-driver.js';
 export {
@@ -67,7 +68,8 @@ export {
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
-export { FakeDriver, type FakeDriverOptions, type FakeGuest } from './fake/fake-driver.js';
+export { FakeDriver } from './fake/fake-driver.js';
+export type { FakeDriverOptions, FakeGuest } from './fake/fake-driver-calls.js';
 export {
   type FakeDomain,
   type FakeHost,

@@ -24,21 +24,20 @@ import type {
   Instance,
   InstanceInfo,
   InstanceSummary,
-  Vif,
 } from '../driver/model.js';
-import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
-import { packageVersion } from '../version.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
+import { DeviceCalls } from './device-calls.js';
 import type { DeviceHost } from './device-change.js';
+import { domainHost } from './domain-host.js';
 import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { GuestAgent } from './guest-agent.js';
-import { type GuestHost, GuestQuestions } from './guest-questions.js';
+import type { GuestHost } from './guest-questions.js';
 import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
@@ -52,7 +51,7 @@ import { spawn } from './spawn.js';
 import { powerState } from './states.js';
 import { Volumes } from './volumes.js';
 import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
-import type { Architecture, DiskCache, DomainHost } from './xml/host.js';
+import type { DiskCache, DomainHost } from './xml/host.js';
 
 const CAPABILITIES: DriverCapabilities = {
   pause: true,
@@ -97,7 +96,7 @@ interface Ready {
   readonly diskCache: DiskCache;
 }
 
-export class LibvirtDriver extends GuestQuestions implements ComputeDriver {
+export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
   readonly capabilities: DriverCapabilities = CAPABILITIES;
   readonly #options: LibvirtDriverOptions;
@@ -246,55 +245,6 @@ export class LibvirtDriver extends GuestQuestions implements ComputeDriver {
     await this.#power.unpause(checkInstanceUuid(uuid, 'unpause'), options);
   }
 
-  override async attachVolume(
-    instance: Instance,
-    volume: VolumeConnection,
-    device: string | undefined,
-    options: CallOptions = {},
-  ): Promise<AttachedVolume> {
-    checkInstanceIdentity(instance, 'attachVolume');
-    return await this.#volumes.attach(instance, volume, device, options);
-  }
-
-  override async detachVolume(
-    instance: Instance,
-    volume: VolumeConnection,
-    options: CallOptions = {},
-  ): Promise<void> {
-    checkInstanceIdentity(instance, 'detachVolume');
-    await this.#volumes.detach(instance, volume, options);
-  }
-
-  override async extendVolume(
-    instance: Instance,
-    volume: VolumeConnection,
-    sizeBytes: number,
-    options: CallOptions = {},
-  ): Promise<void> {
-    checkInstanceIdentity(instance, 'extendVolume');
-    await this.#volumes.extend(instance, volume, sizeBytes, options);
-  }
-
-  override async swapVolume(
-    instance: Instance,
-    from: VolumeConnection,
-    to: VolumeConnection,
-    options: CallOptions = {},
-  ): Promise<AttachedVolume> {
-    checkInstanceIdentity(instance, 'swapVolume');
-    return await this.#volumes.swap(instance, from, to, options);
-  }
-
-  override async attachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
-    checkInstanceIdentity(instance, 'attachInterface');
-    await this.#interfaces.attach(instance, vif, options);
-  }
-
-  override async detachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
-    checkInstanceIdentity(instance, 'detachInterface');
-    await this.#interfaces.detach(instance, vif, options);
-  }
-
   override async suspend(uuid: string, options: CallOptions = {}): Promise<void> {
     await this.#power.suspend(checkInstanceUuid(uuid, 'suspend'), options);
   }
@@ -414,41 +364,29 @@ export class LibvirtDriver extends GuestQuestions implements ComputeDriver {
     return { uuid, name, powerState: powerState(state, saved), domainId: id, ...figures };
   }
 
-  /** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */
   #definition(instance: Instance, files: InstanceFiles, disks?: InstanceDisks): string {
     return domainXml(instance, this.#domainHost(instance, files, disks));
   }
 
-  #domainHost(instance: Instance, files: InstanceFiles, disks: InstanceDisks = {}): DomainHost {
+  #domainHost(instance: Instance, files: InstanceFiles, disks?: InstanceDisks): DomainHost {
     const { facts, diskCache } = this.#made('spawn');
-    const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = this.#options;
-    const diskFormat = disks.disk?.format ?? 'qcow2';
-    const usual = { path: this.#images.basePath(instance.image.id), format: 'raw' } as const;
-    const base = disks.disk?.base ?? (diskFormat === 'qcow2' ? usual : undefined);
-    return {
-      virtType: this.#virtType,
-      architecture: facts.architecture as Architecture,
-      emulator,
-      machine,
-      pciePorts: this.#options.pciePorts,
-      cpuMode,
-      cpuModel,
-      cpuTune: this.#embedded ? (security?.cgroups ?? false) : true,
-      vncListen: vncListen === '' ? undefined : vncListen,
-      diskCache,
-      packageVersion: packageVersion(),
-      diskPath: files.disk(),
-      diskFormat,
-      backingPath: base?.path,
-      backingFormat: base?.format,
-      ephemeralPath: files.disk('disk.local'),
-      ephemeralBackingPath: disks['disk.local']?.base?.path,
-      swapPath: files.disk('disk.swap'),
-      swapBackingPath: disks['disk.swap']?.base?.path,
-      configDrivePath: instance.configDrive && files.configDrive,
-      consoleLogPath: files.consoleLog,
-      nvramPath: files.nvram,
-    };
+    return domainHost(
+      {
+        options: this.#options,
+        embedded: this.#embedded !== undefined,
+        virtType: this.#virtType,
+        architecture: facts.architecture,
+        diskCache,
+        basePath: this.#images.basePath(instance.image.id),
+      },
+      instance,
+      files,
+      disks,
+    );
+  }
+
+  protected override deviceHost(): { readonly volumes: Volumes; readonly interfaces: Interfaces } {
+    return { volumes: this.#volumes, interfaces: this.#interfaces };
   }
 
   protected override guestHost(): GuestHost {

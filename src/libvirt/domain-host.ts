@@ -1,0 +1,55 @@
+// What a domain definition takes from its host: the options, the machine, and the files of the instance.
+import type { Instance } from '../driver/model.js';
+import { packageVersion } from '../version.js';
+import type { InstanceDisks } from './instance-disks.js';
+import type { InstanceFiles } from './instance-files.js';
+import type { LibvirtDriverOptions } from './options.js';
+import type { Architecture, DiskCache, DomainHost } from './xml/host.js';
+
+export interface DefinitionHost {
+  readonly options: LibvirtDriverOptions;
+  readonly embedded: boolean;
+  readonly virtType: 'kvm' | 'qemu';
+  readonly architecture: string;
+  readonly diskCache: DiskCache;
+  /** Of the instance's image. */
+  readonly basePath: string;
+}
+
+/** Without `disks`, and for those that an older version made: overlays, that of the root disk over a raw base. */
+export function domainHost(
+  host: DefinitionHost,
+  instance: Instance,
+  files: InstanceFiles,
+  disks: InstanceDisks = {},
+): DomainHost {
+  const { options, embedded, virtType, architecture, diskCache, basePath } = host;
+  const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = options;
+  const diskFormat = disks.disk?.format ?? 'qcow2';
+  const usual = { path: basePath, format: 'raw' } as const;
+  const base = disks.disk?.base ?? (diskFormat === 'qcow2' ? usual : undefined);
+  return {
+    virtType,
+    architecture: architecture as Architecture,
+    emulator,
+    machine,
+    pciePorts: options.pciePorts,
+    cpuMode,
+    cpuModel,
+    cpuTune: embedded ? (security?.cgroups ?? false) : true,
+    vncListen: vncListen === '' ? undefined : vncListen,
+    diskCache,
+    packageVersion: packageVersion(),
+    diskPath: files.disk(),
+    diskFormat,
+    backingPath: base?.path,
+    backingFormat: base?.format,
+    ephemeralPath: files.disk('disk.local'),
+    ephemeralBackingPath: disks['disk.local']?.base?.path,
+    swapPath: files.disk('disk.swap'),
+    swapBackingPath: disks['disk.swap']?.base?.path,
+    configDrivePath: instance.configDrive && files.configDrive,
+    consoleLogPath: files.consoleLog,
+    nvramPath: files.nvram,
+  };
+}
