@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
@@ -67,6 +68,9 @@ function writeProgramData(path, bytes) {
   }
 }
 
+/** Made by scripts/setup.sh. */
+const GUEST = fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta.url));
+
 export class BenchmarkHost {
   #libvirtds = new Map();
   #glance;
@@ -104,6 +108,13 @@ export class BenchmarkHost {
     if (size) execFileSync('qemu-img', ['resize', '-q', '-f', 'qcow2', path, size]);
     rmSync(raw);
     return path;
+  }
+
+  /** An image that boots, which says BOOTED on its console and lets go of devices; and the same as raw. */
+  guest() {
+    const base = join(this.directory, 'guest.raw');
+    if (!existsSync(base)) execFileSync('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', GUEST, base]);
+    return { image: GUEST, base };
   }
 
   /** A Glance, and the large image of kind `cloud` in it. */
