@@ -24,6 +24,7 @@ import { TEST_DOMAIN, TEST_DOMAIN_UUID } from './client.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
 import { TRACE_LIBVIRTD } from './programs.mjs';
+import { ShapedNetwork } from './shaped-network.mjs';
 
 const MIB = 1024 ** 2;
 /** Data of the image, which is 64 MiB large: enough to be an image, little enough that a launch is not its copy. */
@@ -73,8 +74,9 @@ const GUEST = fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta
 
 export class BenchmarkHost {
   #libvirtds = new Map();
-  #glance;
+  #glances = new Map();
   #servers = [];
+  #networks = [];
 
   constructor() {
     this.directory = mkdtempSync(join(process.env.NODE_COMPUTE_BENCH_DIR ?? tmpdir(), 'ncb-'));
@@ -117,16 +119,18 @@ export class BenchmarkHost {
     return { image: GUEST, base };
   }
 
-  /** A Glance, and the large image of kind `cloud` in it. */
-  async glance() {
-    this.#glance ??= this.#startGlance();
-    return await this.#glance;
+  /** A Glance, and the large image of kind `cloud` in it; across a network of `rate` where that is given. */
+  async glance(rate) {
+    if (!this.#glances.has(rate)) this.#glances.set(rate, this.#startGlance(rate));
+    return await this.#glances.get(rate);
   }
 
-  async #startGlance() {
-    const directory = join(this.directory, 'glance');
+  async #startGlance(rate) {
+    const directory = join(this.directory, `glance-${rate ?? 'local'}`);
     mkdirSync(directory);
-    const server = await PrivateGlance.start(directory);
+    const network = rate && new ShapedNetwork(rate, this.#networks.length);
+    if (network) this.#networks.push(network);
+    const server = await PrivateGlance.start(directory, network);
     this.#servers.push(server);
     const id = await server.add({ disk_format: 'qcow2', container_format: 'bare' }, this.largeImage('cloud'));
     const answer = await fetch(`${server.url}/v2/images/${id}`);
@@ -209,6 +213,8 @@ export class BenchmarkHost {
   dispose() {
     for (const daemon of this.#libvirtds.values()) daemon.stop();
     for (const server of this.#servers) server.kill();
+    // Called at the end, and at the exit of the process once more.
+    for (const network of this.#networks.splice(0)) network.dispose();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }

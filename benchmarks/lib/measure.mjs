@@ -89,7 +89,7 @@ export async function optionsOf(contender, host, common) {
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
     ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
-    ...(glance && { glance: await host.glance() }),
+    ...(glance && { glance: await host.glance(glance.rate) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };
