@@ -1,7 +1,7 @@
 // Rebuild: the same instance from another image. New disks are made while the old ones stand, then take their place.
 import { configDriveImage } from '../config-drive/config-drive.js';
 import type { CallOptions, RebuildOptions, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
-import type { ImageMeta, Instance } from '../driver/model.js';
+import type { Instance } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { NativeDomain } from '../native.js';
 import type { CallContext } from './hypervisor.js';

@@ -27,6 +27,8 @@ import { nodeReport, totalsOf } from './node-report.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
+import { rebuildInstance } from './rebuild.js';
+import { rescueInstance, unrescueInstance } from './rescue.js';
 import { migrateInstance, resizeInstance } from './resize.js';
 import { terminateInstance } from './terminate.js';
 import type {
@@ -42,7 +44,10 @@ import type {
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
+  RebuildNodeOptions,
+  RebuildRequest,
   Recovery,
+  RescueNodeOptions,
   ShutdownOptions,
 } from './types.js';
 
@@ -183,6 +188,29 @@ export class ComputeNode implements AsyncDisposable {
     await this.#delegate(uuid, 'triggerCrashDump', options, (one, call) =>
       this.#context.driver.triggerCrashDump(one.uuid, call),
     );
+  }
+
+  /**
+   * Boots it from a disk made of `image`, its own disks behind that one, until {@link unrescue}. Rescued with that image
+   * already is success. It is as it was where this fails or is aborted. Rejects with `INVALID_STATE` where it is paused,
+   * suspended or rescued with another image, `IMAGE_*`, `START_FAILED`.
+   */
+  async rescue(uuid: string, options: RescueNodeOptions = {}): Promise<void> {
+    await rescueInstance(this.#context, canonical(uuid, 'rescue'), options);
+  }
+
+  /** Starts it from its own disk again; the rescue disk goes. Not rescued is success. */
+  async unrescue(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await unrescueInstance(this.#context, canonical(uuid, 'unrescue'), options);
+  }
+
+  /**
+   * New disks from that image; uuid, id, flavor, interfaces and volumes stay. It runs then if it ran before. It is as it
+   * was where this fails or is aborted before the new disks are complete; after that it is rebuilt, whatever comes. Rejects
+   * with `INVALID_STATE` where it is paused, suspended or rescued, `FLAVOR_*`, `CLAIM_REFUSED`, `IMAGE_*`.
+   */
+  async rebuild(uuid: string, request: RebuildRequest, options: RebuildNodeOptions = {}): Promise<void> {
+    await rebuildInstance(this.#context, canonical(uuid, 'rebuild'), request, options);
   }
 
   /** Stores the instance's disk as the image `imageId`. `UNSUPPORTED` where the capability `snapshot` is false. */
