@@ -150,8 +150,10 @@ export type {
   RebuildRequest,
   Recovery,
   RescueNodeOptions,
+  ShelveOptions,
   ShutdownOptions,
   StepTiming,
+  UnshelveOptions,
   VmState,
 } from './node/types.js';
 export type { NodeReport, ResourceUsage } from './resources/types.js';

@@ -3,7 +3,7 @@ import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
-import type { Flavor, PowerState, Vif } from '../driver/model.js';
+import type { Flavor, ImageMeta, PowerState, Vif } from '../driver/model.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import type { NodeReport } from '../resources/types.js';
 import {
@@ -30,6 +30,7 @@ import type { Periodic } from './periodic.js';
 import { rebuildInstance } from './rebuild.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
 import { migrateInstance, resizeInstance } from './resize.js';
+import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
 import { terminateInstance } from './terminate.js';
 import type {
   AttachVolumeOptions,
@@ -48,7 +49,9 @@ import type {
   RebuildRequest,
   Recovery,
   RescueNodeOptions,
+  ShelveOptions,
   ShutdownOptions,
+  UnshelveOptions,
 } from './types.js';
 
 const SHUTDOWN_MS = 60_000;
@@ -211,6 +214,29 @@ export class ComputeNode implements AsyncDisposable {
    */
   async rebuild(uuid: string, request: RebuildRequest, options: RebuildNodeOptions = {}): Promise<void> {
     await rebuildInstance(this.#context, canonical(uuid, 'rebuild'), request, options);
+  }
+
+  /**
+   * Stops it and stores its disk as an image, which is returned. It keeps what it has on this host, and its claim, until
+   * {@link shelveOffload}. Shelved already is success. It runs on where this fails or is aborted. Rejects with
+   * `UNSUPPORTED` where the capability `snapshot` is false, `INVALID_STATE` where it is paused, suspended or rescued.
+   */
+  async shelve(uuid: string, options: ShelveOptions = {}): Promise<ImageMeta> {
+    return await shelveInstance(this.#context, canonical(uuid, 'shelve'), options);
+  }
+
+  /** Removes the domain and the disks of a shelved instance from this host, and frees its claim; the node goes on knowing it. */
+  async shelveOffload(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await offloadInstance(this.#context, canonical(uuid, 'shelveOffload'), options);
+  }
+
+  /**
+   * Starts a shelved instance. One that was taken off the host is claimed anew and made of the image it was stored as, with
+   * its uuid, interfaces and volumes; its ephemeral and swap disks are new. The image stays where it is. Not shelved is
+   * success. It stays shelved where this fails or is aborted. Rejects with `CLAIM_REFUSED`, `IMAGE_*`, `START_FAILED`.
+   */
+  async unshelve(uuid: string, options: UnshelveOptions = {}): Promise<void> {
+    await unshelveInstance(this.#context, canonical(uuid, 'unshelve'), options);
   }
 
   /** Stores the instance's disk as the image `imageId`. `UNSUPPORTED` where the capability `snapshot` is false. */

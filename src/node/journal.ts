@@ -7,7 +7,15 @@ import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { integer } from '../driver/schema.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
-import { afterChange, type Change, type Changeable, type ChangeInDoubt, changeSchema } from './change.js';
+import {
+  afterChange,
+  type Change,
+  type Changeable,
+  type ChangeInDoubt,
+  changeSchema,
+  haltedAfter,
+  type Shelved,
+} from './change.js';
 import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
 
@@ -95,6 +103,7 @@ export type JournalState =
       readonly task: JournaledTask | undefined;
       readonly device: DeviceInDoubt | undefined;
       readonly rescueImage: ImageMeta | undefined;
+      readonly shelved: Shelved | undefined;
       readonly inDoubt: ChangeInDoubt | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
@@ -132,14 +141,19 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact({ instance, diskGb, rescueImage: image }: Changeable, halted: boolean): Promise<void> {
+  async compact({ instance, diskGb, rescueImage, shelved }: Changeable, halted: boolean): Promise<void> {
     const text = (await this.#files.read(this.#path)) ?? '';
-    const whole =
-      encode({ event: 'launch', instance, diskGb }) +
-      encode({ event: 'launched' }) +
-      (image ? encode({ event: 'change', change: { kind: 'rescue', image, runs: true } }) : '') +
-      (image ? encode({ event: 'changed' }) : '') +
-      (halted ? encode({ event: 'halted' }) : '');
+    const changes: Change[] = [
+      ...(rescueImage ? [{ kind: 'rescue', image: rescueImage, runs: true } as const] : []),
+      ...(shelved ? [{ kind: 'shelve', image: shelved.image, runs: false } as const] : []),
+      ...(shelved?.offloaded ? [{ kind: 'offload' } as const] : []),
+    ];
+    const whole = [
+      encode({ event: 'launch', instance, diskGb }),
+      encode({ event: 'launched' }),
+      ...changes.flatMap((change) => [encode({ event: 'change', change }), encode({ event: 'changed' })]),
+      ...(halted ? [encode({ event: 'halted' })] : []),
+    ].join('');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
   }
 }
@@ -161,6 +175,7 @@ export function parseJournal(text: string): JournalState {
   let task: JournaledTask | undefined;
   let device: DeviceInDoubt | undefined;
   let rescueImage: ImageMeta | undefined;
+  let shelved: Shelved | undefined;
   let inDoubt: ChangeInDoubt | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
@@ -192,11 +207,10 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'changed':
         if (inDoubt) {
-          if (inDoubt.change.kind !== 'rebuild') halted = false;
-          ({ instance, diskGb, rescueImage } = afterChange(
-            { instance, diskGb, rescueImage },
-            inDoubt.change,
-          ));
+          const { change } = inDoubt;
+          halted = haltedAfter(change) ?? halted;
+          const before = { instance, diskGb, rescueImage, shelved };
+          ({ instance, diskGb, rescueImage, shelved } = afterChange(before, change));
         }
         inDoubt = undefined;
         break;
@@ -221,7 +235,19 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task, device, rescueImage, inDoubt, halted };
+  return {
+    kind: 'known',
+    instance,
+    diskGb,
+    phase,
+    step,
+    task,
+    device,
+    rescueImage,
+    shelved,
+    inDoubt,
+    halted,
+  };
 }
 
 function parseLine(text: string): JournalLine | undefined {

@@ -1,7 +1,7 @@
 // What a node holds in memory of one instance, from the first moment of its launch to the last of its termination.
 import type { Deadline } from '../driver/deadline.js';
 import type { ImageMeta, Instance, PowerState } from '../driver/model.js';
-import type { ChangeInDoubt } from './change.js';
+import type { ChangeInDoubt, Shelved } from './change.js';
 import type { DeviceInDoubt, Journal } from './journal.js';
 import type { InstanceView } from './types.js';
 import { vmState } from './vm-state.js';
@@ -21,7 +21,8 @@ export class KnownInstance {
   arriving: DeviceInDoubt | undefined;
   /** What it is rescued with. */
   rescueImage: ImageMeta | undefined;
-  /** A rescue or rebuild that is under way, or failed and could not be undone yet. */
+  shelved: Shelved | undefined;
+  /** A change that is under way, or failed and could not be undone yet. */
   inDoubt: ChangeInDoubt | undefined;
   /** Of the operations under way and in line, terminate's apart: it cuts them short. */
   readonly deadlines: Set<Deadline> = new Set();

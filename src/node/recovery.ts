@@ -44,11 +44,9 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
   const recoveries = await mapBounded(uuids, WIDTH, (uuid) => recoverOne(context, host, uuid));
   recoveries.push(...unexplained(host, new Set(uuids)));
   tracker.rebuild(
-    [...instances.values()].map(({ instance, diskGb }) => ({
-      uuid: instance.uuid,
-      flavor: instance.flavor,
-      diskGb,
-    })),
+    [...instances.values()]
+      .filter(({ shelved }) => !shelved?.offloaded)
+      .map(({ instance, diskGb }) => ({ uuid: instance.uuid, flavor: instance.flavor, diskGb })),
   );
   for (const recovery of recoveries) {
     const { uuid, action, reason } = recovery;
@@ -109,12 +107,15 @@ async function adopt(
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   known.rescueImage = state.rescueImage;
+  known.shelved = state.shelved;
   known.inDoubt = inDoubt;
   context.instances.set(uuid, known);
   if (inDoubt) return { uuid, action: 'adopted', reason: await settleCut(context, known, inDoubt) };
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
   await journal.compact(known, halted);
   const powerState = host.domains.get(uuid)?.powerState;
+  if (known.shelved?.offloaded)
+    return { uuid, action: 'adopted', reason: 'it is shelved, and not on this host' };
   if (task === undefined) {
     return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
       ? { uuid, action: 'adopted', reason: standing(powerState) }

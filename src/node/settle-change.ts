@@ -1,16 +1,19 @@
-// A rescue or a rebuild between two lines of the journal, and how it is settled when it was cut short.
+// A rescue, a rebuild or a shelving between two lines of the journal, and how it is settled when it was cut short.
 import { ComputeError } from '../driver/errors.js';
 import { afterChange, type Change } from './change.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
+import { removeFromHost } from './removal.js';
+
+type SettleContext = Pick<NodeContext, 'driver' | 'tracker' | 'files'>;
 
 /**
  * Runs the work between two lines of the journal. Where it fails the driver has undone it; what it could not undo is
  * settled here, or else by the next operation or the next start of the node.
  */
 export async function changeInstance<T>(
-  context: Pick<NodeContext, 'driver' | 'log'>,
+  context: SettleContext & Pick<NodeContext, 'log'>,
   known: KnownInstance,
   change: Change,
   work: (switched: () => Promise<void>) => Promise<T>,
@@ -42,18 +45,46 @@ export async function changeInstance<T>(
  * done; undefined where nothing is in doubt.
  */
 export async function settleChange(
-  { driver }: Pick<NodeContext, 'driver'>,
+  context: SettleContext,
   known: KnownInstance,
 ): Promise<string | undefined> {
   if (known.inDoubt === undefined) return undefined;
   const { change, switched } = known.inDoubt;
-  const finished = change.kind === 'unrescue' || switched;
-  const next = finished ? afterChange(known, change).instance : known.instance;
-  if (change.kind === 'rebuild') await driver.settleRebuild(next, switched ? 'new' : 'old');
-  else await driver.unrescue(next, { powerOn: false });
+  const { driver } = context;
+  const { shelved, instance } = known;
+  let finished = switched;
+  let run = 'runs' in change && change.runs;
+  switch (change.kind) {
+    case 'rescue':
+      await driver.unrescue(instance, { powerOn: false });
+      break;
+    case 'unrescue':
+      await driver.unrescue(instance, { powerOn: false });
+      finished = true;
+      run = true;
+      break;
+    case 'rebuild': {
+      const next = switched ? afterChange(known, change).instance : instance;
+      await driver.settleRebuild(next, switched ? 'new' : 'old');
+      break;
+    }
+    case 'shelve':
+      break;
+    case 'offload':
+      await removeFromHost(context, known);
+      context.tracker.release(instance.uuid);
+      finished = true;
+      break;
+    case 'unshelve':
+      if (shelved?.offloaded) {
+        await removeFromHost(context, known);
+        context.tracker.release(instance.uuid);
+      } else await driver.powerOff(instance.uuid);
+      break;
+  }
   await (finished ? conclude(known, change) : abandon(known));
   // A guest that does not start leaves nothing half done.
-  if (change.kind === 'unrescue' || change.runs) await driver.powerOn(known.instance);
+  if (run) await driver.powerOn(known.instance);
   return finished ? 'finished' : 'undone';
 }
 

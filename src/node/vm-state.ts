@@ -1,6 +1,7 @@
 // Nova's vm_state of an instance, and what is refused in some of them.
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta, Instance, PowerState } from '../driver/model.js';
+import type { Shelved } from './change.js';
 import type { VmState } from './types.js';
 
 const BY_POWER: Readonly<Record<PowerState, VmState>> = {
@@ -17,11 +18,13 @@ interface Stateful {
   readonly instance: Instance;
   readonly phase: string;
   readonly rescueImage: ImageMeta | undefined;
+  readonly shelved: Shelved | undefined;
 }
 
-export function vmState({ phase, rescueImage }: Stateful, powerState: PowerState): VmState {
+export function vmState({ phase, rescueImage, shelved }: Stateful, powerState: PowerState): VmState {
   if (phase === 'launching') return 'building';
   if (phase === 'broken') return 'error';
+  if (shelved) return shelved.offloaded ? 'shelved_offloaded' : 'shelved';
   return rescueImage === undefined ? BY_POWER[powerState] : 'rescued';
 }
 
@@ -33,6 +36,8 @@ const NOT_WHILE_RESCUED: ReadonlySet<string> = new Set([
   'resize',
   'migrate',
   'rebuild',
+  'shelve',
+  'shelveOffload',
   'attachVolume',
   'detachVolume',
   'extendVolume',
@@ -41,12 +46,17 @@ const NOT_WHILE_RESCUED: ReadonlySet<string> = new Set([
   'detachInterface',
 ]);
 
+const WHILE_SHELVED: ReadonlySet<string> = new Set(['shelve', 'shelveOffload', 'unshelve']);
+
 /** Throws `INVALID_STATE`. */
-export function refuseInState({ instance, rescueImage }: Stateful, task: string): void {
-  if (rescueImage === undefined || !NOT_WHILE_RESCUED.has(task)) return;
+export function refuseInState(known: Stateful, task: string): void {
+  const { instance, rescueImage, shelved } = known;
+  const rescued = rescueImage !== undefined && NOT_WHILE_RESCUED.has(task);
+  if (!rescued && !(shelved && !WHILE_SHELVED.has(task))) return;
+  const [state, remedy] = shelved ? ['shelved', 'unshelve'] : ['rescued', 'unrescue'];
   throw new ComputeError(
     'INVALID_STATE',
-    `${task}: instance ${instance.uuid} is rescued; unrescue it first`,
-    { operation: task, instanceUuid: instance.uuid, details: { vmState: 'rescued' } },
+    `${task}: instance ${instance.uuid} is ${state}; ${remedy} it first`,
+    { operation: task, instanceUuid: instance.uuid, details: { vmState: vmState(known, 'shutdown') } },
   );
 }
