@@ -11,7 +11,7 @@ export interface DiskInfo {
   readonly virtualSizeBytes: number;
   /** What an overlay stands on. */
   readonly base?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
-  /** Of an ISO image that rescues. Default: a hard disk. */
+  /** Of a rescue disk that is shown as a CD-ROM. Default: a hard disk. */
   readonly device?: 'cdrom' | undefined;
 }
 

@@ -61,7 +61,7 @@ export class Rescue {
         const made = await makeDisks(images, files.directory, sources, { instanceUuid: uuid, signal });
         const disk = made['disk.rescue'] && {
           ...made['disk.rescue'],
-          ...(image.diskFormat === 'iso' && { device: 'cdrom' as const }),
+          ...(isCdrom(image) && { device: 'cdrom' as const }),
         };
         const own = await files.readDefinition(files.definition, context);
         await files.keepDefinition(own ?? this.#host.definition(instance, files, disks), context);
@@ -137,4 +137,8 @@ export async function standing(files: InstanceFiles, context: CallContext): Prom
     `${operation}: instance ${instanceUuid} has no disk at ${files.disk()}`,
     { operation, instanceUuid },
   );
+}
+
+function isCdrom({ diskFormat, properties }: ImageMeta): boolean {
+  return diskFormat === 'iso' || properties['hw_rescue_device'] === 'cdrom';
 }

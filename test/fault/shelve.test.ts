@@ -15,13 +15,13 @@ import { type Bench, makeBench, request, UUID } from './node-harness.js';
 
 const snapshots: string[] = [];
 let failure: ComputeError | undefined;
-let hang: Promise<never> | undefined;
+let hang: () => Promise<void> = async () => undefined;
 
 class SnapshotDriver extends FakeDriver {
   override readonly capabilities = { ...new FakeDriver().capabilities, snapshot: true };
   override async snapshot({ uuid }: Instance, imageId: string): Promise<void> {
     if ((await this.getInfo(uuid)).powerState !== 'shutdown') throw new Error('it runs');
-    if (hang) await hang;
+    await hang();
     if (failure) throw failure;
     snapshots.push(imageId);
   }
@@ -37,7 +37,7 @@ const used = async (node: ComputeNode): Promise<number[]> => {
 
 async function launched(): Promise<{ bench: Bench; node: ComputeNode }> {
   failure = undefined;
-  hang = undefined;
+  hang = async () => undefined;
   const bench = makeBench();
   const node = await open(bench);
   await node.launch(request());
@@ -123,9 +123,10 @@ describe('an instance', () => {
     await expect(node.shelve(UUID, { shutdownTimeoutMs: 0 })).rejects.toMatchObject({ code: 'NO_SPACE' });
     expect(await node.get(UUID)).toMatchObject({ vmState: 'active', powerState: 'running' });
     let fail: (error: Error) => void = () => undefined;
-    hang = new Promise((_resolve, reject) => {
-      fail = reject;
-    });
+    hang = () =>
+      new Promise((_resolve, reject) => {
+        fail = reject;
+      });
     const cut = node.shelve(UUID, { shutdownTimeoutMs: 0 }).catch(() => undefined);
     await expect.poll(() => bench.hypervisor.domains.get(UUID)?.state).toBe('shutdown');
     const after = kill9(bench);
