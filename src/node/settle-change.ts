@@ -32,7 +32,7 @@ export async function changeInstance<T>(
     const untouched = change.kind === 'unrescue' && ComputeError.is(error) && error.code === 'ABORTED';
     await (untouched ? abandon(known) : settleChange(context, known)).catch((failure: unknown) => {
       const { uuid } = known.instance;
-      context.log.error(`${change.kind} of ${uuid} failed and is still to be undone: ${reasonOf(failure)}`, {
+      context.log.error(`${change.kind} of ${uuid} failed, and so did settling it: ${reasonOf(failure)}`, {
         instanceUuid: uuid,
       });
     });
@@ -79,7 +79,7 @@ export async function settleChange(
       if (shelved?.offloaded) {
         await removeFromHost(context, known);
         context.tracker.release(instance.uuid);
-      } else await driver.powerOff(instance.uuid);
+      } else if (await driver.instanceExists(instance.uuid)) await driver.powerOff(instance.uuid);
       break;
   }
   await (finished ? conclude(known, change) : abandon(known));
@@ -91,7 +91,8 @@ export async function settleChange(
 async function conclude(known: KnownInstance, change: Change): Promise<void> {
   await known.journal.append({ event: 'changed' });
   known.inDoubt = undefined;
-  Object.assign(known, afterChange(known, change));
+  const { instance, diskGb, rescueImage, shelved } = afterChange(known, change);
+  Object.assign(known, { instance, diskGb, rescueImage, shelved });
 }
 
 async function abandon(known: KnownInstance): Promise<void> {

@@ -1,11 +1,9 @@
 // kill -9 of the whole process in the middle of a rescue, an unrescue or a rebuild of a real guest: it is in its old or its new state.
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
-
-const INDEX = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
+import { INDEX, runScript } from './child.js';
 
 /** Opens the node and says what the instance was found as; changes it and kills itself meanwhile, where that is asked for. */
 const CHANGER = `
@@ -46,18 +44,7 @@ beforeAll(() => {
 });
 afterAll(() => host.dispose());
 
-async function run(argument: unknown): Promise<Found> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', CHANGER, JSON.stringify(argument)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  let errors = '';
-  child.stdout.on('data', (data: Buffer) => (output += data.toString()));
-  child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-  await new Promise((resolve) => child.on('close', resolve));
-  expect(output, errors).not.toBe('');
-  return JSON.parse(output) as Found;
-}
+const run = (argument: unknown): Promise<Found> => runScript(CHANGER, argument);
 
 it('leaves it in its old or its new state, running, with nothing left over', async () => {
   const node = { instancesPath: host.instancesPath, driverOptions: { root: host.root, vncListen: '' } };
@@ -97,4 +84,4 @@ it('leaves it in its old or its new state, running, with nothing left over', asy
   expect(
     seen.filter((reason) => /was interrupted and is (undone|finished)/.test(reason)).length,
   ).toBeGreaterThan(3);
-}, 170_000);
+}, 300_000);

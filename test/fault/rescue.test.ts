@@ -1,9 +1,9 @@
 // Rescue and rebuild through a node: cut short at every point they are in their old or their new state, and nothing is left over.
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ComputeError, type ComputeNode, FakeHypervisor } from '../../src/index.js';
-import { type Bench, makeBench, request, UUID } from './node-harness.js';
+import { ComputeError, type ComputeNode } from '../../src/index.js';
+import { type Bench, kill9, makeBench, request, UUID } from './node-harness.js';
 
 const image = (id: string, more: object = {}) => ({ ...request().image, id, ...more });
 
@@ -14,13 +14,6 @@ async function launched(
   const node = await bench.open();
   await node.launch(request(more));
   return { bench, node };
-}
-
-/** The host as a kill would leave it just now. */
-function kill9(bench: Bench): Bench {
-  const after = makeBench(FakeHypervisor.load(bench.hypervisor.save()));
-  cpSync(bench.path, after.path, { recursive: true });
-  return after;
 }
 
 const files = ({ path }: Bench): string[] => readdirSync(join(path, UUID)).sort();

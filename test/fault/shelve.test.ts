@@ -1,17 +1,15 @@
 // Shelving through a node whose driver takes snapshots: states, claims, and what a kill or a failure leaves.
 import { randomUUID } from 'node:crypto';
-import { cpSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   ComputeError,
   type ComputeNode,
   FakeDriver,
   type FakeDriverOptions,
-  FakeHypervisor,
   type Instance,
   registerDriver,
 } from '../../src/index.js';
-import { type Bench, makeBench, request, UUID } from './node-harness.js';
+import { type Bench, kill9, makeBench, request, UUID } from './node-harness.js';
 
 const snapshots: string[] = [];
 let failure: ComputeError | undefined;
@@ -42,13 +40,6 @@ async function launched(): Promise<{ bench: Bench; node: ComputeNode }> {
   const node = await open(bench);
   await node.launch(request());
   return { bench, node };
-}
-
-/** The host as a kill would leave it just now. */
-function kill9(bench: Bench): Bench {
-  const after = makeBench(FakeHypervisor.load(bench.hypervisor.save()));
-  cpSync(bench.path, after.path, { recursive: true });
-  return after;
 }
 
 describe('an instance', () => {

@@ -177,6 +177,24 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
     expect(statSync(`${setting.host.instancesPath}/${UUID}/disk.base`).nlink).toBe(2);
   }, 180_000);
 
+  it('runs on or is rebuilt when its rebuild is aborted at any moment', async () => {
+    let { imageId } = await node.get(UUID);
+    for (const delayMs of [0, 10, 40, 120, 300]) {
+      const next = imageId === 'other' ? 'guest' : 'other';
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(), delayMs);
+      const { signal } = controller;
+      const outcome = await node.rebuild(UUID, { image: image(next) }, { signal, shutdownTimeoutMs: 0 }).then(
+        () => 'rebuilt',
+        (error: { code: string }) => error.code,
+      );
+      expect(['rebuilt', 'ABORTED']).toContain(outcome);
+      if (outcome === 'rebuilt') imageId = next;
+      expect(await node.get(UUID)).toMatchObject({ powerState: 'running', vmState: 'active', imageId });
+      expect(files().filter((file) => file.includes('rebuild'))).toEqual([]);
+    }
+  }, 120_000);
+
   it.runIf(name === 'daemon')(
     'is in its old state, running, where libvirtd is killed while it is rescued or rebuilt',
     async () => {
