@@ -16,10 +16,13 @@ export {
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
+  type RebuildOptions,
+  type RescueOptions,
   type SpawnOptions,
   type SpawnProgress,
   type SpawnResult,
   type SpawnStep,
+  type UnrescueOptions,
 } from './driver/compute-driver.js';
 export type {
   ConfigDriveContent,
@@ -144,9 +147,15 @@ export type {
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
+  RebuildNodeOptions,
+  RebuildRequest,
   Recovery,
+  RescueNodeOptions,
+  ShelveOptions,
   ShutdownOptions,
   StepTiming,
+  UnshelveOptions,
+  VmState,
 } from './node/types.js';
 export type { NodeReport, ResourceUsage } from './resources/types.js';
 

@@ -26,7 +26,9 @@ import {
   stopCommand,
   suspendCommand,
   terminateCommand,
+  unrescueCommand,
 } from './commands/power.js';
+import { rebuildCommand, rescueCommand } from './commands/rescue.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -48,6 +50,9 @@ const commands = [
   suspendCommand(),
   resumeCommand(),
   crashCommand(),
+  rescueCommand(),
+  unrescueCommand(),
+  rebuildCommand(),
   terminateCommand(),
   volumeCommand(),
   interfaceCommand(),

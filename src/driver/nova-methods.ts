@@ -33,6 +33,7 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   rescue: ['rescue'],
   unrescue: ['unrescue'],
   rebuild: ['rebuild'],
+  settleRebuild: [],
   snapshot: ['snapshot'],
   migrateDiskAndPowerOff: ['migrate_disk_and_power_off'],
   finishMigration: ['finish_migration'],
