@@ -114,7 +114,7 @@ export class FakeDevices {
   }
 }
 
-function ownDevices({ flavor }: Instance): string[] {
+export function ownDevices({ flavor }: Instance): string[] {
   const count = 1 + (flavor.ephemeralGb > 0 ? 1 : 0) + (flavor.swapMb > 0 ? 1 : 0);
   return ['vda', 'vdb', 'vdc'].slice(0, count);
 }

@@ -29,10 +29,31 @@ export type FakeCallName =
   | 'extendVolume'
   | 'swapVolume'
   | 'attachInterface'
-  | 'detachInterface';
+  | 'detachInterface'
+  | 'migrateDiskAndPowerOff'
+  | 'finishMigration'
+  | 'confirmMigration'
+  | 'finishRevertMigration'
+  | 'liveResize';
+
+/** Within a resize, after the effect that it names. */
+export type ResizePoint =
+  | 'migrateDiskAndPowerOff.stopped'
+  | 'migrateDiskAndPowerOff.done'
+  | 'finishMigration.defined'
+  | 'finishMigration.done'
+  | 'confirmMigration.dropped'
+  | 'finishRevertMigration.stopped'
+  | 'finishRevertMigration.restored'
+  | 'liveResize.changing';
 
 /** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
-export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';
+export type FaultPoint =
+  | FakeCallName
+  | ResizePoint
+  | `spawn.${SpawnStep}`
+  | `spawn.${SpawnStep}.done`
+  | 'spawn.undo';
 
 export type FaultAction =
   /** Rejects with this. Anything but a ComputeError arrives as `HYPERVISOR`. */

@@ -18,6 +18,7 @@ export class InstanceFiles {
   readonly nvram: string;
   readonly configDrive: string;
   readonly #diskInfo: string;
+  readonly #resizeInfo: string;
 
   constructor(instancesPath: string, uuid: string) {
     this.directory = join(instancesPath, uuid);
@@ -26,6 +27,7 @@ export class InstanceFiles {
     this.nvram = join(this.directory, 'nvram.fd');
     this.configDrive = join(this.directory, 'disk.config');
     this.#diskInfo = join(this.directory, 'disk.info');
+    this.#resizeInfo = join(this.directory, 'resize.info');
   }
 
   disk(name: DiskName = 'disk'): string {
@@ -70,12 +72,21 @@ export class InstanceFiles {
 
   /** Undefined where the instance has no disk of ours. */
   async readDisks(context: CallContext): Promise<InstanceDisks | undefined> {
-    if (!(await this.#stat(this.#diskInfo, context))) return undefined;
-    const text = await callNative(
-      (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
-      context,
-    );
-    return parseDisks(text.toString('utf8'), this.#diskInfo);
+    return await this.#readDisks(this.#diskInfo, context);
+  }
+
+  /** What they were before a resize that is under way. */
+  async writeKept(disks: InstanceDisks, context: CallContext): Promise<void> {
+    await this.#write(this.#resizeInfo, formatDisks(disks), context);
+  }
+
+  /** Undefined where no resize is under way. */
+  async readKept(context: CallContext): Promise<InstanceDisks | undefined> {
+    return await this.#readDisks(this.#resizeInfo, context);
+  }
+
+  async removeKept(context: CallContext): Promise<void> {
+    await callNative((addon, id) => addon.removeTree(this.#resizeInfo, id), context);
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {
@@ -89,6 +100,12 @@ export class InstanceFiles {
   /** Everything below the directory and itself. Idempotent. */
   async remove(context: CallContext): Promise<void> {
     await callNative((addon, id) => addon.removeTree(this.directory, id), context);
+  }
+
+  async #readDisks(path: string, context: CallContext): Promise<InstanceDisks | undefined> {
+    if (!(await this.#stat(path, context))) return undefined;
+    const text = await callNative((addon, id) => addon.readFile(path, SMALL_FILE_BYTES, id), context);
+    return parseDisks(text.toString('utf8'), path);
   }
 
   async #write(path: string, text: string, context: CallContext): Promise<void> {

@@ -31,7 +31,6 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
-import { DeviceCalls } from './device-calls.js';
 import type { DeviceHost } from './device-change.js';
 import { domainHost } from './domain-host.js';
 import { Domains } from './domains.js';
@@ -43,9 +42,12 @@ import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
+import type { LiveResizeHost } from './live-resize.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
+import type { ResizeHost } from './resize.js';
+import { ResizeCalls } from './resize-calls.js';
 import { SavedMemory } from './saved-memory.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
@@ -61,7 +63,8 @@ const CAPABILITIES: DriverCapabilities = {
   rescue: false,
   rebuild: false,
   snapshot: false,
-  resize: false,
+  resize: true,
+  liveResize: true,
   liveMigration: false,
   attachVolume: true,
   extendVolume: true,
@@ -96,7 +99,7 @@ interface Ready {
   readonly diskCache: DiskCache;
 }
 
-export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
+export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
   readonly capabilities: DriverCapabilities = CAPABILITIES;
   readonly #options: LibvirtDriverOptions;
@@ -111,6 +114,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly #agent: GuestAgent;
   readonly #consoleLogs: ConsoleLogs;
   readonly #power: Power;
+  readonly #resize: ResizeHost & LiveResizeHost;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
   #ready: Ready | undefined;
@@ -144,12 +148,13 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
     this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
     this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
+    const savedMemory = new SavedMemory(this.#hypervisor, this.#domains, this.#logger);
     this.#power = new Power({
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
-      savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
+      savedMemory,
       agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
     });
@@ -164,6 +169,13 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       detachAttempts: parsed.detachAttempts ?? 8,
     };
     this.#volumes = new Volumes(devices);
+    this.#resize = {
+      ...devices,
+      images: this.#images,
+      power: this.#power,
+      savedMemory,
+      guestTimeoutMs: parsed.liveResizeTimeoutMs ?? 30_000,
+    };
     this.#interfaces = new Interfaces(devices, this.#bridges);
   }
 
@@ -387,6 +399,10 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
 
   protected override deviceHost(): { readonly volumes: Volumes; readonly interfaces: Interfaces } {
     return { volumes: this.#volumes, interfaces: this.#interfaces };
+  }
+
+  protected override resizeHost(): ResizeHost & LiveResizeHost {
+    return this.#resize;
   }
 
   protected override guestHost(): GuestHost {

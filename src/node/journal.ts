@@ -9,6 +9,7 @@ import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
 import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
+import { type PendingResize, pendingResizeSchema, sizesOf } from './pending-resize.js';
 
 /*
  * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
@@ -45,6 +46,8 @@ export type JournalLine =
     }
   /** It was shut down or suspended, or shut itself down: a boot of the host is no reason to start it. */
   | { readonly event: 'halted' }
+  /** It has come so far; `resized` ends it. */
+  | { readonly event: 'resize'; readonly resize: PendingResize }
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
@@ -68,6 +71,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('device'), device: deviceSchema }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
+  v.object({ event: v.literal('resize'), resize: pendingResizeSchema }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
   v.object({ event: v.literal('terminate') }),
 ]);
@@ -88,6 +92,7 @@ export type JournalState =
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
       readonly device: DeviceInDoubt | undefined;
+      readonly resize: PendingResize | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
     };
@@ -124,11 +129,17 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact(instance: Instance, diskGb: number, halted: boolean): Promise<void> {
+  async compact(
+    instance: Instance,
+    diskGb: number,
+    halted: boolean,
+    resize: PendingResize | undefined,
+  ): Promise<void> {
     const text = (await this.#files.read(this.#path)) ?? '';
     const whole =
       encode({ event: 'launch', instance, diskGb }) +
       encode({ event: 'launched' }) +
+      (resize ? encode({ event: 'resize', resize }) : '') +
       (halted ? encode({ event: 'halted' }) : '');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
   }
@@ -150,6 +161,7 @@ export function parseJournal(text: string): JournalState {
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
   let device: DeviceInDoubt | undefined;
+  let resize: PendingResize | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
@@ -181,7 +193,13 @@ export function parseJournal(text: string): JournalState {
       case 'halted':
         halted = true;
         break;
+      case 'resize':
+        resize = line.resize;
+        ({ diskGb } = sizesOf(resize).current);
+        instance = { ...instance, flavor: sizesOf(resize).current.flavor };
+        break;
       case 'resized':
+        resize = undefined;
         instance = { ...instance, flavor: line.flavor };
         diskGb = line.diskGb;
         break;
@@ -192,7 +210,7 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task, device, halted };
+  return { kind: 'known', instance, diskGb, phase, step, task, device, resize, halted };
 }
 
 function parseLine(text: string): JournalLine | undefined {

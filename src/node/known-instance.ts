@@ -2,6 +2,7 @@
 import type { Deadline } from '../driver/deadline.js';
 import type { Instance, PowerState } from '../driver/model.js';
 import type { DeviceInDoubt, Journal } from './journal.js';
+import type { PendingResize } from './pending-resize.js';
 import type { InstanceView } from './types.js';
 
 /** `broken`: undoing or removing it failed; it keeps its claim and its journal until terminate succeeds. */
@@ -15,6 +16,8 @@ export class KnownInstance {
   diskGb: number;
   /** What the node is doing with it. */
   task: string | undefined;
+  /** One that is not over: between its first effect and its confirmation or revert. */
+  resize: PendingResize | undefined;
   /** The device that is just being attached or detached. */
   arriving: DeviceInDoubt | undefined;
   /** Of the operations under way and in line, terminate's apart: it cuts them short. */
@@ -27,6 +30,12 @@ export class KnownInstance {
     this.diskGb = diskGb;
   }
 
+  #resizeView(): InstanceView['resize'] {
+    if (!this.resize) return undefined;
+    const { phase, old, new: wanted, finishedAt } = this.resize;
+    return { phase, oldFlavor: old.flavor, newFlavor: wanted.flavor, finishedAt };
+  }
+
   view(powerState: PowerState): InstanceView {
     const { uuid, name, displayName, flavor, image, vifs, volumes = [], createdAt } = this.instance;
     return {
@@ -36,6 +45,7 @@ export class KnownInstance {
       powerState,
       task: this.task,
       flavor,
+      resize: this.#resizeView(),
       imageId: image.id,
       macs: vifs.map(({ mac }) => mac),
       volumes,

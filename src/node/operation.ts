@@ -5,6 +5,7 @@ import type { JournaledTask } from './journal.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
+import { checkResizeAllows } from './pending-resize.js';
 import type { OperationOptions } from './types.js';
 
 /** Five minutes, the turn of others before it included. */
@@ -66,6 +67,7 @@ async function turn<T>(
       { operation: task, instanceUuid: uuid, details: { phase: known.phase } },
     );
   }
+  checkResizeAllows(task, uuid, known.resize);
   known.task = task;
   const begin = performance.now();
   try {

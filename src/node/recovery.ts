@@ -7,7 +7,9 @@ import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
+import { sizesOf } from './pending-resize.js';
 import { removeFromHost } from './removal.js';
+import { settleResize } from './resize.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
@@ -42,10 +44,11 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
   const recoveries = await mapBounded(uuids, WIDTH, (uuid) => recoverOne(context, host, uuid));
   recoveries.push(...unexplained(host, new Set(uuids)));
   tracker.rebuild(
-    [...instances.values()].map(({ instance, diskGb }) => ({
+    [...instances.values()].map(({ instance, diskGb, resize }) => ({
       uuid: instance.uuid,
       flavor: instance.flavor,
       diskGb,
+      move: resize && sizesOf(resize).other,
     })),
   );
   for (const recovery of recoveries) {
@@ -103,12 +106,16 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, halted } = state;
+  const { instance, diskGb, task, device, resize, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
+  known.resize = resize;
   context.instances.set(uuid, known);
+  if (resize !== undefined && resize.phase !== 'verify') {
+    return { uuid, action: 'adopted', reason: await settleResize(context, known, resize) };
+  }
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  await journal.compact(instance, diskGb, halted);
+  await journal.compact(instance, diskGb, halted, resize);
   const powerState = host.domains.get(uuid)?.powerState;
   if (task === undefined) {
     return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
