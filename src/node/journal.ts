@@ -9,7 +9,7 @@ import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
 import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
-import { type PendingResize, pendingResizeSchema, sizesOf } from './pending-resize.js';
+import { currentSize, type PendingResize, pendingResizeSchema } from './pending-resize.js';
 
 /*
  * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
@@ -195,8 +195,8 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'resize':
         resize = line.resize;
-        ({ diskGb } = sizesOf(resize).current);
-        instance = { ...instance, flavor: sizesOf(resize).current.flavor };
+        instance = { ...instance, flavor: currentSize(resize).flavor };
+        diskGb = currentSize(resize).diskGb;
         break;
       case 'resized':
         resize = undefined;

@@ -38,13 +38,9 @@ export const pendingResizeSchema: v.GenericSchema<unknown, PendingResize> = v.ob
   finishedAt: v.exactOptional(v.pipe(v.string(), v.isoTimestamp())),
 });
 
-/** What the instance is while the resize has come so far, and what is claimed for it beside. */
-export function sizesOf(resize: PendingResize): {
-  readonly current: ClaimedSize;
-  readonly other: ClaimedSize;
-} {
-  const taken = resize.phase === 'verify' || resize.phase === 'confirming';
-  return taken ? { current: resize.new, other: resize.old } : { current: resize.old, other: resize.new };
+/** What the instance is while the resize has come so far. */
+export function currentSize({ phase, old, new: wanted }: PendingResize): ClaimedSize {
+  return phase === 'verify' || phase === 'confirming' ? wanted : old;
 }
 
 const STANDING = ['start', 'shutdown', 'reboot', 'pause', 'unpause', 'triggerCrashDump'];

@@ -7,7 +7,6 @@ import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
-import { sizesOf } from './pending-resize.js';
 import { removeFromHost } from './removal.js';
 import { settleResize } from './resize.js';
 import type { Recovery } from './types.js';
@@ -46,9 +45,8 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
   tracker.rebuild(
     [...instances.values()].map(({ instance, diskGb, resize }) => ({
       uuid: instance.uuid,
-      flavor: instance.flavor,
-      diskGb,
-      move: resize && sizesOf(resize).other,
+      ...(resize?.old ?? { flavor: instance.flavor, diskGb }),
+      move: resize?.new,
     })),
   );
   for (const recovery of recoveries) {

@@ -7,7 +7,7 @@ import { checkFlavorHoldsImage, diskClaimGb } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { operate } from './operation.js';
-import { type ClaimedSize, type PendingResize, sizesOf } from './pending-resize.js';
+import { type ClaimedSize, currentSize, type PendingResize } from './pending-resize.js';
 import type { OperationOptions, ResizeOptions } from './types.js';
 
 const SHUTDOWN_MS = 60_000;
@@ -200,7 +200,7 @@ async function takeBackAfter(
 export async function enter(known: KnownInstance, resize: PendingResize): Promise<void> {
   await known.journal.append({ event: 'resize', resize });
   known.resize = resize;
-  become(known, sizesOf(resize).current);
+  become(known, currentSize(resize));
 }
 
 /** It is over, one way or the other. */
