@@ -27,6 +27,7 @@ import {
   suspendCommand,
   terminateCommand,
 } from './commands/power.js';
+import { confirmResizeCommand, resizeCommand, revertResizeCommand } from './commands/resize.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -48,6 +49,9 @@ const commands = [
   suspendCommand(),
   resumeCommand(),
   crashCommand(),
+  resizeCommand(),
+  confirmResizeCommand(),
+  revertResizeCommand(),
   terminateCommand(),
   volumeCommand(),
   interfaceCommand(),

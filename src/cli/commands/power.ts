@@ -5,11 +5,11 @@ import { action, type Run } from '../command.js';
 import { findInstance } from '../instance-name.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 
-function onInstance(name: string, description: string): Command {
+export function onInstance(name: string, description: string): Command {
   return withNodeOptions(new Command(name).description(description).argument('<instance>', 'UUID or name'));
 }
 
-async function operate(
+export async function operate(
   { output }: Run,
   wanted: string,
   options: SharedOptions,
@@ -93,7 +93,7 @@ export function terminateCommand(): Command {
   );
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('must be a whole number of seconds');
   return Number(text);
 }

@@ -113,6 +113,22 @@ it('docs/embedding.md: the example of events ends with its signal', async () => 
   await following;
 });
 
+it('docs/embedding.md: the example of a resize confirms it', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const [, , , , , code = ''] = examples('docs/embedding.md');
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  const { grow } = await run(`export async function grow(node, uuid) {\n${code}}`);
+  await (grow as (node: ComputeNode, uuid: string) => Promise<void>)(node, instance.uuid);
+  expect(log.mock.calls).toContainEqual(['verify', 1, 4]);
+  expect(await node.get(instance.uuid)).toMatchObject({
+    flavor: { vcpus: 4, memoryMb: 8192, rootGb: 40 },
+    resize: undefined,
+  });
+});
+
 it('docs/config-drive.md: the example launches an instance with its drive', async () => {
   const bench = makeBench();
   const [code = ''] = examples('docs/config-drive.md');
