@@ -77,7 +77,7 @@ export class InstanceFiles {
 
   /** What they were before a resize that is under way. */
   async writeKept(disks: InstanceDisks, context: CallContext): Promise<void> {
-    await this.#write(this.#resizeInfo, formatDisks(disks), context);
+    await this.#write(this.#resizeInfo, formatDisks(disks), context, true);
   }
 
   /** Undefined where no resize is under way. */
@@ -108,9 +108,9 @@ export class InstanceFiles {
     return parseDisks(text.toString('utf8'), path);
   }
 
-  async #write(path: string, text: string, context: CallContext): Promise<void> {
+  async #write(path: string, text: string, context: CallContext, sync = false): Promise<void> {
     await callNative(
-      (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync: false }, id),
+      (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync }, id),
       context,
     );
   }

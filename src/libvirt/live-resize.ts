@@ -92,6 +92,11 @@ async function checkRoom(
 ): Promise<void> {
   const xml = await hypervisor.onDomain(domain, context, (one, id) => one.xml(0, id));
   const maxVcpus = Number(/^ {2}<vcpu [^>]*>(\d+)<\/vcpu>$/m.exec(xml)?.[1]);
+  // Those that it was started with stay, unless the definition says otherwise.
+  const fixed = xml.match(/^ {4}<vcpu [^>]*enabled='yes' hotpluggable='no'/gm)?.length ?? vcpus;
+  if (wanted.vcpus < Math.min(fixed, vcpus)) {
+    throw impossible(context, 'its vCPUs come and go only with the extra spec node_compute:max_vcpus');
+  }
   if (wanted.vcpus > maxVcpus) throw noRoom(context, 'vCPUs', maxVcpus, 'node_compute:max_vcpus');
   if (wanted.memoryKib > maxMemoryKib) {
     throw noRoom(context, 'MiB of memory', maxMemoryKib / 1024, 'node_compute:max_memory_mb');

@@ -4,7 +4,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { Flavor, Instance } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { ImageCache } from '../image/image-cache.js';
-import type { DiskName, ImageLogger } from '../image/types.js';
+import type { BaseImage, DiskName, ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import { type DiskChange, diskChanges } from './disk-changes.js';
 import type { Domains } from './domains.js';
@@ -54,6 +54,10 @@ export class Resize {
       const kept = new KeptDisks(files);
       const disks = await this.#checked(instance, flavor, files, context);
       const changes = diskChanges(instance.uuid, disks, instance.flavor, flavor);
+      // As long as it runs: what has to be made first does not lengthen its rest.
+      for (const { name, how } of changes) {
+        if (how === 'make') await this.#blankBase(name, flavor, instance, context);
+      }
       const undo = new Undo();
       const undoContext = { operation: `undo of ${operation}`, timeoutMs: UNDO_TIMEOUT_MS };
       const late: CallContext = { ...undoContext, instanceUuid: instance.uuid };
@@ -182,14 +186,28 @@ export class Resize {
     await power.start(instance, context);
   }
 
+  /** Of a swap or an ephemeral disk. */
+  async #blankBase(
+    name: DiskName,
+    flavor: Flavor,
+    { image }: Instance,
+    { signal }: CallContext,
+  ): Promise<BaseImage> {
+    const { images } = this.#host;
+    if (name === 'disk.swap') return await images.ensureSwapBase(flavor.swapMb, { signal });
+    const osType = image.properties['os_type'];
+    return await images.ensureEphemeralBase(flavor.ephemeralGb, osType, { signal });
+  }
+
   async #change(
-    { uuid, flavor, image }: Instance,
+    instance: Instance,
     { name, how, sizeBytes }: DiskChange,
     before: InstanceDisks,
     context: CallContext,
   ): Promise<DiskInfo | undefined> {
     const { images } = this.#host;
-    const files = new InstanceFiles(this.#host.instancesPath, uuid);
+    const { uuid, flavor } = instance;
+    const files = this.#files(instance);
     const kept = new KeptDisks(files);
     const { signal } = context;
     const old = before[name];
@@ -202,10 +220,7 @@ export class Resize {
     }
     await kept.drop(name, context);
     if (how === 'drop') return undefined;
-    const blank =
-      name === 'disk.swap'
-        ? await images.ensureSwapBase(flavor.swapMb, { signal })
-        : await images.ensureEphemeralBase(flavor.ephemeralGb, image.properties['os_type'], { signal });
+    const blank = await this.#blankBase(name, flavor, instance, context);
     // As the definition says of all of them, whatever the options are now.
     const options = { name, format: before.disk?.format, instanceUuid: uuid, signal };
     const disk = await images.createInstanceDisk(files.directory, blank, 0, options);

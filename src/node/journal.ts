@@ -16,7 +16,7 @@ import { currentSize, type PendingResize, pendingResizeSchema } from './pending-
  * and removed after the last, it is there for as long as anything else is. In the directory it would go with the
  * directory's files, and a process killed in between would leave a disk that nobody can explain any more.
  *
- * Lines are not fsynced: what write(2) has taken outlives kill -9. After a loss of power the last seconds may be missing;
+ * Lines are not fsynced, save those of a resize: what write(2) has taken outlives kill -9. After a loss of power the last seconds may be missing;
  * an instance launched in them is rolled back at the next start, as its disk is not on stable storage either.
  */
 
@@ -115,7 +115,8 @@ export class Journal {
   }
 
   append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
-    return this.#files.write(this.#path, encode(line), 'append');
+    // Beside a resize there are changed disks on stable storage: what explains them must be there too.
+    return this.#files.write(this.#path, encode(line), 'append', line.event === 'resize');
   }
 
   /** Idempotent; the last act of a launch undone and of a termination. */

@@ -51,8 +51,8 @@ export async function liveResizeInstance(
       // Nobody knows what came of it: that stays to be reverted.
       if (ComputeError.is(error) && error.code === 'CONNECTION_LOST') throw error;
       if (done) await driver.liveResize({ ...instance, flavor }, old.flavor);
-      await leave(known, old);
       tracker.change(uuid, old.flavor, { diskGb });
+      await leave(known, old);
       throw error;
     }
   });

@@ -46,7 +46,7 @@ export function currentSize({ phase, old, new: wanted }: PendingResize): Claimed
 const STANDING = ['start', 'shutdown', 'reboot', 'pause', 'unpause', 'triggerCrashDump'];
 
 const ALLOWED: Readonly<Record<ResizePhase, readonly string[]>> = {
-  migrating: [],
+  migrating: ['revertResize'],
   verify: [...STANDING, 'confirmResize', 'revertResize'],
   confirming: ['confirmResize'],
   reverting: ['revertResize'],

@@ -44,13 +44,14 @@ export async function resizeInstance(
     try {
       await enter(known, resize);
     } catch (error) {
-      known.resize = undefined;
       tracker.endMove(uuid, false);
       throw error;
     }
     try {
-      await driver.migrateDiskAndPowerOff(instance, flavor, { shutdownTimeoutMs, retryIntervalMs, signal });
-      await driver.finishMigration(resized, { powerOn, signal });
+      // The deadline of the whole is the one that counts: a large disk takes long to copy.
+      const call = { signal, timeoutMs: Number.POSITIVE_INFINITY };
+      await driver.migrateDiskAndPowerOff(instance, flavor, { shutdownTimeoutMs, retryIntervalMs, ...call });
+      await driver.finishMigration(resized, { powerOn, ...call });
       await enter(known, { ...resize, phase: 'verify', finishedAt: new Date().toISOString() });
     } catch (error) {
       await takeBackAfter(context, known, resize, error);
