@@ -3,23 +3,17 @@ import type { CallOptions } from '../driver/compute-driver.js';
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import type { Flavor, Instance } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
-import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
-import { LIVE, MONITOR_ERRORS } from './device-change.js';
-import type { Domains } from './domains.js';
-import type { CallContext, Hypervisor } from './hypervisor.js';
+import { type DeviceHost, LIVE, MONITOR_ERRORS } from './device-change.js';
+import type { CallContext } from './hypervisor.js';
 import { instanceCall, wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { attributesOf } from './live-definition.js';
 import { powerState } from './states.js';
 
-export interface LiveResizeHost {
-  readonly instancesPath: string;
-  readonly hypervisor: Hypervisor;
-  readonly domains: Domains;
-  readonly logger: ImageLogger;
-  readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
+export interface LiveResizeHost
+  extends Pick<DeviceHost, 'instancesPath' | 'hypervisor' | 'domains' | 'logger' | 'definition'> {
   /** Milliseconds that a guest is given to give memory back, and to let go of vCPUs. */
   readonly guestTimeoutMs: number;
 }

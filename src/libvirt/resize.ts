@@ -4,11 +4,11 @@ import { ComputeError } from '../driver/errors.js';
 import type { Flavor, Instance } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { ImageCache } from '../image/image-cache.js';
-import type { BaseImage, DiskName, ImageLogger } from '../image/types.js';
+import type { BaseImage, DiskName } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
+import type { DeviceHost } from './device-change.js';
 import { type DiskChange, diskChanges } from './disk-changes.js';
-import type { Domains } from './domains.js';
-import type { CallContext, Hypervisor } from './hypervisor.js';
+import type { CallContext } from './hypervisor.js';
 import { instanceCall, wrongState } from './instance-call.js';
 import type { DiskInfo, InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
@@ -16,19 +16,16 @@ import { KeptDisks } from './kept-disks.js';
 import { type Power, RETRY_INTERVAL_MS } from './power.js';
 import type { SavedMemory } from './saved-memory.js';
 import { powerState } from './states.js';
-import type { DomainHost } from './xml/host.js';
 import { ownTargets } from './xml/single-device.js';
 
-export interface ResizeHost {
-  readonly instancesPath: string;
-  readonly hypervisor: Hypervisor;
-  readonly domains: Domains;
+export interface ResizeHost
+  extends Pick<
+    DeviceHost,
+    'instancesPath' | 'hypervisor' | 'domains' | 'logger' | 'domainHost' | 'definition'
+  > {
   readonly images: ImageCache;
   readonly power: Power;
   readonly savedMemory: SavedMemory;
-  readonly logger: ImageLogger;
-  readonly domainHost: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => DomainHost;
-  readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
 }
 
 /** A disk may have to be copied. */

@@ -1,5 +1,4 @@
 // kill -9 of our process, of QEMU and of libvirtd in the middle of a resize: old flavor or new, never between, nothing left over.
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError, ComputeNode, type InstanceView } from '../../src/index.js';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
+import { runScript } from '../support/run-script.js';
 
 const INDEX = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
 const GIB = 2 ** 30;
@@ -54,16 +54,7 @@ interface Found {
 
 async function run(argument: { readonly call: string } & Record<string, unknown>): Promise<Found> {
   const script = argument.call === 'terminate' ? RESIZER.replace(/await new Promise.*\n$/, '') : RESIZER;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(argument)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  let errors = '';
-  child.stdout.on('data', (data: Buffer) => (output += data.toString()));
-  child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-  await new Promise((resolve) => child.on('close', resolve));
-  expect(output, errors).not.toBe('');
-  return JSON.parse(output) as Found;
+  return JSON.parse(await runScript(script, argument)) as Found;
 }
 
 let host: TestHost;

@@ -3,7 +3,7 @@ import { cpSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ComputeNode, FakeHypervisor, type FaultPoint } from '../../src/index.js';
-import { type Bench, makeBench, request, UUID } from './node-harness.js';
+import { type Bench, makeBench, RESIZE_POINTS, request, UUID } from './node-harness.js';
 
 const OLD = { vcpus: 1, memoryMb: 512, rootGb: 1, extraSpecs: { 'node_compute:max_vcpus': '4' } };
 const LARGER = { name: 'larger', vcpus: 2, memoryMb: 1024, rootGb: 3 };
@@ -48,16 +48,7 @@ async function expectWhole(after: Bench, flavor: object, powerState: string): Pr
 }
 
 describe('start-up after a kill in the middle of a resize', () => {
-  const points = [
-    'migrateDiskAndPowerOff',
-    'migrateDiskAndPowerOff.stopped',
-    'migrateDiskAndPowerOff.done',
-    'finishMigration',
-    'finishMigration.defined',
-    'finishMigration.done',
-  ] as const;
-
-  it.each(points)('takes it back from %s, running or stopped as it was', async (at) => {
+  it.each(RESIZE_POINTS)('takes it back from %s, running or stopped as it was', async (at) => {
     for (const stopped of [false, true]) {
       const { bench, node } = await launched();
       if (stopped) await node.shutdown(UUID);

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { ComputeError, type ComputeNode, FakeDriver, registerDriver } from '../../../src/index.js';
-import { type Bench, collect, makeBench, request, UUID } from '../../fault/node-harness.js';
+import { type Bench, collect, makeBench, RESIZE_POINTS, request, UUID } from '../../fault/node-harness.js';
 
 const LARGER = { name: 'larger', vcpus: 2, memoryMb: 1024, rootGb: 3 };
 const HEADROOM = { 'node_compute:max_vcpus': '4', 'node_compute:max_memory_mb': '2048' };
@@ -134,16 +134,8 @@ describe('resize', () => {
   });
 
   it('is taken back where it fails or is aborted at any stage', async () => {
-    const points = [
-      'migrateDiskAndPowerOff',
-      'migrateDiskAndPowerOff.stopped',
-      'migrateDiskAndPowerOff.done',
-      'finishMigration',
-      'finishMigration.defined',
-      'finishMigration.done',
-    ] as const;
     const { bench, node } = await launched();
-    for (const at of points) {
+    for (const at of RESIZE_POINTS) {
       bench.faults.add({ at, fail: new ComputeError('NO_SPACE', 'planted') });
       await expect(node.resize(UUID, LARGER)).rejects.toMatchObject({ code: 'NO_SPACE' });
       bench.faults.add({ at, hang: 'abortable' });
