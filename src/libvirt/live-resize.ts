@@ -57,7 +57,8 @@ export async function liveResize(
     const memory = async (): Promise<void> => {
       // What a balloon has not reached yet is no concern of one who changes the vCPUs.
       if (flavor.memoryMb === instance.flavor.memoryMb) return;
-      undo.add('the memory as before', () => setMemory(host, domain, info.memoryKib, late));
+      // Asked for, not waited for: a guest that has just not followed may not do so now.
+      undo.add('the memory as before', () => askBalloon(host, domain, instance.flavor.memoryMb * 1024, late));
       await setMemory(host, domain, wanted.memoryKib, context);
     };
     try {
@@ -157,6 +158,16 @@ function unanswered(error: unknown): boolean {
   );
 }
 
+async function askBalloon(
+  { hypervisor }: LiveResizeHost,
+  domain: NativeDomain,
+  wanted: number,
+  context: CallContext,
+): Promise<void> {
+  const settled = { ...context, waitOnAbort: true };
+  await hypervisor.onDomain(domain, settled, (one, id) => one.setMemory(wanted, LIVE, id));
+}
+
 /** The balloon is asked at once, and takes its time. */
 async function setMemory(
   host: LiveResizeHost,
@@ -164,10 +175,8 @@ async function setMemory(
   wanted: number,
   context: CallContext,
 ): Promise<void> {
-  const { hypervisor, domains, guestTimeoutMs } = host;
-  if ((await domains.info(domain, context)).memoryKib === wanted) return;
-  const settled = { ...context, waitOnAbort: true };
-  await hypervisor.onDomain(domain, settled, (one, id) => one.setMemory(wanted, LIVE, id));
+  const { domains, guestTimeoutMs } = host;
+  await askBalloon(host, domain, wanted, context);
   const end = performance.now() + guestTimeoutMs;
   for (;;) {
     const { memoryKib, state } = await domains.info(domain, context);

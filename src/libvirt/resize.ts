@@ -49,8 +49,7 @@ export class Resize {
       const state = await this.#restingOrRunning(domain, context);
       const files = this.#files(instance);
       const kept = new KeptDisks(files);
-      const disks = await this.#checked(instance, flavor, files, context);
-      const changes = diskChanges(instance.uuid, disks, instance.flavor, flavor);
+      const { disks, changes } = await this.#checked(instance, flavor, files, context);
       // As long as it runs: what has to be made first does not lengthen its rest.
       for (const { name, how } of changes) {
         if (how === 'make') await this.#blankBase(name, flavor, instance, context);
@@ -84,8 +83,9 @@ export class Resize {
       const disks: { [name in DiskName]?: DiskInfo | undefined } = { ...before };
       // A root disk of 0 GiB stays what it is: begin() has refused what would shrink.
       const changes = diskChanges(uuid, before, flavor, flavor);
-      for (const change of changes)
+      for (const change of changes) {
         disks[change.name] = await this.#change(instance, change, before, context);
+      }
       if (changes.length > 0) await files.writeDisks(disks, context);
       const { power } = this.#host;
       if (options.powerOn ?? true) await power.start(instance, context);
@@ -136,13 +136,13 @@ export class Resize {
     throw wrongState(context, state, state === 'paused' ? 'unpause it first' : 'resume it first');
   }
 
-  /** All that can be refused, before anything is done. Returns the disks that it has. */
+  /** All that can be refused, before anything is done. Returns the disks that it has, and what becomes of them. */
   async #checked(
     instance: Instance,
     flavor: Flavor,
     files: InstanceFiles,
     context: CallContext,
-  ): Promise<InstanceDisks> {
+  ): Promise<{ readonly disks: InstanceDisks; readonly changes: readonly DiskChange[] }> {
     if (await files.readKept(context)) {
       throw new ComputeError(
         'INVALID_STATE',
@@ -153,7 +153,7 @@ export class Resize {
     await this.#assertDisk(files, context);
     const disks = await files.readDisks(context);
     if (!disks) throw noDisk(files, context);
-    diskChanges(instance.uuid, disks, instance.flavor, flavor);
+    const changes = diskChanges(instance.uuid, disks, instance.flavor, flavor);
     const resized = { ...instance, flavor };
     const own = ownTargets(resized, this.#host.domainHost(resized, files));
     const hidden = instance.volumes?.find(({ device }) => own.has(device));
@@ -165,7 +165,7 @@ export class Resize {
       );
     }
     this.#host.definition(resized, files);
-    return disks;
+    return { disks, changes };
   }
 
   async #powerOff(domain: NativeDomain, options: PowerOffOptions, context: CallContext): Promise<void> {
