@@ -1,5 +1,5 @@
 // kill -9 in the middle of a resize: the next start finds it in its old or its new flavor, and nothing left over.
-import { cpSync, readdirSync } from 'node:fs';
+import { cpSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ComputeNode, FakeHypervisor, type FaultPoint } from '../../src/index.js';
@@ -109,8 +109,11 @@ describe('start-up after a kill in the middle of a resize', () => {
     await node.resize(UUID, LARGER);
     for (let round = 0; round < 700; round += 1) await node.reboot(UUID, 'hard');
     await node.close();
+    const length = (): number => statSync(join(bench.path, 'journal', UUID)).size;
+    expect(length()).toBeGreaterThan(64 * 1024);
     const next = await bench.open();
     await next.close();
+    expect(length()).toBeLessThan(5000);
     const last = await bench.open();
     expect(await last.get(UUID)).toMatchObject({ flavor: LARGER, resize: { phase: 'verify' } });
     await last.close();

@@ -113,6 +113,12 @@ describe.each(Object.entries(settings))('resize on libvirt, %s', (_name, make) =
         [GIB, 'ext4'],
         [32 * 2 ** 20, 'swap'],
       ]);
+      // The base that stands below both root disks, and that of the old swap disk, are held.
+      const links = (name: string): number =>
+        statSync(join(setting.host.instancesPath, instance.uuid, name)).nlink;
+      if (imagesType === 'qcow2') {
+        expect([links('disk.base'), links('disk.swap.resize.base')]).toEqual([2, 2]);
+      }
       await inGuest('readmark; mark after; echo end $((1 + 1))', /before[\s\S]*end 2/);
       expect({ disk: digest('disk.resize'), swap: digest('disk.swap.resize') }).toEqual(standing);
       await driver.finishRevertMigration(instance);
