@@ -12,6 +12,7 @@
       "native/libvirt/console.cc",
       "native/libvirt/domain.cc",
       "native/libvirt/domain_devices.cc",
+      "native/libvirt/domain_size.cc",
       "native/libvirt/guest_agent.cc",
       "native/libvirt/managed_save.cc",
       "native/libvirt/screenshot.cc",

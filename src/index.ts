@@ -11,6 +11,7 @@ export {
   type ComputeDriver,
   type DestroyOptions,
   type DriverCapabilities,
+  type FinishMigrationOptions,
   METHOD_CAPABILITY,
   type OpenConsoleOptions,
   type PowerOffOptions,
@@ -80,7 +81,14 @@ export {
   FakeHypervisor,
   type FakeHypervisorState,
 } from './fake/fake-hypervisor.js';
-export { type FakeCallName, type Fault, type FaultAction, type FaultPoint, Faults } from './fake/faults.js';
+export {
+  type FakeCallName,
+  type Fault,
+  type FaultAction,
+  type FaultPoint,
+  Faults,
+  type ResizePoint,
+} from './fake/faults.js';
 export type { CachedImage } from './image/cache/list.js';
 export type { Eviction, PruneOptions, PruneResult } from './image/cache/pass.js';
 export type { ScrubOptions, ScrubProgress, ScrubResult } from './image/cache/scrub.js';
@@ -142,6 +150,7 @@ export type {
   LaunchRequest,
   LaunchResult,
   LaunchStep,
+  LiveResizeRequest,
   Logger,
   NetworkRequest,
   NodeEvent,
@@ -151,6 +160,9 @@ export type {
   RebuildRequest,
   Recovery,
   RescueNodeOptions,
+  ResizeOptions,
+  ResizePhase,
+  ResizeView,
   ShelveOptions,
   ShutdownOptions,
   StepTiming,

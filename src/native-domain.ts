@@ -22,6 +22,10 @@ export interface NativeDomainCalls {
   /** False where there was no job. */
   abortJob(callId: CallId): Promise<boolean>;
   injectNmi(callId: CallId): Promise<void>;
+  /** virDomainSetMemoryFlags. Of a running domain it only asks the balloon: what the guest gave back tells info(). */
+  setMemory(kib: number, flags: number, callId: CallId): Promise<void>;
+  /** virDomainSetVcpusFlags; waits for seconds for a guest that is to let go of one. */
+  setVcpus(count: number, flags: number, callId: CallId): Promise<void>;
   /** virDomainListGetStats; `groups` are virDomainStatsTypes. */
   statistics(groups: number, callId: CallId): Promise<NativeStatistics>;
   screenshot(

@@ -8,6 +8,7 @@
 #include "addon/async.h"
 #include "addon/bytes.h"
 #include "addon/console_object.h"
+#include "libvirt/domain_size.h"
 #include "libvirt/guest_agent.h"
 #include "libvirt/managed_save.h"
 #include "libvirt/screenshot.h"
@@ -77,6 +78,22 @@ Napi::Value inject_nmi_call(const Napi::CallbackInfo& info, const SharedDomain& 
   return Guarded(info.Env(), [&] {
     return Async(info.Env(), Lane::wait, call_id(info, 0),
                  [domain](const Cancellation&) { inject_nmi(*domain); });
+  });
+}
+
+Napi::Value set_memory_call(const Napi::CallbackInfo& info, const SharedDomain& domain) {
+  return Guarded(info.Env(), [&] {
+    return Async(info.Env(), Lane::wait, call_id(info, 2),
+                 [domain, kib = to_size(info[0], "kib"), flags = to_flags(info[1], "flags")](
+                     const Cancellation&) { set_memory(*domain, kib, flags); });
+  });
+}
+
+Napi::Value set_vcpus_call(const Napi::CallbackInfo& info, const SharedDomain& domain) {
+  return Guarded(info.Env(), [&] {
+    return Async(info.Env(), Lane::wait, call_id(info, 2),
+                 [domain, count = to_flags(info[0], "count"), flags = to_flags(info[1], "flags")](
+                     const Cancellation&) { set_vcpus(*domain, count, flags); });
   });
 }
 

@@ -15,6 +15,8 @@ Napi::Value managed_save_call(const Napi::CallbackInfo& info, const SharedDomain
 Napi::Value managed_save_remove_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
 Napi::Value abort_job_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
 Napi::Value inject_nmi_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
+Napi::Value set_memory_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
+Napi::Value set_vcpus_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
 Napi::Value statistics_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
 Napi::Value screenshot_call(const Napi::CallbackInfo& info, const SharedDomain& domain);
 Napi::Value open_console_call(const Napi::CallbackInfo& info, const SharedDomain& domain);

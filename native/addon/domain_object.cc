@@ -49,6 +49,8 @@ void DomainObject::define(Napi::Env env) {
                       InstanceMethod<&DomainObject::call<&managed_save_remove_call>>("managedSaveRemove"),
                       InstanceMethod<&DomainObject::call<&abort_job_call>>("abortJob"),
                       InstanceMethod<&DomainObject::call<&inject_nmi_call>>("injectNmi"),
+                      InstanceMethod<&DomainObject::call<&set_memory_call>>("setMemory"),
+                      InstanceMethod<&DomainObject::call<&set_vcpus_call>>("setVcpus"),
                       InstanceMethod<&DomainObject::call<&statistics_call>>("statistics"),
                       InstanceMethod<&DomainObject::call<&screenshot_call>>("screenshot"),
                       InstanceMethod<&DomainObject::call<&open_console_call>>("openConsole"),

@@ -29,6 +29,7 @@ import {
   unrescueCommand,
 } from './commands/power.js';
 import { rebuildCommand, rescueCommand } from './commands/rescue.js';
+import { confirmResizeCommand, resizeCommand, revertResizeCommand } from './commands/resize.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -53,6 +54,9 @@ const commands = [
   rescueCommand(),
   unrescueCommand(),
   rebuildCommand(),
+  resizeCommand(),
+  confirmResizeCommand(),
+  revertResizeCommand(),
   terminateCommand(),
   volumeCommand(),
   interfaceCommand(),

@@ -4,7 +4,9 @@ import type {
   CacheImageOptions,
   CacheOutcome,
   CallOptions,
+  FinishMigrationOptions,
   OpenConsoleOptions,
+  PowerOffOptions,
   RebuildOptions,
   RescueOptions,
   SpawnResult,
@@ -68,18 +70,21 @@ export abstract class BaseDriver {
   migrateDiskAndPowerOff(
     instance: Instance,
     _flavor: Instance['flavor'],
-    _options?: CallOptions,
+    _options?: PowerOffOptions,
   ): Promise<void> {
     return this.#unsupported('migrateDiskAndPowerOff', instance);
   }
-  finishMigration(instance: Instance, _options?: CallOptions): Promise<void> {
+  finishMigration(instance: Instance, _options?: FinishMigrationOptions): Promise<void> {
     return this.#unsupported('finishMigration', instance);
   }
   confirmMigration(instance: Instance, _options?: CallOptions): Promise<void> {
     return this.#unsupported('confirmMigration', instance);
   }
-  finishRevertMigration(instance: Instance, _options?: CallOptions): Promise<void> {
+  finishRevertMigration(instance: Instance, _options?: FinishMigrationOptions): Promise<void> {
     return this.#unsupported('finishRevertMigration', instance);
+  }
+  liveResize(instance: Instance, _flavor: Instance['flavor'], _options?: CallOptions): Promise<void> {
+    return this.#unsupported('liveResize', instance);
   }
   liveMigration(instance: Instance, _destination: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('liveMigration', instance);

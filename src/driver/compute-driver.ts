@@ -70,6 +70,11 @@ export interface RebootOptions extends CallOptions {
   readonly shutdownTimeoutMs?: number | undefined;
 }
 
+export interface FinishMigrationOptions extends CallOptions {
+  /** Start it then. Default true. */
+  readonly powerOn?: boolean | undefined;
+}
+
 export interface OpenConsoleOptions extends CallOptions {
   /** Take it from whoever has it open: that stream ends. Default false. */
   readonly force?: boolean | undefined;
@@ -112,6 +117,7 @@ export interface DriverCapabilities {
   readonly rebuild: boolean;
   readonly snapshot: boolean;
   readonly resize: boolean;
+  readonly liveResize: boolean;
   readonly liveMigration: boolean;
   readonly attachVolume: boolean;
   readonly extendVolume: boolean;
@@ -208,14 +214,35 @@ export interface ComputeDriver extends AsyncDisposable {
    */
   settleRebuild(instance: Instance, outcome: 'old' | 'new', options?: CallOptions): Promise<void>;
   snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
+  /**
+   * Begins a resize on this host: checks all that can be refused of the flavor, stops the instance and keeps its disks
+   * that will change. Rejects with `FLAVOR_DISK_TOO_SMALL` for a root or ephemeral disk that would shrink, `DEVICE_IN_USE`
+   * where a volume has the name of a disk to come, `INVALID_STATE` where it is paused, suspended or resized already. On
+   * failure and abort it is as before, and runs if it did. Default limit: ten minutes and what the guest is given.
+   */
   migrateDiskAndPowerOff(
     instance: Instance,
     flavor: Instance['flavor'],
-    options?: CallOptions,
+    options?: PowerOffOptions,
   ): Promise<void>;
-  finishMigration(instance: Instance, options?: CallOptions): Promise<void>;
+  /**
+   * Goes on with it: `instance` has the new flavor. Larger disks, the new definition, start. A failure or an abort is
+   * taken back by {@link finishRevertMigration}. Default limit: ten minutes.
+   */
+  finishMigration(instance: Instance, options?: FinishMigrationOptions): Promise<void>;
+  /** Ends it: what was kept goes. Nothing kept is success. `instance` has the new flavor. */
   confirmMigration(instance: Instance, options?: CallOptions): Promise<void>;
-  finishRevertMigration(instance: Instance, options?: CallOptions): Promise<void>;
+  /**
+   * Takes it back from wherever it is, also where a process died in the middle: old disks, old definition. Where nothing
+   * was begun, it is only started where it does not run. `instance` has the old flavor. May be called again.
+   */
+  finishRevertMigration(instance: Instance, options?: FinishMigrationOptions): Promise<void>;
+  /**
+   * Memory and vCPUs of a running instance become those of the flavor, which differs in nothing else, within what its
+   * domain was started with. Resolves when the guest has followed. Rejects with `LIVE_RESIZE_FAILED` where it does not,
+   * `INVALID_STATE` where it does not run or the domain has no room for it; all is then as before.
+   */
+  liveResize(instance: Instance, flavor: Instance['flavor'], options?: CallOptions): Promise<void>;
   liveMigration(instance: Instance, destination: string, options?: CallOptions): Promise<void>;
   /**
    * Attaches a volume, to the running guest and to the definition, or at rest to the definition alone. `device` is chosen
@@ -330,6 +357,7 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   finishMigration: 'resize',
   confirmMigration: 'resize',
   finishRevertMigration: 'resize',
+  liveResize: 'liveResize',
   liveMigration: 'liveMigration',
   attachVolume: 'attachVolume',
   detachVolume: 'attachVolume',

@@ -6,6 +6,7 @@ import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
 import { defineRescue } from './contract/rescue.js';
+import { defineResize } from './contract/resize.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
 
@@ -28,6 +29,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('life of an instance', () => defineLifecycle(bench));
     describe('suspend', () => defineSuspend(bench));
     describe('rescue and rebuild', () => defineRescue(bench));
+    describe('resize', () => defineResize(bench));
     describe('image cache', () => defineImageCache(bench));
     describe('devices', () => defineDevices(bench));
     describe('undo', () => defineUndo(bench));

@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'DEVICE_IN_USE'
   | 'DEVICE_NOT_FOUND'
   | 'DETACH_FAILED'
+  | 'LIVE_RESIZE_FAILED'
   | 'AGENT_UNAVAILABLE'
   | 'AGENT_FAILED'
   | 'CLAIM_REFUSED'

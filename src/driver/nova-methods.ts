@@ -39,6 +39,7 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   finishMigration: ['finish_migration'],
   confirmMigration: ['confirm_migration'],
   finishRevertMigration: ['finish_revert_migration'],
+  liveResize: [],
   liveMigration: ['live_migration'],
   attachVolume: ['attach_volume', 'get_device_name_for_instance'],
   detachVolume: ['detach_volume'],

@@ -15,6 +15,8 @@ export interface FakeGuest {
   readonly shutdownMs?: number | 'never';
   /** It never lets go of a device. Default false. */
   readonly keepsDevices?: boolean;
+  /** It does not follow a change of its memory and vCPUs while it runs. Default false. */
+  readonly keepsSize?: boolean;
   /** Written to the console at each start. Default `<name> booted\n`. */
   readonly greeting?: string;
 }
@@ -138,7 +140,8 @@ export abstract class FakeDriverCalls extends BaseDriver {
       this.hypervisor.resume(instance.uuid);
       return;
     }
-    if (!domain) this.hypervisor.define(instance);
+    if (domain) this.hypervisor.redefine(instance);
+    else this.hypervisor.define(instance);
     this.start(instance);
   }
 

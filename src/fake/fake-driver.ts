@@ -6,6 +6,7 @@ import type {
   ComputeDriver,
   DestroyOptions,
   DriverCapabilities,
+  FinishMigrationOptions,
   PowerOffOptions,
   RebootOptions,
   RebootType,
@@ -21,6 +22,7 @@ import { checkInstanceIdentity } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type {
   AvailableResource,
+  Flavor,
   ImageMeta,
   Instance,
   InstanceInfo,
@@ -34,6 +36,7 @@ import { FakeFiles } from './fake-files.js';
 import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { type FakeChanger, rebuildFake, rescueFake, settleFakeRebuild, unrescueFake } from './fake-rescue.js';
+import { FakeResize } from './fake-resize.js';
 import { spawnFake } from './fake-spawn.js';
 
 const SPAWN_TIMEOUT_MS = 600_000;
@@ -46,6 +49,7 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
   readonly #files: FakeFiles;
   readonly #images: FakeImageCache;
   readonly #devices: FakeDevices;
+  readonly #resize: FakeResize;
 
   constructor(options: FakeDriverOptions = {}) {
     super(options);
@@ -54,6 +58,13 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
       (instance) => options.guest?.(instance).keepsDevices ?? false,
     );
     this.#files = new FakeFiles(options.files ? options.instancesPath : undefined);
+    this.#resize = new FakeResize({
+      hypervisor: this.hypervisor,
+      files: this.#files,
+      askToShutDown: (instance, timeoutMs, call) => this.askToShutDown(instance, timeoutMs, call),
+      start: (instance) => this.start(instance),
+      keepsSize: (instance) => options.guest?.(instance).keepsSize ?? false,
+    });
     this.#images = new FakeImageCache(this.hypervisor, options.imageFetchMs ?? 0, (event) =>
       this.eventStream.publish({ type: 'image-cache', event }),
     );
@@ -92,6 +103,7 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
       this.hypervisor.stop(uuid, 'destroyed');
       this.hypervisor.undefine(uuid);
       this.hypervisor.removeTaps(uuid);
+      this.hypervisor.forget(uuid);
       if (options.destroyDisks === false) return;
       this.hypervisor.removeDisk(uuid);
       await this.#files.remove(uuid);
@@ -128,6 +140,7 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
         await this.askToShutDown(instance, options.shutdownTimeoutMs ?? SOFT_REBOOT_MS, call);
       }
       this.hypervisor.stop(instance.uuid, 'destroyed');
+      this.hypervisor.redefine(instance);
       this.start(instance);
     });
   }
@@ -202,6 +215,48 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
   override async detachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
     await this.call('detachInterface', instance.uuid, options, async (call) =>
       this.#devices.detachInterface(vif, call),
+    );
+  }
+
+  override async migrateDiskAndPowerOff(
+    instance: Instance,
+    flavor: Flavor,
+    options: PowerOffOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'migrateDiskAndPowerOff');
+    await this.call('migrateDiskAndPowerOff', instance.uuid, options, (call) =>
+      this.#resize.begin(instance, flavor, options.shutdownTimeoutMs ?? 0, call),
+    );
+  }
+
+  override async finishMigration(instance: Instance, options: FinishMigrationOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'finishMigration');
+    await this.call('finishMigration', instance.uuid, options, (call) =>
+      this.#resize.finish(instance, options.powerOn ?? true, call),
+    );
+  }
+
+  override async confirmMigration(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'confirmMigration');
+    await this.call('confirmMigration', instance.uuid, options, (call) =>
+      this.#resize.confirm(instance, call),
+    );
+  }
+
+  override async finishRevertMigration(
+    instance: Instance,
+    options: FinishMigrationOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'finishRevertMigration');
+    await this.call('finishRevertMigration', instance.uuid, options, (call) =>
+      this.#resize.revert(instance, options.powerOn ?? true, call),
+    );
+  }
+
+  override async liveResize(instance: Instance, flavor: Flavor, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'liveResize');
+    await this.call('liveResize', instance.uuid, options, (call) =>
+      this.#resize.live(instance, flavor, call),
     );
   }
 

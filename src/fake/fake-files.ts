@@ -75,6 +75,21 @@ export class FakeFiles {
     );
   }
 
+  /** Before a resize. */
+  async keepDisk(uuid: string): Promise<void> {
+    if (this.#instancesPath !== undefined) await this.#write(uuid, 'disk.resize', 'fake disk\n');
+  }
+
+  /** Without one is success. */
+  async dropKept(uuid: string): Promise<void> {
+    const path = this.#instancesPath;
+    if (path === undefined) return;
+    await callNative((addon, id) => addon.removeTree(join(path, uuid, 'disk.resize'), id), {
+      operation: 'resize',
+      instanceUuid: uuid,
+    });
+  }
+
   /** All of it, or that file. */
   async remove(uuid: string, name = ''): Promise<void> {
     const path = this.#instancesPath;

@@ -27,6 +27,14 @@ export interface FakeDomain {
   readonly domainId: number;
   /** What the guest wrote. */
   readonly console: string;
+  /** What its machine was made with at its last start. */
+  readonly startedMemoryMb?: number;
+}
+
+/** The most that its balloon can give to it. */
+export function maxMemoryMb({ instance, startedMemoryMb }: FakeDomain): number {
+  const { extraSpecs, memoryMb } = instance.flavor;
+  return Number(extraSpecs['node_compute:max_memory_mb'] ?? startedMemoryMb ?? memoryMb);
 }
 
 /** Plain data: what {@link FakeHypervisor.save} gives and {@link FakeHypervisor.load} takes. */
@@ -36,6 +44,8 @@ export interface FakeHypervisorState {
   readonly domains: readonly FakeDomain[];
   readonly disks: readonly string[];
   readonly images: readonly string[];
+  /** What instances were before a resize that is neither confirmed nor reverted. */
+  readonly resizes?: readonly Instance[];
   /** Name of the tap, uuid of its instance. */
   readonly taps: readonly (readonly [string, string])[];
   /** uuid of a rescued instance, id of the image that it is rescued with. */
@@ -60,6 +70,8 @@ export class FakeHypervisor {
   readonly images: Set<string>;
   readonly taps: Map<string, string>;
   readonly rescued: Map<string, string>;
+  /** What instances were before a resize that is neither confirmed nor reverted, by uuid. */
+  readonly resizes: Map<string, Instance>;
   /** Fetches under way, by image id: a second launch joins. */
   readonly fetches: Map<string, Promise<void>> = new Map();
   readonly #listeners = new Set<(event: FakeLifecycle) => void>();
@@ -74,6 +86,7 @@ export class FakeHypervisor {
     this.images = new Set(state?.images);
     this.taps = new Map(state?.taps);
     this.rescued = new Map(state?.rescued);
+    this.resizes = new Map(state?.resizes?.map((instance) => [instance.uuid, instance]));
     this.#lastDomainId = state?.lastDomainId ?? 0;
     this.#onChange = onChange;
   }
@@ -91,6 +104,7 @@ export class FakeHypervisor {
       images: [...this.images],
       taps: [...this.taps],
       rescued: [...this.rescued],
+      resizes: [...this.resizes.values()],
     };
   }
 
@@ -157,6 +171,17 @@ export class FakeHypervisor {
     this.#onChange?.();
   }
 
+  /** A resize begins. */
+  keep(instance: Instance): void {
+    this.resizes.set(instance.uuid, instance);
+    this.#onChange?.();
+  }
+
+  /** It is over. */
+  forget(uuid: string): void {
+    if (this.resizes.delete(uuid)) this.#onChange?.();
+  }
+
   undefine(uuid: string): void {
     const domain = this.domains.get(uuid);
     if (!domain) return;
@@ -167,8 +192,10 @@ export class FakeHypervisor {
   /** The guest boots and writes its greeting. */
   start(uuid: string, greeting: string): void {
     this.#lastDomainId += 1;
-    const console = `${this.domains.get(uuid)?.console ?? ''}${greeting}`;
-    this.#update(uuid, { state: 'running', domainId: this.#lastDomainId, console });
+    const domain = this.domains.get(uuid);
+    const console = `${domain?.console ?? ''}${greeting}`;
+    const startedMemoryMb = domain?.instance.flavor.memoryMb ?? 0;
+    this.#update(uuid, { state: 'running', domainId: this.#lastDomainId, console, startedMemoryMb });
     this.#changed(uuid, 'started', 'booted');
   }
 

@@ -2,7 +2,7 @@
 import type { DriverCapabilities } from '../driver/compute-driver.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import type { AvailableResource, Instance, InstanceInfo } from '../driver/model.js';
-import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js';
+import { type FakeDomain, type FakeHypervisor, maxMemoryMb } from './fake-hypervisor.js';
 
 /** Those of the libvirt driver, without what only a real guest has: an agent, a live console, a screen. */
 export const FAKE_CAPABILITIES: DriverCapabilities = {
@@ -13,7 +13,8 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   rescue: true,
   rebuild: true,
   snapshot: false,
-  resize: false,
+  resize: true,
+  liveResize: true,
   liveMigration: false,
   attachVolume: true,
   extendVolume: true,
@@ -28,15 +29,15 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   imageCache: true,
 };
 
-export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo {
-  const memoryKib = instance.flavor.memoryMb * 1024;
+export function infoOf(domain: FakeDomain): InstanceInfo {
+  const { instance, state, domainId } = domain;
   return {
     uuid: instance.uuid,
     name: instance.name,
     powerState: state,
     domainId,
-    maxMemoryKib: memoryKib,
-    memoryKib,
+    maxMemoryKib: (state === 'running' ? maxMemoryMb(domain) : instance.flavor.memoryMb) * 1024,
+    memoryKib: instance.flavor.memoryMb * 1024,
     vcpus: instance.flavor.vcpus,
     cpuTimeNs: 0n,
   };

@@ -33,7 +33,23 @@ export type FakeCallName =
   | 'extendVolume'
   | 'swapVolume'
   | 'attachInterface'
-  | 'detachInterface';
+  | 'detachInterface'
+  | 'migrateDiskAndPowerOff'
+  | 'finishMigration'
+  | 'confirmMigration'
+  | 'finishRevertMigration'
+  | 'liveResize';
+
+/** Within a resize, after the effect that it names. */
+export type ResizePoint =
+  | 'migrateDiskAndPowerOff.stopped'
+  | 'migrateDiskAndPowerOff.done'
+  | 'finishMigration.defined'
+  | 'finishMigration.done'
+  | 'confirmMigration.dropped'
+  | 'finishRevertMigration.stopped'
+  | 'finishRevertMigration.restored'
+  | 'liveResize.changing';
 
 /**
  * `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before
@@ -41,6 +57,7 @@ export type FakeCallName =
  */
 export type FaultPoint =
   | FakeCallName
+  | ResizePoint
   | `spawn.${SpawnStep}`
   | `spawn.${SpawnStep}.done`
   | `rescue.${'disk' | 'stop' | 'start'}`

@@ -29,9 +29,10 @@ import {
 import { Stamps } from './cache/stamps.js';
 import { type ImageCacheMetrics, type ImageCacheNews, Telemetry } from './cache/telemetry.js';
 import { CachePaths, imageKey, isBaseName } from './cache-paths.js';
+import type { ImageLayer } from './disk.js';
 import { type DiskOptions, parseDiskOptions } from './disk-options.js';
 import { ImageSources } from './image-source.js';
-import { createInstanceDisk, type DiskBase } from './instance-disk.js';
+import { copyGrown, createInstanceDisk, type DiskBase } from './instance-disk.js';
 import type {
   BaseImage,
   BlankBaseOptions,
@@ -190,7 +191,7 @@ export class ImageCache implements AsyncDisposable {
     sizeBytes: number,
     options: InstanceDiskOptions = {},
   ): Promise<InstanceDisk> {
-    const context = { ...this.#context, imagesType: this.#disks.imagesType };
+    const context = { ...this.#context, imagesType: options.format ?? this.#disks.imagesType };
     let origin = this.#origins.get(base);
     for (let again = 0; ; again++) {
       try {
@@ -204,6 +205,20 @@ export class ImageCache implements AsyncDisposable {
         origin = this.#origins.get(base);
       }
     }
+  }
+
+  /**
+   * A larger copy of a disk of an instance, at `target`, where nothing stands; the image comes first, what it stands on
+   * follows. Nothing may have it open. On failure nothing is left. Rejects with `IMAGE_UNACCEPTABLE` (rule `in-use`
+   * ...), `NO_SPACE`, `SYSTEM`, `ABORTED`.
+   */
+  async copyGrown(
+    layers: readonly [ImageLayer, ...ImageLayer[]],
+    target: string,
+    sizeBytes: number,
+    options: Pick<InstanceDiskOptions, 'instanceUuid' | 'signal'> = {},
+  ): Promise<void> {
+    await copyGrown(this.#context, layers, target, sizeBytes, options);
   }
 
   /** What is cached, the most recently used first. Reads no image data. Rejects with SYSTEM. */

@@ -4,6 +4,7 @@ import { ComputeError } from '../driver/errors.js';
 import { callNative } from '../native.js';
 import { withBaseLock } from './cache-lock.js';
 import type { CachePaths } from './cache-paths.js';
+import type { ImageLayer } from './disk.js';
 import type { BaseImage, InstanceDisk, InstanceDiskOptions } from './types.js';
 
 const CLUSTER_BYTES = 65536;
@@ -132,9 +133,34 @@ async function copy(
   return { path, format: 'raw', virtualSizeBytes: size, base: undefined, baseLink: undefined };
 }
 
+/**
+ * A copy of a disk that nothing has open, with a larger disk in it: whole and on the disk, or not at all. The image comes
+ * first, what it stands on follows. Holes stay holes, and the file system shares the rest where it can.
+ */
+export async function copyGrown(
+  context: Pick<DiskContext, 'paths' | 'reservedBytes'>,
+  [top, ...below]: readonly [ImageLayer, ...ImageLayer[]],
+  target: string,
+  sizeBytes: number,
+  { instanceUuid, signal }: Pick<InstanceDiskOptions, 'instanceUuid' | 'signal'>,
+): Promise<void> {
+  const call = { operation: 'copy of a disk', instanceUuid, signal, waitOnAbort: true };
+  await assertRoom(context, top.path, instanceUuid);
+  const stat = await callNative((addon, id) => addon.statFile(top.path, id), call);
+  const options = { digest: '', maxBytes: stat?.sizeBytes ?? 0, sync: true } as const;
+  try {
+    await callNative((addon, id) => addon.copyFile(top.path, target, options, id), call);
+    const layers = [{ ...top, path: target }, ...below];
+    await callNative((addon, id) => addon.growImage(layers, sizeBytes, id), call);
+  } catch (error) {
+    await remove(target, instanceUuid);
+    throw error;
+  }
+}
+
 /** What the base takes is what its copy takes at first, or more, unless the file system shares it. */
 async function assertRoom(
-  { paths, reservedBytes }: DiskContext,
+  { paths, reservedBytes }: Pick<DiskContext, 'paths' | 'reservedBytes'>,
   base: string,
   instanceUuid: string | undefined,
 ): Promise<void> {

@@ -133,6 +133,8 @@ export type DiskName = 'disk' | 'disk.local' | 'disk.swap' | 'disk.rescue';
 export interface InstanceDiskOptions {
   /** Default `disk`, the root disk. */
   readonly name?: DiskName | `${DiskName}.rebuild` | undefined;
+  /** Default: the cache's `imagesType`. */
+  readonly format?: 'qcow2' | 'raw' | undefined;
   readonly instanceUuid?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Of the wait for others who hold the base's lock. Default: none. */

@@ -29,7 +29,7 @@ export interface DeviceHost {
 /** VIR_DOMAIN_AFFECT_LIVE. */
 export const LIVE = 1;
 /** VIR_ERR_INTERNAL_ERROR, VIR_ERR_OPERATION_FAILED: what QEMU's monitor answers comes as one of these. */
-const MONITOR_ERRORS: ReadonlySet<number> = new Set([1, 9]);
+export const MONITOR_ERRORS: ReadonlySet<number> = new Set([1, 9]);
 /** Without the wait for a guest. */
 const CHANGE_TIMEOUT_MS = 120_000;
 /** Undo has a time of its own: the call's may be over. */

@@ -17,9 +17,10 @@ export class InstanceFiles {
   /** UEFI variables; libvirt makes it where the firmware wants one. */
   readonly nvram: string;
   readonly configDrive: string;
-  readonly diskInfo: string;
   /** Nova's name: the definition it had before it was rescued. */
   readonly unrescue: string;
+  readonly diskInfo: string;
+  readonly #resizeInfo: string;
 
   constructor(instancesPath: string, uuid: string) {
     this.directory = join(instancesPath, uuid);
@@ -29,6 +30,7 @@ export class InstanceFiles {
     this.configDrive = join(this.directory, 'disk.config');
     this.unrescue = join(this.directory, 'unrescue.xml');
     this.diskInfo = join(this.directory, 'disk.info');
+    this.#resizeInfo = join(this.directory, 'resize.info');
   }
 
   disk(name: DiskName = 'disk'): string {
@@ -73,12 +75,7 @@ export class InstanceFiles {
 
   /** Undefined where the instance has no disk of ours. */
   async readDisks(context: CallContext): Promise<InstanceDisks | undefined> {
-    if (!(await this.#stat(this.diskInfo, context))) return undefined;
-    const text = await callNative(
-      (addon, id) => addon.readFile(this.diskInfo, SMALL_FILE_BYTES, id),
-      context,
-    );
-    return parseDisks(text.toString('utf8'), this.diskInfo);
+    return await this.#readDisks(this.diskInfo, context);
   }
 
   /** Undefined where there is none. */
@@ -100,6 +97,20 @@ export class InstanceFiles {
     }
   }
 
+  /** What they were before a resize that is under way. */
+  async writeKept(disks: InstanceDisks, context: CallContext): Promise<void> {
+    await this.#write(this.#resizeInfo, formatDisks(disks), context, true);
+  }
+
+  /** Undefined where no resize is under way. */
+  async readKept(context: CallContext): Promise<InstanceDisks | undefined> {
+    return await this.#readDisks(this.#resizeInfo, context);
+  }
+
+  async removeKept(context: CallContext): Promise<void> {
+    await callNative((addon, id) => addon.removeTree(this.#resizeInfo, id), context);
+  }
+
   async hasDisk(context: CallContext): Promise<boolean> {
     return (await this.#stat(this.disk(), context)) !== undefined;
   }
@@ -117,9 +128,15 @@ export class InstanceFiles {
     await callNative((addon, id) => addon.removeTree(this.directory, id), context);
   }
 
-  async #write(path: string, text: string, context: CallContext): Promise<void> {
+  async #readDisks(path: string, context: CallContext): Promise<InstanceDisks | undefined> {
+    if (!(await this.#stat(path, context))) return undefined;
+    const text = await callNative((addon, id) => addon.readFile(path, SMALL_FILE_BYTES, id), context);
+    return parseDisks(text.toString('utf8'), path);
+  }
+
+  async #write(path: string, text: string, context: CallContext, sync = false): Promise<void> {
     await callNative(
-      (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync: false }, id),
+      (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync }, id),
       context,
     );
   }

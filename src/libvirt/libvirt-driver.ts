@@ -34,7 +34,6 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
-import { DeviceCalls } from './device-calls.js';
 import type { DeviceHost } from './device-change.js';
 import { domainHost } from './domain-host.js';
 import { Domains } from './domains.js';
@@ -46,11 +45,14 @@ import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
+import type { LiveResizeHost } from './live-resize.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power, type PowerHost } from './power.js';
 import { type RebuildHost, rebuild, settleRebuild } from './rebuild.js';
 import { Rescue } from './rescue.js';
+import type { ResizeHost } from './resize.js';
+import { ResizeCalls } from './resize-calls.js';
 import { SavedMemory } from './saved-memory.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
@@ -66,7 +68,8 @@ const CAPABILITIES: DriverCapabilities = {
   rescue: true,
   rebuild: true,
   snapshot: false,
-  resize: false,
+  resize: true,
+  liveResize: true,
   liveMigration: false,
   attachVolume: true,
   extendVolume: true,
@@ -101,7 +104,7 @@ interface Ready {
   readonly diskCache: DiskCache;
 }
 
-export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
+export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
   readonly capabilities: DriverCapabilities = CAPABILITIES;
   readonly #options: LibvirtDriverOptions;
@@ -118,6 +121,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly #power: Power;
   readonly #rebuild: RebuildHost;
   readonly #rescue: Rescue;
+  readonly #resize: ResizeHost & LiveResizeHost;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
   #ready: Ready | undefined;
@@ -151,12 +155,13 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
     this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
     this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
+    const savedMemory = new SavedMemory(this.#hypervisor, this.#domains, this.#logger);
     const power: PowerHost = {
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
-      savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
+      savedMemory,
       agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
     };
@@ -180,6 +185,13 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       detachAttempts: parsed.detachAttempts ?? 8,
     };
     this.#volumes = new Volumes(devices);
+    this.#resize = {
+      ...devices,
+      images: this.#images,
+      power: this.#power,
+      savedMemory,
+      guestTimeoutMs: parsed.liveResizeTimeoutMs ?? 30_000,
+    };
     this.#interfaces = new Interfaces(devices, this.#bridges);
   }
 
@@ -431,6 +443,10 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
 
   protected override deviceHost(): { readonly volumes: Volumes; readonly interfaces: Interfaces } {
     return { volumes: this.#volumes, interfaces: this.#interfaces };
+  }
+
+  protected override resizeHost(): ResizeHost & LiveResizeHost {
+    return this.#resize;
   }
 
   protected override guestHost(): GuestHost {

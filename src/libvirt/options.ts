@@ -48,6 +48,8 @@ export interface LibvirtDriverOptions {
   readonly detachTimeoutMs?: number | undefined;
   /** How often a guest is asked to let go of a device. Default 8, Nova's. */
   readonly detachAttempts?: number | undefined;
+  /** Milliseconds that a running guest is given to give memory and vCPUs back in liveResize. Default 30000. */
+  readonly liveResizeTimeoutMs?: number | undefined;
   /** Passed to the image cache. */
   readonly images?: Omit<ImageCacheOptions, 'instancesPath' | 'logger'> | undefined;
   readonly logger?: ImageLogger | undefined;
@@ -94,6 +96,7 @@ const schema = closedObject({
   startTimeoutMs: v.optional(integer(1)),
   detachTimeoutMs: v.optional(integer(1, 3_600_000)),
   detachAttempts: v.optional(integer(1, 1000)),
+  liveResizeTimeoutMs: v.optional(integer(1, 3_600_000)),
   images: v.optional(dictionary(v.string(), v.unknown())),
   logger: v.optional(
     v.custom<ImageLogger>((value) => typeof value === 'object' && value !== null, 'must be a logger'),

@@ -24,7 +24,7 @@ export interface PowerHost {
 }
 
 /** Nova repeats the ACPI request every 10 s, and gives a soft reboot 120 s. */
-const RETRY_INTERVAL_MS = 10_000;
+export const RETRY_INTERVAL_MS = 10_000;
 const SOFT_REBOOT_TIMEOUT_MS = 120_000;
 /** On top of what the guest is given. */
 const POWER_TIMEOUT_MS = 120_000;
@@ -169,6 +169,13 @@ export class Power {
 
   /** Nova's repair-all: a new definition from the instance, its bridges back, then start. */
   async start(instance: Instance, context: CallContext): Promise<void> {
+    const domain = await this.define(instance, context);
+    await this.plug(instance, context);
+    await this.#host.domains.start(domain, context);
+  }
+
+  /** From the instance and the disks that it has. Rejects with `INSTANCE_NOT_FOUND` where it has none. */
+  async define(instance: Instance, context: CallContext): Promise<NativeDomain> {
     const { domains, definition, instancesPath } = this.#host;
     const files = new InstanceFiles(instancesPath, instance.uuid);
     if (!(await files.hasDisk(context))) {
@@ -180,8 +187,7 @@ export class Power {
     }
     const xml = definition(instance, files, await files.readDisks(context));
     await files.writeDefinition(xml, context);
-    await this.plug(instance, context);
-    await domains.start(await domains.define(xml, context), context);
+    return await domains.define(xml, context);
   }
 
   /** Idempotent. */

@@ -20,6 +20,8 @@ import type { HostLock } from './host-lock.js';
 import { cacheImage, manageImageCache } from './image-cache.js';
 import { launchInstance } from './launch.js';
 import { parseFlavor, parseImage, parseLaunchRequest } from './launch-request.js';
+import { liveResizeInstance, parseLiveResize } from './live-resize.js';
+import { migrateInstance } from './migrate.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
 import type { NodeEvents } from './node-events.js';
@@ -29,7 +31,7 @@ import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
 import { rebuildInstance } from './rebuild.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
-import { migrateInstance, resizeInstance } from './resize.js';
+import { confirmResize, resizeInstance, revertResize } from './resize.js';
 import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
 import { terminateInstance } from './terminate.js';
 import type {
@@ -41,6 +43,7 @@ import type {
   LaunchOptions,
   LaunchRequest,
   LaunchResult,
+  LiveResizeRequest,
   NetworkRequest,
   NodeEvent,
   OperationOptions,
@@ -49,6 +52,7 @@ import type {
   RebuildRequest,
   Recovery,
   RescueNodeOptions,
+  ResizeOptions,
   ShelveOptions,
   ShutdownOptions,
   UnshelveOptions,
@@ -75,14 +79,17 @@ export class ComputeNode implements AsyncDisposable {
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
   readonly #imageCachePass: Periodic;
+  readonly #resizeConfirmPass: Periodic;
   #closing: Promise<void> | undefined;
 
-  private constructor({ context, events, lock, imageCachePass, recoveries }: OpenedNode) {
+  private constructor(opened: OpenedNode) {
+    const { context, events, lock, imageCachePass, resizeConfirmPass, recoveries } = opened;
     this.#context = context;
     this.guests = new Guests(context);
     this.#events = events;
     this.#lock = lock;
     this.#imageCachePass = imageCachePass;
+    this.#resizeConfirmPass = resizeConfirmPass;
     this.recoveries = recoveries;
     // Once the caller of open() has had its turn and may have subscribed.
     setImmediate(() => {
@@ -246,10 +253,39 @@ export class ComputeNode implements AsyncDisposable {
     );
   }
 
-  /** Both flavors are claimed until it is done. `UNSUPPORTED` where the capability `resize` is false. */
-  async resize(uuid: string, flavor: LaunchRequest['flavor'], options: OperationOptions = {}): Promise<void> {
+  /**
+   * Another flavor, on this host: the guest is asked to shut down, its disks grow, it starts again. It then waits in Nova's
+   * VERIFY_RESIZE ({@link InstanceView.resize}), with its old disks kept and both flavors claimed, for {@link confirmResize}
+   * or {@link revertResize}. A failure or an abort takes it back. Rejects with `CLAIM_REFUSED`, `FLAVOR_DISK_TOO_SMALL` for
+   * disks that would shrink, `INVALID_STATE` where it neither runs nor is stopped, or is resized already.
+   */
+  async resize(uuid: string, flavor: LaunchRequest['flavor'], options: ResizeOptions = {}): Promise<void> {
     const wanted: Flavor = parseFlavor(flavor);
     await resizeInstance(this.#context, canonical(uuid, 'resize'), wanted, options);
+  }
+
+  /** Its old disks go. Rejects with `INVALID_STATE` where it has not been resized. */
+  async confirmResize(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await confirmResize(this.#context, canonical(uuid, 'confirmResize'), options);
+  }
+
+  /**
+   * Pulls the plug; it has its old flavor and its old disks, as they were when it was resized, and runs if it did then.
+   * Rejects with `INVALID_STATE` where it has not been resized.
+   */
+  async revertResize(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await revertResize(this.#context, canonical(uuid, 'revertResize'), options);
+  }
+
+  /**
+   * Memory and vCPUs while it runs, within what it was started with: its flavor's memory, and more where the extra specs
+   * `node_compute:max_memory_mb` and `node_compute:max_vcpus` say so. Its flavor says so from then on. Rejects with
+   * `LIVE_RESIZE_FAILED` where the guest does not follow, `INVALID_STATE` where it does not run or has no room,
+   * `CLAIM_REFUSED`, `UNSUPPORTED` where the capability `liveResize` is false; all is then as before.
+   */
+  async liveResize(uuid: string, size: LiveResizeRequest, options: OperationOptions = {}): Promise<void> {
+    const request = parseLiveResize(size);
+    await liveResizeInstance(this.#context, canonical(uuid, 'liveResize'), request, options);
   }
 
   /** Moves it, running, to another host; this node then knows it no more. `UNSUPPORTED` where `liveMigration` is false. */
@@ -398,6 +434,7 @@ export class ComputeNode implements AsyncDisposable {
     const { calls, driver } = this.#context;
     try {
       await this.#imageCachePass.stop();
+      await this.#resizeConfirmPass.stop();
       await calls.close();
       await driver.close();
       await this.#events.close();

@@ -18,13 +18,14 @@ import {
 } from './change.js';
 import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
+import { currentSize, type PendingResize, pendingResizeSchema } from './pending-resize.js';
 
 /*
  * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
  * and removed after the last, it is there for as long as anything else is. In the directory it would go with the
  * directory's files, and a process killed in between would leave a disk that nobody can explain any more.
  *
- * Lines are not fsynced: what write(2) has taken outlives kill -9. After a loss of power the last seconds may be missing;
+ * Lines are not fsynced, save those of a resize: what write(2) has taken outlives kill -9. After a loss of power the last seconds may be missing;
  * an instance launched in them is rolled back at the next start, as its disk is not on stable storage either.
  */
 
@@ -56,6 +57,8 @@ export type JournalLine =
   | { readonly event: 'halted' }
   | { readonly event: 'change'; readonly change: Change }
   | { readonly event: 'switched' | 'changed' }
+  /** It has come so far; `resized` ends it. */
+  | { readonly event: 'resize'; readonly resize: PendingResize }
   | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
   | { readonly event: 'terminate' };
 
@@ -82,6 +85,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('change'), change: changeSchema }),
   v.object({ event: v.literal('switched') }),
   v.object({ event: v.literal('changed') }),
+  v.object({ event: v.literal('resize'), resize: pendingResizeSchema }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
   v.object({ event: v.literal('terminate') }),
 ]);
@@ -105,6 +109,7 @@ export type JournalState =
       readonly rescueImage: ImageMeta | undefined;
       readonly shelved: Shelved | undefined;
       readonly inDoubt: ChangeInDoubt | undefined;
+      readonly resize: PendingResize | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
     };
@@ -127,7 +132,8 @@ export class Journal {
   }
 
   append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
-    return this.#files.write(this.#path, encode(line), 'append');
+    // Beside a resize there are changed disks on stable storage: what explains them must be there too.
+    return this.#files.write(this.#path, encode(line), 'append', line.event === 'resize');
   }
 
   /** Idempotent; the last act of a launch undone and of a termination. */
@@ -141,7 +147,8 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact({ instance, diskGb, rescueImage, shelved }: Changeable, halted: boolean): Promise<void> {
+  async compact(known: Changeable, halted: boolean, resize?: PendingResize): Promise<void> {
+    const { instance, diskGb, rescueImage, shelved } = known;
     const text = (await this.#files.read(this.#path)) ?? '';
     const changes: Change[] = [
       ...(rescueImage ? [{ kind: 'rescue', image: rescueImage, runs: true } as const] : []),
@@ -152,6 +159,7 @@ export class Journal {
       encode({ event: 'launch', instance, diskGb }),
       encode({ event: 'launched' }),
       ...changes.flatMap((change) => [encode({ event: 'change', change }), encode({ event: 'changed' })]),
+      ...(resize ? [encode({ event: 'resize', resize })] : []),
       ...(halted ? [encode({ event: 'halted' })] : []),
     ].join('');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
@@ -177,6 +185,7 @@ export function parseJournal(text: string): JournalState {
   let rescueImage: ImageMeta | undefined;
   let shelved: Shelved | undefined;
   let inDoubt: ChangeInDoubt | undefined;
+  let resize: PendingResize | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
@@ -224,7 +233,13 @@ export function parseJournal(text: string): JournalState {
       case 'halted':
         halted = true;
         break;
+      case 'resize':
+        resize = line.resize;
+        instance = { ...instance, flavor: currentSize(resize).flavor };
+        diskGb = currentSize(resize).diskGb;
+        break;
       case 'resized':
+        resize = undefined;
         instance = { ...instance, flavor: line.flavor };
         diskGb = line.diskGb;
         break;
@@ -246,6 +261,7 @@ export function parseJournal(text: string): JournalState {
     rescueImage,
     shelved,
     inDoubt,
+    resize,
     halted,
   };
 }

@@ -3,6 +3,7 @@ import type { Deadline } from '../driver/deadline.js';
 import type { ImageMeta, Instance, PowerState } from '../driver/model.js';
 import type { ChangeInDoubt, Shelved } from './change.js';
 import type { DeviceInDoubt, Journal } from './journal.js';
+import type { PendingResize } from './pending-resize.js';
 import type { InstanceView } from './types.js';
 import { vmState } from './vm-state.js';
 
@@ -17,6 +18,8 @@ export class KnownInstance {
   diskGb: number;
   /** What the node is doing with it. */
   task: string | undefined;
+  /** One that is not over: between its first effect and its confirmation or revert. */
+  resize: PendingResize | undefined;
   /** The device that is just being attached or detached. */
   arriving: DeviceInDoubt | undefined;
   /** What it is rescued with. */
@@ -34,6 +37,12 @@ export class KnownInstance {
     this.diskGb = diskGb;
   }
 
+  #resizeView(): InstanceView['resize'] {
+    if (!this.resize) return undefined;
+    const { phase, old, new: wanted, finishedAt } = this.resize;
+    return { phase, oldFlavor: old.flavor, newFlavor: wanted.flavor, finishedAt };
+  }
+
   view(powerState: PowerState): InstanceView {
     const { uuid, name, displayName, flavor, image, vifs, volumes = [], createdAt } = this.instance;
     return {
@@ -44,6 +53,7 @@ export class KnownInstance {
       vmState: vmState(this, powerState),
       task: this.task,
       flavor,
+      resize: this.#resizeView(),
       imageId: image.id,
       macs: vifs.map(({ mac }) => mac),
       volumes,

@@ -18,14 +18,19 @@ import { type NodeOptions, parseNodeOptions } from './node-options.js';
 import { totalsOf } from './node-report.js';
 import { Periodic } from './periodic.js';
 import { recover } from './recovery.js';
+import { confirmOldResizes } from './resize.js';
 import { Turnstile } from './turns.js';
 import type { ComputeNodeOptions, Recovery } from './types.js';
+
+/** Between two looks for resizes to be confirmed, as Nova. */
+const CONFIRM_INTERVAL_MS = 60_000;
 
 export interface OpenedNode {
   readonly context: NodeContext;
   readonly events: NodeEvents;
   readonly lock: HostLock;
   readonly imageCachePass: Periodic;
+  readonly resizeConfirmPass: Periodic;
   readonly recoveries: readonly Recovery[];
 }
 
@@ -93,7 +98,14 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     log,
     work: (signal) => manageImageCache(context, { signal }),
   });
-  return { context, events, lock, imageCachePass, recoveries };
+  const { resizeConfirmWindowMs } = options;
+  const resizeConfirmPass = new Periodic({
+    name: 'the confirmation of resizes',
+    intervalMs: Math.min(resizeConfirmWindowMs, CONFIRM_INTERVAL_MS),
+    log,
+    work: (signal) => confirmOldResizes(context, resizeConfirmWindowMs, signal),
+  });
+  return { context, events, lock, imageCachePass, resizeConfirmPass, recoveries };
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {

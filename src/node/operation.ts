@@ -5,6 +5,7 @@ import type { JournaledTask } from './journal.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
+import { checkResizeAllows } from './pending-resize.js';
 import { settleChange } from './settle-change.js';
 import type { OperationOptions } from './types.js';
 import { refuseInState } from './vm-state.js';
@@ -70,6 +71,7 @@ async function turn<T>(
   }
   await settleChange(context, known);
   refuseInState(known, task);
+  checkResizeAllows(task, uuid, known.resize);
   known.task = task;
   const begin = performance.now();
   try {

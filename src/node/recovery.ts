@@ -9,6 +9,7 @@ import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { removeFromHost } from './removal.js';
+import { settleResize } from './resize.js';
 import { settleChange } from './settle-change.js';
 import type { Recovery } from './types.js';
 
@@ -46,7 +47,11 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
   tracker.rebuild(
     [...instances.values()]
       .filter(({ shelved }) => !shelved?.offloaded)
-      .map(({ instance, diskGb }) => ({ uuid: instance.uuid, flavor: instance.flavor, diskGb })),
+      .map(({ instance, diskGb, resize }) => ({
+        uuid: instance.uuid,
+        ...(resize?.old ?? { flavor: instance.flavor, diskGb }),
+        move: resize?.new,
+      })),
   );
   for (const recovery of recoveries) {
     const { uuid, action, reason } = recovery;
@@ -103,16 +108,20 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, inDoubt, halted } = state;
+  const { instance, diskGb, task, device, inDoubt, resize, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   known.rescueImage = state.rescueImage;
   known.shelved = state.shelved;
   known.inDoubt = inDoubt;
+  known.resize = resize;
   context.instances.set(uuid, known);
   if (inDoubt) return { uuid, action: 'adopted', reason: await settleCut(context, known, inDoubt) };
+  if (resize !== undefined && resize.phase !== 'verify') {
+    return { uuid, action: 'adopted', reason: await settleResize(context, known, resize) };
+  }
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  await journal.compact(known, halted);
+  await journal.compact(known, halted, resize);
   const powerState = host.domains.get(uuid)?.powerState;
   if (known.shelved?.offloaded)
     return { uuid, action: 'adopted', reason: 'it is shelved, and not on this host' };

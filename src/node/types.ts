@@ -10,6 +10,7 @@ import type {
   VifAddress,
 } from '../driver/model.js';
 import type { AttachedVolume } from '../driver/volume.js';
+import type { ResizePhase } from './pending-resize.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
 export interface Logger {
@@ -37,6 +38,11 @@ export interface ComputeNodeOptions {
    * 2400000 (40 minutes), Nova's image_cache_manager_interval.
    */
   readonly imageCacheIntervalMs?: number;
+  /**
+   * A resize that nobody has confirmed or reverted for so many milliseconds is confirmed, within a minute; 0: never.
+   * Default 0, Nova's resize_confirm_window.
+   */
+  readonly resizeConfirmWindowMs?: number;
   /** Every instance launched gets a config drive, Nova's force_config_drive. Default false. */
   readonly forceConfigDrive?: boolean;
   /**
@@ -139,6 +145,20 @@ export interface ShutdownOptions extends OperationOptions {
   readonly retryIntervalMs?: number;
 }
 
+export interface ResizeOptions extends OperationOptions {
+  /** Do not wait for {@link ComputeNode.confirmResize}. Default false. */
+  readonly autoConfirm?: boolean;
+  /** As of {@link ShutdownOptions}. */
+  readonly shutdownTimeoutMs?: number;
+  readonly retryIntervalMs?: number;
+}
+
+/** What is left out stays as it is. */
+export interface LiveResizeRequest {
+  readonly memoryMb?: number;
+  readonly vcpus?: number;
+}
+
 export interface RebootNodeOptions extends OperationOptions {
   /** Soft: milliseconds the guest is given before the reboot becomes a hard one. Default 120000, Nova's. */
   readonly shutdownTimeoutMs?: number;
@@ -198,10 +218,19 @@ export type VmState =
   | 'paused'
   | 'suspended'
   | 'stopped'
+  | 'resized'
   | 'rescued'
   | 'shelved'
   | 'shelved_offloaded'
   | 'error';
+export interface ResizeView {
+  /** `verify` is Nova's VERIFY_RESIZE; `reverting`, `confirming` and `live` also where that failed and can be tried again. */
+  readonly phase: ResizePhase;
+  readonly oldFlavor: Flavor;
+  readonly newFlavor: Flavor;
+  /** Since when it waits: ISO 8601, UTC. */
+  readonly finishedAt: string | undefined;
+}
 
 /** What a node tells of one instance. */
 export interface InstanceView {
@@ -213,6 +242,8 @@ export interface InstanceView {
   /** What the node is doing with it just now, undefined when nothing. */
   readonly task: string | undefined;
   readonly flavor: Flavor;
+  /** Undefined while there is none that waits to be confirmed or reverted, or is under way. */
+  readonly resize: ResizeView | undefined;
   readonly imageId: string;
   readonly macs: readonly string[];
   readonly volumes: readonly AttachedVolume[];
@@ -248,8 +279,14 @@ export type NodeEvent =
       readonly step: LaunchStep;
       readonly milliseconds: number;
     }
+  | {
+      /** `resized` waits to be confirmed or reverted. */
+      readonly type: 'resized' | 'resize-confirmed' | 'resize-reverted';
+      readonly timestamp: number;
+      readonly uuid: string;
+    }
   | { readonly type: 'launched' | 'terminated'; readonly timestamp: number; readonly uuid: string }
   | { readonly type: 'recovered'; readonly timestamp: number; readonly recovery: Recovery };
 
 export type { NodeReport, ResourceUsage } from '../resources/types.js';
-export type { SpawnStep };
+export type { ResizePhase, SpawnStep };

@@ -2,6 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta, Instance, PowerState } from '../driver/model.js';
 import type { Shelved } from './change.js';
+import type { PendingResize } from './pending-resize.js';
 import type { VmState } from './types.js';
 
 const BY_POWER: Readonly<Record<PowerState, VmState>> = {
@@ -19,12 +20,14 @@ interface Stateful {
   readonly phase: string;
   readonly rescueImage: ImageMeta | undefined;
   readonly shelved: Shelved | undefined;
+  readonly resize: PendingResize | undefined;
 }
 
-export function vmState({ phase, rescueImage, shelved }: Stateful, powerState: PowerState): VmState {
+export function vmState({ phase, rescueImage, shelved, resize }: Stateful, powerState: PowerState): VmState {
   if (phase === 'launching') return 'building';
   if (phase === 'broken') return 'error';
   if (shelved) return shelved.offloaded ? 'shelved_offloaded' : 'shelved';
+  if (resize?.phase === 'verify' || resize?.phase === 'confirming') return 'resized';
   return rescueImage === undefined ? BY_POWER[powerState] : 'rescued';
 }
 

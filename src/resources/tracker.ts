@@ -41,6 +41,8 @@ export interface ClaimedInstance {
   readonly uuid: string;
   readonly flavor: ClaimedFlavor;
   readonly diskGb?: number | undefined;
+  /** Of a resize that is not over: what is claimed beside. */
+  readonly move?: { readonly flavor: ClaimedFlavor; readonly diskGb: number } | undefined;
 }
 
 /** Every method is synchronous, so that no two claims can pass on the same free resources. Keeps nothing on disk. */
@@ -49,6 +51,8 @@ export class ResourceTracker {
   readonly #reserved: ResourceAmounts;
   #totals: ResourceAmounts;
   #claims = new Map<string, { readonly amounts: ResourceAmounts }>();
+  /** Claims beside an instance's own, by its uuid. */
+  #moves = new Map<string, { readonly amounts: ResourceAmounts }>();
   #used: Record<ResourceName, number> = { vcpus: 0, memoryMb: 0, diskGb: 0 };
 
   /** Throws `INVALID_ARGUMENT` for a ratio that is not above 0, and for negative totals and reservations. */
@@ -94,13 +98,65 @@ export class ResourceTracker {
   }
 
   /**
+   * Nova's move claim: what an instance is resized to, beside what it has, until {@link endMove}. Throws as
+   * {@link claim}, `INSTANCE_EXISTS` where it has one, `INSTANCE_NOT_FOUND` where it has no claim of its own.
+   */
+  claimMove(uuid: string, flavor: ClaimedFlavor, options: ClaimOptions = {}): void {
+    if (!this.#claims.has(uuid)) throw unclaimed(uuid, 'claimMove');
+    if (this.#moves.has(uuid)) {
+      throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} has a move claim on this node already`, {
+        operation: 'claimMove',
+        instanceUuid: uuid,
+      });
+    }
+    const amounts = claimedAmounts(flavor, options.diskGb);
+    const record = this.#record(uuid, amounts);
+    const refused = shortages(record);
+    if (refused.length > 0) throw claimRefused(record, refused);
+    this.#moves.set(uuid, { amounts });
+    this.#add(amounts, 1);
+  }
+
+  /** `taken`: the move claim becomes the instance's own; else it is given back. Without one nothing is done. */
+  endMove(uuid: string, taken: boolean): void {
+    const move = this.#moves.get(uuid);
+    if (!move) return;
+    this.#moves.delete(uuid);
+    const gone = taken ? this.#claims.get(uuid) : move;
+    if (taken) this.#claims.set(uuid, move);
+    if (gone) this.#add(gone.amounts, -1);
+  }
+
+  /**
+   * Another claim in the place of what the instance has; its own resources count as free. Throws `CLAIM_REFUSED`, never
+   * because of a resource of which it asks no more than it has, and `INSTANCE_NOT_FOUND`; nothing is changed then.
+   */
+  change(uuid: string, flavor: ClaimedFlavor, options: ClaimOptions = {}): void {
+    const standing = this.#claims.get(uuid);
+    if (!standing) throw unclaimed(uuid, 'change');
+    const amounts = claimedAmounts(flavor, options.diskGb);
+    this.#add(standing.amounts, -1);
+    const record = this.#record(uuid, amounts);
+    const refused = shortages(record).filter(
+      ({ resource }) => amounts[resource] > standing.amounts[resource],
+    );
+    if (refused.length > 0) {
+      this.#add(standing.amounts, 1);
+      throw claimRefused(record, refused);
+    }
+    this.#claims.set(uuid, { amounts });
+    this.#add(amounts, 1);
+  }
+
+  /**
    * Forgets all claims and takes those of the instances that were found on the host, whatever the limits say: they run.
    * Handles from before release nothing any more. Throws `INSTANCE_EXISTS` for a uuid given twice, and `INVALID_ARGUMENT`
    * for a bad flavor, and then changes nothing.
    */
   rebuild(instances: Iterable<ClaimedInstance>): Map<string, Claim> {
     const wanted = new Map<string, ResourceAmounts>();
-    for (const { uuid, flavor, diskGb } of instances) {
+    const moves = new Map<string, { readonly amounts: ResourceAmounts }>();
+    for (const { uuid, flavor, diskGb, move } of instances) {
       if (wanted.has(uuid)) {
         throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} was given twice`, {
           operation: 'rebuild',
@@ -108,9 +164,12 @@ export class ResourceTracker {
         });
       }
       wanted.set(uuid, claimedAmounts(flavor, diskGb));
+      if (move) moves.set(uuid, { amounts: claimedAmounts(move.flavor, move.diskGb) });
     }
     this.#claims = new Map();
+    this.#moves = moves;
     this.#used = { vcpus: 0, memoryMb: 0, diskGb: 0 };
+    for (const { amounts } of moves.values()) this.#add(amounts, 1);
     const claims = new Map<string, Claim>();
     for (const [uuid, amounts] of wanted) {
       claims.set(uuid, this.#grant(uuid, amounts, this.#record(uuid, amounts)));
@@ -133,12 +192,13 @@ export class ResourceTracker {
     this.#grant(uuid, { ...amounts, diskGb }, record);
   }
 
-  /** Gives back what the instance has, whoever holds the handle. False where it has nothing. */
+  /** Gives back what the instance has, its move claim too, whoever holds the handle. False where it has nothing. */
   release(uuid: string): boolean {
     const entry = this.#claims.get(uuid);
     if (!entry) return false;
     this.#claims.delete(uuid);
-    for (const resource of RESOURCE_NAMES) this.#used[resource] -= entry.amounts[resource];
+    this.#add(entry.amounts, -1);
+    this.endMove(uuid, false);
     return true;
   }
 
@@ -182,10 +242,14 @@ export class ResourceTracker {
     };
   }
 
+  #add(amounts: ResourceAmounts, sign: 1 | -1): void {
+    for (const resource of RESOURCE_NAMES) this.#used[resource] += sign * amounts[resource];
+  }
+
   #grant(uuid: string, amounts: ResourceAmounts, record: ClaimRecord): Claim {
     const entry = { amounts };
     this.#claims.set(uuid, entry);
-    for (const resource of RESOURCE_NAMES) this.#used[resource] += amounts[resource];
+    this.#add(amounts, 1);
     return {
       instanceUuid: uuid,
       amounts,
@@ -204,6 +268,13 @@ function checkAmounts(what: string, amounts: ResourceAmounts): ResourceAmounts {
     }
   }
   return { vcpus: amounts.vcpus, memoryMb: amounts.memoryMb, diskGb: amounts.diskGb };
+}
+
+function unclaimed(uuid: string, operation: string): ComputeError {
+  return new ComputeError('INSTANCE_NOT_FOUND', `instance ${uuid} has no claim on this node`, {
+    operation,
+    instanceUuid: uuid,
+  });
 }
 
 function invalid(message: string): ComputeError {

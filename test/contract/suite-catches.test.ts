@@ -11,6 +11,7 @@ import {
   type DriverEvent,
   FakeDriver,
   FakeHypervisor,
+  type Flavor,
   type ImageCacheMetrics,
   type ImageMeta,
   type Instance,
@@ -238,6 +239,28 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
   'has no deadline': class extends Base {
     override async spawn(instance: Instance, options: SpawnOptions = {}): Promise<SpawnResult> {
       return await super.spawn(instance, { ...options, timeoutMs: 60_000 });
+    }
+  },
+  'shrinks disks': class extends Base {
+    override async migrateDiskAndPowerOff(instance: Instance, flavor: Flavor): Promise<void> {
+      const { rootGb, ephemeralGb } = instance.flavor;
+      await super.migrateDiskAndPowerOff(instance, { ...flavor, rootGb, ephemeralGb });
+    }
+  },
+  'cannot take a resize back': class extends Base {
+    override async finishRevertMigration(instance: Instance): Promise<void> {
+      await super.confirmMigration(instance);
+    }
+  },
+  'starts what was to stay stopped': class extends Base {
+    override async finishMigration(instance: Instance): Promise<void> {
+      await super.finishMigration(instance);
+    }
+  },
+  'stops the guest to change it live': class extends Base {
+    override async liveResize(instance: Instance, flavor: Flavor): Promise<void> {
+      await super.liveResize(instance, flavor);
+      await super.reboot({ ...instance, flavor }, 'hard');
     }
   },
   'lists nothing': class extends Base {

@@ -17,6 +17,16 @@ export interface Bench {
   readonly left: () => string[];
 }
 
+/** Where a resize can be stopped on its way. */
+export const RESIZE_POINTS = [
+  'migrateDiskAndPowerOff',
+  'migrateDiskAndPowerOff.stopped',
+  'migrateDiskAndPowerOff.done',
+  'finishMigration',
+  'finishMigration.defined',
+  'finishMigration.done',
+] as const;
+
 const cleanups: (() => Promise<void> | void)[] = [];
 
 afterEach(async () => {

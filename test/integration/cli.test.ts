@@ -102,6 +102,21 @@ describe('an instance by command line', () => {
       diagnostics: { state: 'running', numDisks: 4 },
     });
     expect((await cli('console-url', 'cli')).stdout).toMatch(/^vnc:\/\/127\.0\.0\.1:\d+\n$/);
+    const resize = ['resize', 'cli', '--memory', '160', '--disk', '2', '--timeout', '0'];
+    expect((await json(...resize)).value).toMatchObject({
+      instance: { flavor: { vcpus: 1, memoryMb: 160, rootGb: 2 }, resize: { phase: 'verify' } },
+    });
+    expect((await cli('list')).stdout).toContain('running, resize: verify');
+    expect((await cli('show', 'cli')).stdout).toMatch(/resize +. verify/);
+    expect((await json('revert-resize', 'cli')).value).toEqual({ ok: true, uuid });
+    expect((await json('resize', 'cli', '--live', '--vcpus', '2')).value).toMatchObject({
+      error: { code: 'INVALID_STATE', details: { most: 1 } },
+    });
+    expect((await cli(...resize)).status).toBe(0);
+    expect((await json('confirm-resize', 'cli')).value).toEqual({ ok: true, uuid });
+    expect((await json('show', 'cli')).value).toMatchObject({
+      instance: { powerState: 'running', flavor: { memoryMb: 160, rootGb: 2 } },
+    });
     const picture = `${host.directory}/screen`;
     expect((await json('screenshot', 'cli', picture)).value).toMatchObject({ ok: true, file: picture });
     expect(statSync(picture).size).toBeGreaterThan(1000);
@@ -156,6 +171,7 @@ describe('a wrong call', () => {
       ['volume', 'attach', 'x'],
       ['volume', 'attach', 'x', '--file', '/a', '--block', '/dev/b'],
       ['volume', 'extend', 'x', 'vdb', 'large'],
+      ['resize', 'x', '--live', '--disk', '2'],
     ]) {
       const result = await json(...args);
       expect(result).toMatchObject({ status: 2, value: { ok: false, error: { code: 'INVALID_ARGUMENT' } } });

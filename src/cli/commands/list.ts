@@ -8,11 +8,11 @@ export function listCommand(): Command {
   return withNodeOptions(new Command('list').description('the instances of this node')).action(
     action(async ({ output }, options: SharedOptions) => {
       const instances = await onNode(options, (node) => node.list());
-      const rows = instances.map(({ uuid, name, displayName, powerState, flavor }) => [
+      const rows = instances.map(({ uuid, name, displayName, powerState, flavor, resize }) => [
         uuid,
         name,
         displayName,
-        powerState,
+        resize ? `${powerState}, resize: ${resize.phase}` : powerState,
         `${flavor.vcpus} vCPU, ${flavor.memoryMb} MiB, ${flavor.rootGb} GiB`,
       ]);
       output.result({ instances }, table(['uuid', 'domain', 'name', 'state', 'flavor'], rows));

@@ -11,12 +11,13 @@ export function showCommand(): Command {
   ).action(
     action(async ({ output }, wanted: string, options: SharedOptions) => {
       const instance = await onNode(options, (node) => findInstance(node, wanted));
-      const { flavor, macs, volumes, ...rest } = instance;
+      const { flavor, resize, macs, volumes, ...rest } = instance;
       const rows = Object.entries({
         ...rest,
         vcpus: flavor.vcpus,
         memoryMb: flavor.memoryMb,
         rootGb: flavor.rootGb,
+        resize: resize?.phase,
         macs: macs.join(' '),
         volumes: volumes.map(({ device }) => device).join(' '),
       }).map(([key, value]) => [key, String(value ?? '')]);

@@ -143,6 +143,11 @@ type OptionalMethod = keyof typeof METHOD_CAPABILITY;
 
 /** Asked of one instance, whatever its state. */
 const QUESTIONS: readonly OptionalMethod[] = [
+  'migrateDiskAndPowerOff',
+  'finishMigration',
+  'confirmMigration',
+  'finishRevertMigration',
+  'liveResize',
   'suspend',
   'resume',
   'resumeStateOnHostBoot',
@@ -196,6 +201,7 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     finishMigration: () => driver.finishMigration(instance),
     confirmMigration: () => driver.confirmMigration(instance),
     finishRevertMigration: () => driver.finishRevertMigration(instance),
+    liveResize: () => driver.liveResize(instance, flavor),
     liveMigration: () => driver.liveMigration(instance, 'elsewhere.invalid'),
     attachVolume: () => driver.attachVolume(instance, VOLUME, 'vdb'),
     detachVolume: () => driver.detachVolume(instance, VOLUME),

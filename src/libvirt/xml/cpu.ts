@@ -7,8 +7,20 @@ import type { Platform } from './platform.js';
 import type { Guest } from './vocabulary/guest.js';
 import { unsupportedTerm } from './vocabulary/rule.js';
 
-export function vcpuElement(guest: Guest): XmlElement {
-  return textElement('vcpu', guest.vcpus, { placement: 'static' });
+export function vcpuElement({ vcpus, maxVcpus = vcpus }: Guest): XmlElement {
+  return textElement('vcpu', maxVcpus, {
+    placement: 'static',
+    current: vcpus === maxVcpus ? undefined : vcpus,
+  });
+}
+
+/** Which of them can come and go while the guest runs; libvirt wants the first to stay. Undefined where none can. */
+export function vcpusElement({ vcpus, maxVcpus }: Guest): XmlElement | undefined {
+  if (maxVcpus === undefined) return undefined;
+  const all = Array.from({ length: maxVcpus }, (_, id) =>
+    element('vcpu', { id, enabled: id < vcpus ? 'yes' : 'no', hotpluggable: id === 0 ? 'no' : 'yes' }),
+  );
+  return element('vcpus', {}, all);
 }
 
 /**

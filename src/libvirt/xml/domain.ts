@@ -2,13 +2,13 @@
 import { ComputeError } from '../../driver/errors.js';
 import type { Flavor, ImageMeta, Instance } from '../../driver/model.js';
 import { clockElement } from './clock.js';
-import { cpuElement, vcpuElement } from './cpu.js';
+import { cpuElement, vcpuElement, vcpusElement } from './cpu.js';
 import { cputuneElement } from './cputune.js';
 import { devicesElement } from './devices/devices.js';
 import { element, serialize, textElement } from './element.js';
 import { featuresElement } from './features.js';
 import type { DomainHost, HostFacts } from './host.js';
-import { memoryBackingElement, memoryElement, numatuneElement } from './memory.js';
+import { currentMemoryElement, memoryBackingElement, memoryElement, numatuneElement } from './memory.js';
 import { metadataElement } from './metadata.js';
 import { osElement } from './os.js';
 import { resolvePlatform } from './platform.js';
@@ -34,8 +34,10 @@ export function domainXml(instance: Instance, host: DomainHost): string {
     textElement('uuid', instance.uuid),
     metadataElement(instance, host),
     memoryElement(guest),
+    currentMemoryElement(guest),
     memoryBackingElement(guest),
     vcpuElement(guest),
+    vcpusElement(guest),
     cputuneElement(guest, host),
     numatuneElement(guest, host),
     hasSmbios(platform.architecture) ? sysinfoElement(instance, host) : undefined,

@@ -7,7 +7,13 @@ import type { Guest } from './vocabulary/guest.js';
 import { inconsistent } from './vocabulary/rule.js';
 
 export function memoryElement(guest: Guest): XmlElement {
-  return textElement('memory', guest.memoryMb * 1024, { unit: 'KiB' });
+  return textElement('memory', guest.maxMemoryMb * 1024, { unit: 'KiB' });
+}
+
+/** What the balloon leaves the guest of it; undefined where that is all. */
+export function currentMemoryElement({ memoryMb, maxMemoryMb }: Guest): XmlElement | undefined {
+  if (memoryMb === maxMemoryMb) return undefined;
+  return textElement('currentMemory', memoryMb * 1024, { unit: 'KiB' });
 }
 
 /** Undefined where the guest takes ordinary pages. */

@@ -42,7 +42,7 @@ export function resolvePlatform(guest: Guest, host: HostFacts): Platform {
   const machine = guest.machine ?? host.machine ?? fallback;
   const q35 = isX86(architecture) && machine.includes('q35');
   const secureBoot = wantsSecureBoot(guest, host, q35);
-  checkHost(guest, host);
+  checkHost(guest, host, architecture);
   return { virtType: host.virtType, architecture, machine, q35, firmware, secureBoot };
 }
 
@@ -71,7 +71,11 @@ function wantsSecureBoot(guest: Guest, host: HostFacts, q35: boolean): boolean {
   return guest.secureBoot === 'optional' && q35 && host.secureBoot === true && guest.firmware === 'uefi';
 }
 
-function checkHost(guest: Guest, host: HostFacts): void {
+function checkHost(guest: Guest, host: HostFacts, architecture: Architecture): void {
+  if (guest.maxVcpus !== undefined && (architecture === 'aarch64' || architecture === 'riscv64')) {
+    const value = String(guest.maxVcpus);
+    throw unsupportedTerm('node_compute:max_vcpus', value, `QEMU plugs no CPUs in on ${architecture}`);
+  }
   const { shares, periodUs, quotaUs } = guest.cpuLimits;
   if (host.cpuTune === false && (shares ?? periodUs ?? quotaUs) !== undefined) {
     const key = shares !== undefined ? 'cpu_shares' : periodUs !== undefined ? 'cpu_period' : 'cpu_quota';

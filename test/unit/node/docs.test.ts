@@ -11,8 +11,12 @@ import { fakeCloud, glanceAnswer, IMAGE_ID, json } from '../../support/fake-clou
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
 const read = (path: string): string => readFileSync(join(repository, path), 'utf8');
 
-function examples(page: string): string[] {
-  return [...read(page).matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code = '']) => code);
+/** The one example of a page that has the word. */
+function example(page: string, word: string): string {
+  const all = [...read(page).matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code = '']) => code);
+  const [code = '', ...others] = all.filter((one) => one.includes(word));
+  expect(others).toEqual([]);
+  return code;
 }
 
 /** Runs the code against this source tree. */
@@ -26,7 +30,7 @@ async function run(code: string): Promise<Record<string, unknown>> {
 
 it('docs/embedding.md: the first example launches and terminates', async () => {
   const bench = makeBench();
-  const [code = ''] = examples('docs/embedding.md');
+  const code = example('docs/embedding.md', 'node.launch');
   const path = "instancesPath: '/var/lib/node-compute/instances',";
   expect(code).toContain(path);
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
@@ -43,7 +47,7 @@ it('docs/embedding.md: the example of Glance launches the image that it has', as
   const bench = makeBench();
   const cloud = await fakeCloud();
   cloud.lookup = (_request, response) => json(response, glanceAnswer());
-  const [, code = ''] = examples('docs/embedding.md');
+  const code = example('docs/embedding.md', 'GlanceImageService');
   const [endpoint, options] = ["'https://glance.example.org:9292'", 'open({'];
   expect(code).toContain(endpoint);
   await run(
@@ -61,7 +65,7 @@ it('docs/embedding.md: the example of Glance launches the image that it has', as
 
 it('docs/embedding.md: the example of the image cache pins and lists', async () => {
   const bench = makeBench();
-  const [, , code = ''] = examples('docs/embedding.md');
+  const code = example('docs/embedding.md', 'new ImageCache');
   const path = "'/var/lib/node-compute/instances'";
   expect(code).toContain(path);
   const image = join(bench.path, 'image');
@@ -85,7 +89,7 @@ it('docs/embedding.md: the example of devices attaches and detaches', async () =
   const bench = makeBench();
   const node = await bench.open();
   const { instance } = await node.launch(request());
-  const [, , , code = ''] = examples('docs/embedding.md');
+  const code = example('docs/embedding.md', 'node.attachVolume');
   const { change } = await run(`export async function change(node, uuid) {\n${code}}`);
   const seen: string[] = [];
   const driver = bench.hypervisor.listen(({ event, detail }) => seen.push(`${event} ${detail}`));
@@ -97,7 +101,7 @@ it('docs/embedding.md: the example of devices attaches and detaches', async () =
 
 it('docs/drivers.md: a driver of your own is known by its name', async () => {
   const bench = makeBench();
-  const [code = ''] = examples('docs/drivers.md');
+  const code = example('docs/drivers.md', 'node-compute');
   const open = "{ driver: 'rack.RackDriver' }";
   expect(code).toContain(open);
   const options = `{ driver: 'rack.RackDriver', instancesPath: ${JSON.stringify(bench.path)} }`;
@@ -110,7 +114,7 @@ it('docs/embedding.md: the example of rescue and rebuild leaves another system',
   const bench = makeBench();
   const node = await bench.open();
   const { instance } = await node.launch(request());
-  const code = examples('docs/embedding.md').find((one) => one.includes('node.rescue')) ?? '';
+  const code = example('docs/embedding.md', 'node.rescue');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { change } = await run(`export async function change(node, uuid, rescueImage, image) {\n${code}}`);
@@ -131,7 +135,7 @@ it('docs/embedding.md: the example of rescue and rebuild leaves another system',
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const code = examples('docs/embedding.md').find((one) => one.includes('node.events')) ?? '';
+  const code = example('docs/embedding.md', 'node.events');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);
@@ -146,9 +150,25 @@ it('docs/embedding.md: the example of events ends with its signal', async () => 
   await following;
 });
 
+it('docs/embedding.md: the example of a resize confirms it', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const code = example('docs/embedding.md', 'node.resize');
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  const { grow } = await run(`export async function grow(node, uuid) {\n${code}}`);
+  await (grow as (node: ComputeNode, uuid: string) => Promise<void>)(node, instance.uuid);
+  expect(log.mock.calls).toContainEqual(['verify', 1, 4]);
+  expect(await node.get(instance.uuid)).toMatchObject({
+    flavor: { vcpus: 4, memoryMb: 8192, rootGb: 40 },
+    resize: undefined,
+  });
+});
+
 it('docs/config-drive.md: the example launches an instance with its drive', async () => {
   const bench = makeBench();
-  const [code = ''] = examples('docs/config-drive.md');
+  const code = example('docs/config-drive.md', 'node-compute');
   const userData = join(bench.path, '..', `${basename(bench.path)}.yaml`);
   writeFileSync(userData, '#cloud-config\n');
   onTestFinished(() => rmSync(userData));
@@ -174,7 +194,7 @@ it('docs/config-drive.md: the example launches an instance with its drive', asyn
 it('docs/errors.md: the example tells a refusal from what may work later', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [code = ''] = examples('docs/errors.md');
+  const code = example('docs/errors.md', 'node-compute');
   const { launchOrExplain } = (await run(code)) as {
     launchOrExplain: (node: ComputeNode, request: LaunchRequest) => Promise<string>;
   };

@@ -46,6 +46,8 @@ export interface FlavorTerms {
   readonly 'hw_rng:rate_bytes'?: number;
   readonly 'hw_rng:rate_period'?: number;
   readonly 'hw_video:ram_max_mb'?: number;
+  readonly 'node_compute:max_memory_mb'?: number;
+  readonly 'node_compute:max_vcpus'?: number;
   readonly 'os:secure_boot'?: SecureBoot;
   readonly 'quota:cpu_period'?: number;
   readonly 'quota:cpu_quota'?: number;
@@ -136,6 +138,8 @@ const RULES: Rules<FlavorTerms> = {
   'hw_rng:rate_bytes': integer(0, 4294967295),
   'hw_rng:rate_period': integer(0, 4294967295),
   'hw_video:ram_max_mb': videoRamMb,
+  'node_compute:max_memory_mb': integer(1, Number.MAX_SAFE_INTEGER / 1024),
+  'node_compute:max_vcpus': integer(1, VCPUS_MAX),
   'os:secure_boot': secureBoot,
   'quota:cpu_period': integer(0, 1_000_000),
   'quota:cpu_quota': integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
@@ -192,6 +196,7 @@ const SCOPES: ReadonlySet<string> = new Set([
   'hw',
   'hw_rng',
   'hw_video',
+  'node_compute',
   'quota',
   'os',
   'accel',

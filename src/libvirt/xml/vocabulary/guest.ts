@@ -9,6 +9,7 @@ import {
   VCPUS_MAX,
   type WatchdogAction,
 } from './flavor-terms.js';
+import { type Headroom, headroom } from './headroom.js';
 import type { DiskBus, InputBus, OsType, ScsiModel, VideoModel, VifModel } from './image-words.js';
 import {
   type CpuLimits,
@@ -24,7 +25,7 @@ import { agreed, lowered, readTerms, type Terms } from './terms.js';
 import { type CpuTopology, cpuTopology } from './topology.js';
 
 /** What an undefined member means is the host's affair: its architecture, its defaults. */
-export interface Guest {
+export interface Guest extends Headroom {
   readonly vcpus: number;
   readonly memoryMb: number;
   readonly ephemeralGb: number;
@@ -77,6 +78,8 @@ export function resolveGuest(flavor: Flavor, image: ImageMeta): Guest {
   const terms = readTerms(flavor, image);
   const placement = cpuPlacement(terms, vcpus);
   const page = memoryPageSize(terms);
+  const cells = numaCells(terms, flavor, page !== undefined || placement.policy !== 'shared');
+  const most = headroom(terms, flavor, cells);
   agreed(terms, 'hw:pci_numa_affinity_policy', 'hw_pci_numa_affinity_policy');
   return {
     vcpus,
@@ -84,9 +87,10 @@ export function resolveGuest(flavor: Flavor, image: ImageMeta): Guest {
     ephemeralGb: flavor.ephemeralGb,
     swapMb: flavor.swapMb,
     ...platform(terms),
-    topology: cpuTopology(terms, vcpus),
+    ...most,
+    topology: cpuTopology(terms, most.maxVcpus ?? vcpus),
     placement,
-    cells: numaCells(terms, flavor, page !== undefined || placement.policy !== 'shared'),
+    cells,
     pageSize: page,
     lockedMemory: lockedMemory(terms, page),
     physicalAddress: physicalAddress(terms),
