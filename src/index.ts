@@ -66,6 +66,13 @@ export {
   type VifAddress,
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
+export type {
+  SnapshotOptions,
+  SnapshotProgress,
+  SnapshotResult,
+  SnapshotStep,
+  SnapshotTarget,
+} from './driver/snapshot.js';
 export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
@@ -145,6 +152,7 @@ export type {
   RebootNodeOptions,
   Recovery,
   ShutdownOptions,
+  SnapshotNodeOptions,
   StepTiming,
 } from './node/types.js';
 export type { NodeReport, ResourceUsage } from './resources/types.js';

@@ -13,6 +13,7 @@ import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
 import type { ImageMeta, Instance, Vif } from './model.js';
+import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */
@@ -57,8 +58,11 @@ export abstract class BaseDriver {
   rebuild(instance: Instance, _image: ImageMeta, _options?: SpawnOptions): Promise<SpawnResult> {
     return this.#unsupported('rebuild', instance);
   }
-  snapshot(instance: Instance, _imageId: string, _options?: CallOptions): Promise<void> {
+  snapshot(instance: Instance, _target: SnapshotTarget, _options?: SnapshotOptions): Promise<SnapshotResult> {
     return this.#unsupported('snapshot', instance);
+  }
+  undoSnapshot(instance: Instance, _target: SnapshotTarget, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('undoSnapshot', instance);
   }
   migrateDiskAndPowerOff(
     instance: Instance,

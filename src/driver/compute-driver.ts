@@ -13,6 +13,7 @@ import type {
   InstanceSummary,
   Vif,
 } from './model.js';
+import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Accepted by every long call. */
@@ -169,7 +170,20 @@ export interface ComputeDriver extends AsyncDisposable {
   rescue(instance: Instance, image: ImageMeta, options?: CallOptions): Promise<void>;
   unrescue(instance: Instance, options?: CallOptions): Promise<void>;
   rebuild(instance: Instance, image: ImageMeta, options?: SpawnOptions): Promise<SpawnResult>;
-  snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
+  /**
+   * Makes an image of its root disk, whole and without the base it stands on, while it runs on; volumes, the ephemeral and the
+   * swap disk are not in it. On failure and abort it is as before, and nothing is left. Where its image says
+   * `hw_qemu_guest_agent`, the file systems in the guest are frozen for the moment that the image shows; with
+   * `os_require_quiesce` it is a failure where they cannot be. Default limit: one hour. Rejects with `INSTANCE_BUSY` while
+   * another snapshot or a copy of that disk is under way, `NO_SPACE`, `IMAGE_UPLOAD_FAILED`, `IMAGE_CHECKSUM_MISMATCH`,
+   * `IMAGE_NOT_FOUND`, `UNAUTHORIZED`, `AGENT_UNAVAILABLE`, `AGENT_FAILED`. Nova: snapshot.
+   */
+  snapshot(instance: Instance, target: SnapshotTarget, options?: SnapshotOptions): Promise<SnapshotResult>;
+  /**
+   * Removes what a process that died left of a snapshot: the copy under way, temporary files, a frozen guest, an image record that
+   * `target` says it made. Nothing there is success.
+   */
+  undoSnapshot(instance: Instance, target: SnapshotTarget, options?: CallOptions): Promise<void>;
   migrateDiskAndPowerOff(
     instance: Instance,
     flavor: Instance['flavor'],
@@ -287,6 +301,7 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   unrescue: 'rescue',
   rebuild: 'rebuild',
   snapshot: 'snapshot',
+  undoSnapshot: 'snapshot',
   migrateDiskAndPowerOff: 'resize',
   finishMigration: 'resize',
   confirmMigration: 'resize',

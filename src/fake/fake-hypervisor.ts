@@ -38,6 +38,14 @@ export interface FakeHypervisorState {
   readonly images: readonly string[];
   /** Name of the tap, uuid of its instance. */
   readonly taps: readonly (readonly [string, string])[];
+  /** What is there of images that snapshots make: see {@link FakeHypervisor.snapshots}. */
+  readonly snapshots?: readonly (readonly [string, FakeSnapshot])[];
+}
+
+/** `making`: half of it is there; `whole`: it is an image. */
+export interface FakeSnapshot {
+  readonly instanceUuid: string;
+  readonly state: 'making' | 'whole';
 }
 
 export interface FakeLifecycle {
@@ -57,6 +65,8 @@ export class FakeHypervisor {
   /** ids of images in the cache. */
   readonly images: Set<string>;
   readonly taps: Map<string, string>;
+  /** Images made of instances, by the id in Glance or the path of the file. */
+  readonly snapshots: Map<string, FakeSnapshot>;
   /** Fetches under way, by image id: a second launch joins. */
   readonly fetches: Map<string, Promise<void>> = new Map();
   readonly #listeners = new Set<(event: FakeLifecycle) => void>();
@@ -70,6 +80,7 @@ export class FakeHypervisor {
     this.disks = new Set(state?.disks);
     this.images = new Set(state?.images);
     this.taps = new Map(state?.taps);
+    this.snapshots = new Map(state?.snapshots);
     this.#lastDomainId = state?.lastDomainId ?? 0;
     this.#onChange = onChange;
   }
@@ -86,6 +97,7 @@ export class FakeHypervisor {
       disks: [...this.disks],
       images: [...this.images],
       taps: [...this.taps],
+      snapshots: [...this.snapshots],
     };
   }
 
@@ -111,6 +123,15 @@ export class FakeHypervisor {
 
   removeDisk(uuid: string): void {
     if (this.disks.delete(uuid)) this.#onChange?.();
+  }
+
+  setSnapshot(name: string, snapshot: FakeSnapshot): void {
+    this.snapshots.set(name, snapshot);
+    this.#onChange?.();
+  }
+
+  removeSnapshot(name: string): void {
+    if (this.snapshots.delete(name)) this.#onChange?.();
   }
 
   addTaps(instance: Pick<Instance, 'uuid' | 'vifs'>): void {

@@ -12,7 +12,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   suspend: true,
   rescue: false,
   rebuild: false,
-  snapshot: false,
+  snapshot: true,
   resize: false,
   liveMigration: false,
   attachVolume: true,

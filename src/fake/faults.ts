@@ -1,5 +1,6 @@
 // What shall go wrong in a FakeDriver: a failure, a delay or a hang at a named point, the Nth time it is reached.
 import type { SpawnStep } from '../driver/compute-driver.js';
+import type { SnapshotStep } from '../driver/snapshot.js';
 
 /** Calls of the driver that can be made to go wrong as a whole. */
 export type FakeCallName =
@@ -24,6 +25,8 @@ export type FakeCallName =
   | 'cacheImage'
   | 'manageImageCache'
   | 'getImageCacheMetrics'
+  | 'snapshot'
+  | 'undoSnapshot'
   | 'attachVolume'
   | 'detachVolume'
   | 'extendVolume'
@@ -31,8 +34,16 @@ export type FakeCallName =
   | 'attachInterface'
   | 'detachInterface';
 
-/** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
-export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';
+/**
+ * `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is
+ * undone; `snapshot.<step>` is in the middle of that step.
+ */
+export type FaultPoint =
+  | FakeCallName
+  | `spawn.${SpawnStep}`
+  | `spawn.${SpawnStep}.done`
+  | 'spawn.undo'
+  | `snapshot.${SnapshotStep}`;
 
 export type FaultAction =
   /** Rejects with this. Anything but a ComputeError arrives as `HYPERVISOR`. */

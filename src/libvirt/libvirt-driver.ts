@@ -25,6 +25,7 @@ import type {
   InstanceInfo,
   InstanceSummary,
 } from '../driver/model.js';
+import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
@@ -47,6 +48,7 @@ import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
 import { SavedMemory } from './saved-memory.js';
+import { Snapshots } from './snapshots.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
 import { Volumes } from './volumes.js';
@@ -60,7 +62,7 @@ const CAPABILITIES: DriverCapabilities = {
   suspend: true,
   rescue: false,
   rebuild: false,
-  snapshot: false,
+  snapshot: true,
   resize: false,
   liveMigration: false,
   attachVolume: true,
@@ -113,6 +115,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly #power: Power;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
+  readonly #snapshots: Snapshots;
   #ready: Ready | undefined;
   #imageEvents: Promise<void> | undefined;
 
@@ -165,6 +168,14 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     };
     this.#volumes = new Volumes(devices);
     this.#interfaces = new Interfaces(devices, this.#bridges);
+    this.#snapshots = new Snapshots({
+      instancesPath,
+      hypervisor: this.#hypervisor,
+      domains: this.#domains,
+      agent: this.#agent,
+      logger: this.#logger,
+      images: parsed.images ?? {},
+    });
   }
 
   async initHost(options: CallOptions = {}): Promise<void> {
@@ -188,6 +199,8 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
 
   async close(): Promise<void> {
     this.closeConsoles();
+    // First: what is undone needs the connection.
+    await this.#snapshots.close();
     await Promise.all([this.#images.close(), this.#hypervisor.close(), this.#consoleLogs.stop()]);
     await this.#imageEvents;
   }
@@ -261,6 +274,24 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
 
   override async triggerCrashDump(uuid: string, options: CallOptions = {}): Promise<void> {
     await this.#power.crash(checkInstanceUuid(uuid, 'triggerCrashDump'), options);
+  }
+
+  override async snapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: SnapshotOptions = {},
+  ): Promise<SnapshotResult> {
+    checkInstanceIdentity(instance, 'snapshot');
+    return await this.#snapshots.take(instance, target, options);
+  }
+
+  override async undoSnapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'undoSnapshot');
+    await this.#snapshots.undo(instance, target, options);
   }
 
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {

@@ -5,6 +5,8 @@ import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, Instance, Vif } from '../driver/model.js';
 import { integer } from '../driver/schema.js';
+import type { SnapshotTarget } from '../driver/snapshot.js';
+import { snapshotTargetSchema } from '../driver/snapshot-schema.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
 import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
@@ -38,6 +40,8 @@ export type JournalLine =
   | { readonly event: 'task'; readonly task: JournaledTask }
   | { readonly event: 'done' }
   | { readonly event: 'device'; readonly device: DeviceInDoubt }
+  /** An image is being made there. */
+  | { readonly event: 'snapshot'; readonly target: SnapshotTarget }
   | {
       readonly event: 'devices';
       readonly vifs: readonly Vif[];
@@ -66,6 +70,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot', 'suspend']) }),
   v.object({ event: v.literal('done') }),
   v.object({ event: v.literal('device'), device: deviceSchema }),
+  v.object({ event: v.literal('snapshot'), target: snapshotTargetSchema }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
@@ -88,6 +93,8 @@ export type JournalState =
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
       readonly device: DeviceInDoubt | undefined;
+      /** Where the image of a snapshot was going. */
+      readonly snapshot: SnapshotTarget | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
     };
@@ -150,6 +157,7 @@ export function parseJournal(text: string): JournalState {
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
   let device: DeviceInDoubt | undefined;
+  let snapshot: SnapshotTarget | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
@@ -170,9 +178,13 @@ export function parseJournal(text: string): JournalState {
       case 'done':
         task = undefined;
         device = undefined;
+        snapshot = undefined;
         break;
       case 'device':
         device = line.device;
+        break;
+      case 'snapshot':
+        snapshot = line.target;
         break;
       case 'devices':
         instance = { ...instance, vifs: line.vifs, volumes: line.volumes };
@@ -192,7 +204,7 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task, device, halted };
+  return { kind: 'known', instance, diskGb, phase, step, task, device, snapshot, halted };
 }
 
 function parseLine(text: string): JournalLine | undefined {

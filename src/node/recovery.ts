@@ -8,6 +8,7 @@ import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { removeFromHost } from './removal.js';
+import { settleSnapshot } from './snapshot.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
@@ -103,11 +104,19 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, halted } = state;
+  const { instance, diskGb, task, device, snapshot, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   context.instances.set(uuid, known);
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
+  if (snapshot !== undefined) {
+    const settled = await settleSnapshot(context, instance, snapshot);
+    if (settled.done) await journal.append({ event: 'done' });
+    const { reason, ...rest } = await adopt(context, host, journal, { ...state, snapshot: undefined });
+    // Whatever was written meanwhile: it is still in doubt.
+    if (!settled.done) await journal.append({ event: 'snapshot', target: snapshot });
+    return { ...rest, reason: `${settled.reason}; ${reason}` };
+  }
   await journal.compact(instance, diskGb, halted);
   const powerState = host.domains.get(uuid)?.powerState;
   if (task === undefined) {
@@ -186,7 +195,7 @@ function standing(powerState: PowerState | undefined): string {
 async function removeRemains(
   context: RecoveryContext,
   journal: Journal,
-  { instance, diskGb, phase, step }: KnownJournal,
+  { instance, diskGb, phase, step, snapshot }: KnownJournal,
 ): Promise<Recovery> {
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'broken', diskGb);
@@ -195,6 +204,7 @@ async function removeRemains(
       ? 'its termination was interrupted'
       : `its launch was interrupted in step ${step ?? 'claim'}`;
   try {
+    if (snapshot !== undefined) await settleSnapshot(context, instance, snapshot);
     // Without a step the driver had not been at it: a domain of that uuid would be somebody else's.
     if (phase === 'terminating' || step !== undefined) await removeFromHost(context, known);
     await journal.remove();

@@ -9,6 +9,7 @@ import type {
   PowerState,
   VifAddress,
 } from '../driver/model.js';
+import type { SnapshotOptions } from '../driver/snapshot.js';
 import type { AttachedVolume } from '../driver/volume.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */
@@ -126,6 +127,11 @@ export interface OperationOptions {
   /** The wait for operations before it on the same instance included. Default 300000 (five minutes). */
   readonly timeoutMs?: number;
 }
+
+/** Default time limit: one hour. */
+export interface SnapshotNodeOptions
+  extends OperationOptions,
+    Pick<SnapshotOptions, 'format' | 'compression' | 'onProgress'> {}
 
 export interface AttachVolumeOptions extends OperationOptions {
   /** `vdb` ...; the first free name by default. */

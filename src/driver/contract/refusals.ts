@@ -158,6 +158,7 @@ const QUESTIONS: readonly OptionalMethod[] = [
   'setGuestTime',
   'quiesce',
   'unquiesce',
+  'snapshot',
 ];
 
 /** Those that this driver has, called for that instance. */
@@ -168,6 +169,7 @@ function askAll(bench: ContractBench, instance: Instance): Promise<unknown>[] {
   );
 }
 
+const SNAPSHOT = { type: 'file', path: '/nonexistent/snapshot' } as const;
 const VOLUME = { driverVolumeType: 'file', data: { path: '/nonexistent', format: 'raw' } } as const;
 
 /** Calls an optional method with arguments of the right shape. */
@@ -186,7 +188,8 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     rescue: () => driver.rescue(instance, image),
     unrescue: () => driver.unrescue(instance),
     rebuild: () => driver.rebuild(instance, image),
-    snapshot: () => driver.snapshot(instance, image.id),
+    snapshot: () => driver.snapshot(instance, SNAPSHOT),
+    undoSnapshot: () => driver.undoSnapshot(instance, SNAPSHOT),
     migrateDiskAndPowerOff: () => driver.migrateDiskAndPowerOff(instance, flavor),
     finishMigration: () => driver.finishMigration(instance),
     confirmMigration: () => driver.confirmMigration(instance),
