@@ -327,7 +327,6 @@ describe('operations', () => {
     for (const call of [
       node.guests.pingAgent(UUID),
       node.guests.openConsole(UUID),
-      node.snapshot(UUID, 'image'),
       node.resize(UUID, { vcpus: 2, memoryMb: 1024, rootGb: 1 }),
       node.migrate(UUID, 'elsewhere'),
     ]) {
