@@ -28,6 +28,7 @@ import {
   terminateCommand,
 } from './commands/power.js';
 import { showCommand } from './commands/show.js';
+import { snapshotCommand } from './commands/snapshot.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
 
@@ -49,6 +50,7 @@ const commands = [
   resumeCommand(),
   crashCommand(),
   terminateCommand(),
+  snapshotCommand(),
   volumeCommand(),
   interfaceCommand(),
   diagnosticsCommand(),

@@ -17,7 +17,7 @@ import {
 import type { GuestAgent } from './guest-agent.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
 import type { DiskInfo } from './instance-disks.js';
-import { parseDevices } from './live-devices.js';
+import { type LiveDisk, parseDevices } from './live-devices.js';
 import type { SnapshotContext } from './snapshot-destination.js';
 import { element, serialize } from './xml/element.js';
 import { readImageTerms } from './xml/vocabulary/image-terms.js';
@@ -57,10 +57,15 @@ export class SnapshotCopy {
     this.#disk = disk;
   }
 
-  /** The name and size of the disk in the running domain. Rejects with `INVALID_STATE` where the domain has no such disk. */
+  /**
+   * The name and size of the disk in the running domain. Rejects with `INVALID_STATE` where the domain has no such disk,
+   * `INSTANCE_BUSY` where its QEMU copies it already.
+   */
   async look(context: CallContext): Promise<{ readonly device: string; readonly virtualSizeBytes: number }> {
-    const device = await this.#device(context);
-    if (device !== undefined) {
+    const disk = await this.#find(context);
+    if (disk) {
+      const device = disk.target;
+      await this.#refuseBusy(disk, context);
       const virtualSizeBytes = await this.#call((d, id) => d.blockCapacity(device, id), context);
       return { device, virtualSizeBytes };
     }
@@ -72,18 +77,6 @@ export class SnapshotCopy {
         operation: 'snapshot',
         instanceUuid: uuid,
       },
-    );
-  }
-
-  /** Rejects with `INSTANCE_BUSY` where its QEMU copies that disk already. */
-  async refuseBusy(device: string, context: CallContext): Promise<void> {
-    const job = await this.#call((d, id) => d.blockJobInfo(device, id), context);
-    if (!job) return;
-    const { uuid } = this.#instance;
-    throw new ComputeError(
-      'INSTANCE_BUSY',
-      `snapshot: another job works on disk ${device} of instance ${uuid}; wait for its end`,
-      { operation: 'snapshot', instanceUuid: uuid, retryable: true, details: { device, job: job.type } },
     );
   }
 
@@ -162,8 +155,8 @@ export class SnapshotCopy {
     const context = this.#undoContext();
     await patiently(async () => {
       try {
-        const device = await this.#device(context);
-        if (device !== undefined) await endCopy(this.#copied(context), device, context);
+        const disk = await this.#find(context);
+        if (disk) await endCopy(this.#copied(context), disk.target, context);
       } catch (error) {
         if (!(ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND')) throw error;
       }
@@ -215,9 +208,25 @@ export class SnapshotCopy {
     }
   }
 
-  async #device(context: CallContext): Promise<string | undefined> {
+  async #find(context: CallContext): Promise<LiveDisk | undefined> {
     const xml = await this.#call((d, id) => d.xml(0, id), context);
-    return parseDevices(xml).disks.find(({ key }) => key === `file:${this.#disk}`)?.target;
+    return parseDevices(xml).disks.find(({ key }) => key === `file:${this.#disk}`);
+  }
+
+  async #refuseBusy({ target: device, copied }: LiveDisk, context: CallContext): Promise<void> {
+    const job = await this.#call((d, id) => d.blockJobInfo(device, id), context);
+    if (!job && !copied) return;
+    const { uuid } = this.#instance;
+    // A libvirt that was killed between the end of a copy and its note of that never ends it.
+    const why = job
+      ? 'another job works on it; wait for its end'
+      : 'libvirt holds on to a copy that has ended; open the node again, or stop and start the instance';
+    throw new ComputeError('INSTANCE_BUSY', `snapshot: disk ${device} of instance ${uuid}: ${why}`, {
+      operation: 'snapshot',
+      instanceUuid: uuid,
+      retryable: true,
+      details: { device, reason: job ? 'job' : 'ended-copy' },
+    });
   }
 
   /** By a handle of its own, since one of a connection that was lost never works again. */

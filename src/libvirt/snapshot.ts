@@ -72,7 +72,6 @@ export class Snapshot {
     copy.checkQuiesce();
     const found = await copy.look(this.#context);
     const { device, virtualSizeBytes } = found;
-    await copy.refuseBusy(device, this.#context);
     const own = await this.#allocated(this.#path);
     await this.#begin(virtualSizeBytes, own);
     const file = join(this.#directory, 'disk');

@@ -39,8 +39,14 @@ const left = [
 ];
 const frozen = (await text()).match(/(?<="event":"AGENT","did":")(?:freeze|thaw)/g)?.at(-1) === 'freeze';
 const { powerState } = await node.get(uuid);
-const { how } = await node.snapshot(uuid, { type: 'file', path: target.path + '-whole' });
+// libvirt, killed between the end of a copy and its note of that, lets go of it at its next start only.
+const busy = (error) => {
+  if (error.details?.reason !== 'ended-copy') throw error;
+  return { how: 'busy' };
+};
+const { how } = await node.snapshot(uuid, { type: 'file', path: target.path + '-whole' }).catch(busy);
 process.stdout.write(JSON.stringify({ recoveries: node.recoveries, left, frozen, powerState, how }) + '\\n');
+if (how === 'busy') process.exit();
 const die = () => process.kill(process.pid, 'SIGKILL');
 if (kill) {
   await node.snapshot(uuid, target, {
@@ -113,13 +119,16 @@ it.each(Object.entries(settings))(
     const request = requestOf(randomUUID());
     let pids: number[] = [];
     for (const [index, kill] of [...KILLS, undefined].entries()) {
-      const { signal, output } = await run({ options, request, target: host.snapshotTarget(), kill });
+      const argument = { options, request, target: host.snapshotTarget(), kill };
+      const first = await run(argument);
+      const isBusy = first.output.includes('"how":"busy"');
+      const { signal, output } = isBusy ? await run(argument) : first;
       const before = KILLS[index - 1];
       const what = `after ${JSON.stringify(before)}: ${output}`;
-      const told = JSON.parse(output) as { readonly recoveries: unknown };
+      const told = JSON.parse(output) as object;
       expect(told, what).toMatchObject({ left: [], frozen: false, powerState: 'running', how: 'live' });
-      expect(told.recoveries, what).toMatchObject(
-        before
+      expect(JSON.parse(first.output), what).toMatchObject({
+        recoveries: before
           ? [
               {
                 action: 'adopted',
@@ -127,7 +136,7 @@ it.each(Object.entries(settings))(
               },
             ]
           : [],
-      );
+      });
       expect(signal, what).toBe(kill ? 'SIGKILL' : null);
       if (index > 0 && kill) expect(qemuProcesses(request.uuid), what).toEqual(pids);
       pids = qemuProcesses(request.uuid);
