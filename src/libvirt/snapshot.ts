@@ -198,9 +198,8 @@ export class Snapshot {
       await work;
     } catch (error) {
       const failed = ComputeError.is(error) && error.code === 'HYPERVISOR';
-      if (failed && (await this.#room(this.#directory)) === 0) {
-        throw this.#full(this.#directory, await this.#allocated(this.#path), 0, error);
-      }
+      const [needed, room] = [await this.#allocated(this.#path), await this.#room(this.#directory)];
+      if (failed && room < needed) throw this.#full(this.#directory, needed, room, error);
       throw error;
     }
   }

@@ -42,6 +42,7 @@ export type JournalLine =
   | { readonly event: 'device'; readonly device: DeviceInDoubt }
   /** An image is being made there. */
   | { readonly event: 'snapshot'; readonly target: SnapshotTarget }
+  | { readonly event: 'snapshot-over' }
   | {
       readonly event: 'devices';
       readonly vifs: readonly Vif[];
@@ -71,6 +72,7 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('done') }),
   v.object({ event: v.literal('device'), device: deviceSchema }),
   v.object({ event: v.literal('snapshot'), target: snapshotTargetSchema }),
+  v.object({ event: v.literal('snapshot-over') }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
@@ -178,13 +180,15 @@ export function parseJournal(text: string): JournalState {
       case 'done':
         task = undefined;
         device = undefined;
-        snapshot = undefined;
         break;
       case 'device':
         device = line.device;
         break;
       case 'snapshot':
         snapshot = line.target;
+        break;
+      case 'snapshot-over':
+        snapshot = undefined;
         break;
       case 'devices':
         instance = { ...instance, vifs: line.vifs, volumes: line.volumes };

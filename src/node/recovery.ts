@@ -111,9 +111,9 @@ async function adopt(
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
   if (snapshot !== undefined) {
     const settled = await settleSnapshot(context, instance, snapshot);
-    if (settled.done) await journal.append({ event: 'done' });
+    if (settled.done) await journal.append({ event: 'snapshot-over' });
     const { reason, ...rest } = await adopt(context, host, journal, { ...state, snapshot: undefined });
-    // Whatever was written meanwhile: it is still in doubt.
+    // The journal may have been made shorter meanwhile.
     if (!settled.done) await journal.append({ event: 'snapshot', target: snapshot });
     return { ...rest, reason: `${settled.reason}; ${reason}` };
   }

@@ -28,7 +28,7 @@ export async function snapshotInstance(
       return await context.driver.snapshot(known.instance, target, call);
     } finally {
       // Also after a failure: the driver has undone it, and the caller was told.
-      await known.journal.append({ event: 'done' }).catch(() => undefined);
+      await known.journal.append({ event: 'snapshot-over' }).catch(() => undefined);
     }
   });
 }

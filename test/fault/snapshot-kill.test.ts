@@ -143,7 +143,7 @@ it.each(Object.entries(settings))(
     }
     expect(host.remains()).toEqual([]);
   },
-  180_000,
+  300_000,
 );
 
 describe.each(Object.entries(settings))('on libvirt, %s', (_name, make) => {
