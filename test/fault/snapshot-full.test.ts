@@ -3,31 +3,26 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ComputeNode, type SnapshotStep } from '../../src/index.js';
-import { eventually, GUEST_IMAGE, TestHost } from '../support/host.js';
+import type { SnapshotStep } from '../../src/index.js';
+import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
+import { eventually, TestHost } from '../support/host.js';
 
 const MIB = 2 ** 20;
 const host = new TestHost();
 const filler = join(host.instancesPath, 'filler');
-let node: ComputeNode;
-let uuid = '';
+const instance = host.instance({ vifs: [] });
+const { uuid } = instance;
+let driver: LibvirtDriver;
 
 beforeAll(async () => {
   mkdirSync(host.instancesPath, { mode: 0o711 });
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256m,mode=711', 'none', host.instancesPath]);
-  node = await ComputeNode.open({
-    instancesPath: host.instancesPath,
-    driverOptions: { root: host.root, images: { reservedBytes: 0 } },
-  });
-  const { instance } = await node.launch({
-    name: 'guest',
-    flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
-    image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
-    networks: [],
-  });
-  uuid = instance.uuid;
+  // Not a node: its claims count the room too.
+  driver = new LibvirtDriver(host.options({ images: { reservedBytes: 0 } }));
+  await driver.initHost();
+  await driver.spawn(instance);
   await host.booted(uuid);
-  const console = await node.guests.openConsole(uuid);
+  const console = await driver.openConsole(uuid);
   console.resume();
   console.write(
     'dd if=/dev/urandom of=/dev/vda bs=1M seek=100 count=24 conv=notrunc,fsync; echo do$((1))ne\n',
@@ -37,8 +32,8 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  await node?.terminate(uuid);
-  await node?.close();
+  await driver?.destroy(instance);
+  await driver?.close();
   execFileSync('umount', ['-l', host.instancesPath]);
   host.dispose();
 });
@@ -60,7 +55,7 @@ const target = { type: 'file', path: join(host.instancesPath, 'image.qcow2') } a
 it('is refused before a byte is written where there is no room from the start', async () => {
   fill(8 * MIB);
   const steps: SnapshotStep[] = [];
-  const call = node.snapshot(uuid, target, { onProgress: ({ step }) => steps.push(step) });
+  const call = driver.snapshot(instance, target, { onProgress: ({ step }) => steps.push(step) });
   await expect(call).rejects.toMatchObject({
     code: 'NO_SPACE',
     details: { availableBytes: expect.any(Number) },
@@ -82,12 +77,12 @@ it.each([
       if (step === at && !filled) fill(free);
       filled ||= step === at;
     };
-    const call = node.snapshot(uuid, target, { onProgress });
+    const call = driver.snapshot(instance, target, { onProgress });
     await expect(call).rejects.toMatchObject({ code: 'NO_SPACE' });
     rmSync(filler);
     expect(made()).toEqual([]);
-    expect((await node.get(uuid)).powerState).toBe('running');
-    expect((await node.snapshot(uuid, target)).how).toBe('live');
+    expect((await driver.getInfo(uuid)).powerState).toBe('running');
+    expect((await driver.snapshot(instance, target)).how).toBe('live');
     rmSync(target.path);
   },
 );
