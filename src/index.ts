@@ -16,6 +16,7 @@ export {
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
+  type SnapshotOptions,
   type SpawnOptions,
   type SpawnProgress,
   type SpawnResult,
@@ -67,7 +68,6 @@ export {
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export type {
-  SnapshotOptions,
   SnapshotProgress,
   SnapshotResult,
   SnapshotStep,

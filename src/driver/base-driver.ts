@@ -5,6 +5,7 @@ import type {
   CacheOutcome,
   CallOptions,
   OpenConsoleOptions,
+  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
 } from './compute-driver.js';
@@ -13,7 +14,7 @@ import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
 import type { ImageMeta, Instance, Vif } from './model.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from './snapshot.js';
+import type { SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */

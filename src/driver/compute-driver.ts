@@ -13,7 +13,7 @@ import type {
   InstanceSummary,
   Vif,
 } from './model.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from './snapshot.js';
+import type { SnapshotProgress, SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Accepted by every long call. */
@@ -55,6 +55,14 @@ export interface SpawnResult {
   readonly stepsMs: Readonly<Record<SpawnStep, number>>;
   readonly imageCache: CacheOutcome;
   readonly info: InstanceInfo;
+}
+
+export interface SnapshotOptions extends CallOptions {
+  /** Default `qcow2`. */
+  readonly format?: 'qcow2' | 'raw' | undefined;
+  /** qcow2 only. Default `zstd`, which QEMU reads since 5.1; `zlib` is for readers that are older. */
+  readonly compression?: 'zlib' | 'zstd' | 'none' | undefined;
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined;
 }
 
 export type RebootType = 'soft' | 'hard';

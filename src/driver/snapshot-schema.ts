@@ -1,9 +1,10 @@
 // A snapshot as it is asked for: checked before anything is done.
 import * as v from 'valibot';
+import type { SnapshotOptions } from './compute-driver.js';
 import { ComputeError } from './errors.js';
 import { cleanText, nameText } from './image-schema.js';
 import { check, closed, closedEntries } from './schema.js';
-import type { SnapshotOptions, SnapshotTarget } from './snapshot.js';
+import type { SnapshotTarget } from './snapshot.js';
 
 export const snapshotTargetSchema: v.GenericSchema<unknown, SnapshotTarget> = v.pipe(
   closed(

@@ -1,5 +1,4 @@
 // A snapshot of an instance: the image that is made of its root disk, where it goes, and how far it is.
-import type { CallOptions } from './compute-driver.js';
 import type { ImageChecksum } from './model.js';
 
 /** Where the image goes. */
@@ -26,14 +25,6 @@ export interface SnapshotProgress {
   readonly step: SnapshotStep;
   readonly doneBytes?: number;
   readonly totalBytes?: number;
-}
-
-export interface SnapshotOptions extends CallOptions {
-  /** Default `qcow2`. */
-  readonly format?: 'qcow2' | 'raw' | undefined;
-  /** qcow2 only. Default `zstd`, which QEMU reads since 5.1; `zlib` is for readers that are older. */
-  readonly compression?: 'zlib' | 'zstd' | 'none' | undefined;
-  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined;
 }
 
 export interface SnapshotResult {

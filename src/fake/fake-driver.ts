@@ -9,6 +9,7 @@ import type {
   PowerOffOptions,
   RebootOptions,
   RebootType,
+  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
 } from '../driver/compute-driver.js';
@@ -24,7 +25,7 @@ import type {
   InstanceSummary,
   Vif,
 } from '../driver/model.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeDevices } from './fake-devices.js';
 import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js';

@@ -1,7 +1,8 @@
 // A fake snapshot: the steps of a real one, and an image that is there, half there or gone.
 import { createHash, randomUUID } from 'node:crypto';
+import type { SnapshotOptions } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotStep, SnapshotTarget } from '../driver/snapshot.js';
+import type { SnapshotResult, SnapshotStep, SnapshotTarget } from '../driver/snapshot.js';
 import { parseSnapshotFormat, parseSnapshotTarget } from '../driver/snapshot-schema.js';
 import type { FakeCall } from './fake-call.js';
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js';

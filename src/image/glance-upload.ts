@@ -9,6 +9,7 @@ import type { GlanceClient } from './glance-client.js';
 import { discard, fault, type HttpResponse, isPassing, readJson, statusFault } from './http-client.js';
 import { Retries } from './retries.js';
 import type { HttpSourceOptions, ImageLogger } from './types.js';
+import { bytesOf, LeastRate, type UploadedFile } from './upload-body.js';
 
 /** What is declared of an image; properties as Glance has them, among its other attributes. */
 export interface ImageRecord {
@@ -24,12 +25,6 @@ export interface UploadCall {
   readonly signal: AbortSignal;
   readonly http: HttpSourceOptions;
   readonly logger: ImageLogger;
-}
-
-export interface UploadedFile {
-  readonly path: string;
-  readonly sizeBytes: number;
-  readonly onProgress?: ((doneBytes: number) => void) | undefined;
 }
 
 const MOST_BYTES = 2 ** 20;
@@ -154,13 +149,13 @@ async function remove(client: GlanceClient, call: UploadCall): Promise<void> {
 
 async function put(client: GlanceClient, call: UploadCall, file: UploadedFile): Promise<void> {
   using disk = await openDisk([{ path: file.path, format: 'raw' }], { signal: call.signal });
-  const rate = new LeastRate(call);
+  const rate = new LeastRate(call.signal, call.http);
   const { signal } = rate;
   try {
     const response = await client.send(`/images/${call.imageId}/file`, { ...about(call), signal }, () => ({
       method: 'PUT',
       type: 'application/octet-stream',
-      body: bytesOf(disk.stream({ format: 'raw', signal }), file, rate),
+      body: bytesOf(disk, file, rate),
       bytes: file.sizeBytes,
       answerTimeoutMs: ANSWER_TIMEOUT_MS,
     }));
@@ -173,64 +168,6 @@ async function put(client: GlanceClient, call: UploadCall, file: UploadedFile): 
     throw error;
   } finally {
     rate.end();
-  }
-}
-
-/** A disk is read in whole sectors; the file may end within its last. */
-async function* bytesOf(
-  stream: ReturnType<Awaited<ReturnType<typeof openDisk>>['stream']>,
-  file: UploadedFile,
-  rate: LeastRate,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let done = 0;
-  rate.begin();
-  for await (const piece of (await stream).body as AsyncIterable<Buffer>) {
-    const part = piece.subarray(0, file.sizeBytes - done);
-    yield part;
-    done += part.length;
-    rate.taken(part.length);
-    file.onProgress?.(done);
-  }
-  // From here on it is the answer that is waited for.
-  rate.end();
-}
-
-/** Ends a transfer of which the server took too little for a while. Reading from disk is much faster and counts as its time. */
-class LeastRate {
-  readonly signal: AbortSignal;
-  missed = false;
-  readonly #slow = new AbortController();
-  readonly #windowMs: number;
-  readonly #leastBytes: number;
-  #bytes = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor({ signal, http }: UploadCall) {
-    this.signal = AbortSignal.any([signal, this.#slow.signal]);
-    this.#windowMs = http.rateWindowMs ?? 30_000;
-    this.#leastBytes = ((http.leastBytesPerSecond ?? 16 * 1024) * this.#windowMs) / 1000;
-  }
-
-  /** A try of its own: the one before it may have ended in the middle. */
-  begin(): void {
-    this.end();
-    this.#bytes = 0;
-    this.#timer = setInterval(() => {
-      if (this.#bytes < this.#leastBytes) {
-        this.missed = true;
-        this.#slow.abort();
-      }
-      this.#bytes = 0;
-    }, this.#windowMs);
-    this.#timer.unref();
-  }
-
-  taken(bytes: number): void {
-    this.#bytes += bytes;
-  }
-
-  end(): void {
-    clearInterval(this.#timer);
   }
 }
 

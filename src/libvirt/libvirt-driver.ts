@@ -10,6 +10,7 @@ import type {
   PowerOffOptions,
   RebootOptions,
   RebootType,
+  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
 } from '../driver/compute-driver.js';
@@ -25,7 +26,7 @@ import type {
   InstanceInfo,
   InstanceSummary,
 } from '../driver/model.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';

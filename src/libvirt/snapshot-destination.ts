@@ -13,10 +13,10 @@ import {
   removeRecord,
   removeUnfinished,
   type UploadCall,
-  type UploadedFile,
   uploadFile,
 } from '../image/glance-upload.js';
 import type { HttpSourceOptions, ImageLogger } from '../image/types.js';
+import type { UploadedFile } from '../image/upload-body.js';
 import { callNative } from '../native.js';
 import type { CallContext } from './hypervisor.js';
 import { snapshotRecord } from './snapshot-record.js';

@@ -1,8 +1,9 @@
 // One snapshot under way: copied while it runs, or read at rest; made one image, and sent.
 import { dirname, join } from 'node:path';
+import type { SnapshotOptions } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Instance } from '../driver/model.js';
-import type { SnapshotOptions, SnapshotProgress, SnapshotResult, SnapshotStep } from '../driver/snapshot.js';
+import type { SnapshotProgress, SnapshotResult, SnapshotStep } from '../driver/snapshot.js';
 import type { ImageFormat } from '../driver/snapshot-schema.js';
 import type { Undo } from '../driver/undo.js';
 import { convertImage } from '../image/convert-image.js';

@@ -1,8 +1,10 @@
 // Snapshots of instances: which way by their state, step after step, each undone when a later one fails.
+
+import type { SnapshotOptions } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Instance } from '../driver/model.js';
-import type { SnapshotOptions, SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import { type ImageFormat, parseSnapshotFormat, parseSnapshotTarget } from '../driver/snapshot-schema.js';
 import { Undo } from '../driver/undo.js';
 import { GlanceClient } from '../image/glance-client.js';

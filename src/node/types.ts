@@ -1,5 +1,5 @@
 // What an agent passes to and gets from a ComputeNode.
-import type { CacheOutcome, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
+import type { CacheOutcome, SnapshotOptions, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
 import type { ConfigDriveFormat, ConfigDriveKey } from '../driver/config-drive.js';
 import type {
   DriverEvent,
@@ -9,7 +9,6 @@ import type {
   PowerState,
   VifAddress,
 } from '../driver/model.js';
-import type { SnapshotOptions } from '../driver/snapshot.js';
 import type { AttachedVolume } from '../driver/volume.js';
 
 /** Where log lines go; console, pino and the like fit. Default: node:util debuglog('node-compute'). */

@@ -87,6 +87,12 @@ describe('an instance by command line', () => {
     const gone = await json('volume', 'detach', 'cli', 'vdf');
     expect(gone).toMatchObject({ status: 1, value: { error: { code: 'DEVICE_NOT_FOUND' } } });
 
+    const image = `${host.directory}/snapshot.qcow2`;
+    const taken = await json('snapshot', 'cli', '--file', image, '--compression', 'zlib');
+    expect(taken.value).toMatchObject({ ok: true, uuid, path: image, how: 'live', format: 'qcow2' });
+    expect(statSync(image).size).toBe(taken.value['sizeBytes']);
+    expect(await json('snapshot', 'cli', '--file', image)).toMatchObject({ status: 1 });
+
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
     expect((await cli('start', 'cli')).status).toBe(0);
@@ -142,6 +148,9 @@ describe('a wrong call', () => {
       ['stop', 'x', '--timeout', 'soon'],
       ['launch', '--image', 'x', '--config-drive', 'vfat'],
       ['launch', '--image', 'x', '--user-data', '/no/such/file'],
+      ['snapshot', 'x'],
+      ['snapshot', 'x', '--file', '/a', '--glance'],
+      ['snapshot', 'x', '--file', '/a', '--name', 'b'],
       ['volume', 'attach', 'x'],
       ['volume', 'attach', 'x', '--file', '/a', '--block', '/dev/b'],
       ['volume', 'extend', 'x', 'vdb', 'large'],

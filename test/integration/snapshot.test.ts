@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { ComputeNode, GlanceImageService, type NodeEvent, type SnapshotStep } from '../../src/index.js';
+import { type } from '../support/console.js';
 import { eventually, GUEST_IMAGE, TestHost } from '../support/host.js';
 
 const obstacle = PrivateGlance.obstacle();
@@ -62,19 +62,6 @@ async function boot({ id, path }: Source): Promise<string> {
   });
   await host.booted(instance.uuid);
   return instance.uuid;
-}
-
-/** Types a line and returns what came until the expected answer. */
-async function type(console: Duplex, line: string, expected: RegExp): Promise<string> {
-  let text = '';
-  console.write(`${line}\n`);
-  for (;;) {
-    if (expected.test(text)) return text;
-    const chunk: unknown = console.read();
-    if (Buffer.isBuffer(chunk)) text += chunk.toString('utf8');
-    else if (console.readableEnded || console.destroyed) throw new Error(`the console ended: ${text}`);
-    else await once(console, 'readable');
-  }
 }
 
 async function inGuest(guest: string, line: string, expected: RegExp): Promise<string> {
