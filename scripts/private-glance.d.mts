@@ -1,7 +1,7 @@
 export interface NewImage {
   readonly name?: string;
-  readonly disk_format: string;
-  readonly container_format: string;
+  readonly disk_format?: string;
+  readonly container_format?: string;
   readonly [attribute: string]: unknown;
 }
 

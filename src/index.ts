@@ -19,6 +19,7 @@ export {
   type RebootType,
   type RebuildOptions,
   type RescueOptions,
+  type SnapshotOptions,
   type SpawnOptions,
   type SpawnProgress,
   type SpawnResult,
@@ -71,6 +72,12 @@ export {
 } from './driver/model.js';
 export { type DriverMethod, NOVA_METHODS } from './driver/nova-methods.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
+export type {
+  SnapshotProgress,
+  SnapshotResult,
+  SnapshotStep,
+  SnapshotTarget,
+} from './driver/snapshot.js';
 export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
@@ -165,6 +172,7 @@ export type {
   ResizeView,
   ShelveOptions,
   ShutdownOptions,
+  SnapshotNodeOptions,
   StepTiming,
   UnshelveOptions,
   VmState,

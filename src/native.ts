@@ -254,6 +254,8 @@ export interface NativeAddon {
       readonly maxVirtualBytes: number;
       readonly threads: number;
       readonly sync: boolean;
+      /** Keeps QEMU from the top image meanwhile; IMAGE_UNACCEPTABLE `in-use` where it has it open. Default false. */
+      readonly lock?: boolean;
     },
     callId: CallId,
   ): Promise<{

@@ -166,6 +166,7 @@ Napi::Value convert(const Napi::CallbackInfo& info) {
     options.max_virtual_bytes = to_size(given.Get("maxVirtualBytes"), "maxVirtualBytes");
     options.threads = to_flags(given.Get("threads"), "threads");
     options.sync = to_bool(given.Get("sync"), "sync");
+    options.lock = given.Has("lock") && to_bool(given.Get("lock"), "lock");
     return Async(
         info.Env(), Lane::bulk, call_id(info, 3),
         [layers = to_layers(info[0]), target = to_text(info[1], "target"), options](Cancellation& cancel) {

@@ -1,9 +1,12 @@
 #include "image/convert.h"
 
+#include <optional>
+
 #include "executor/failure.h"
 #include "image/convert_qcow2.h"
 #include "image/convert_raw.h"
 #include "image/image_io.h"
+#include "image/image_lock.h"
 
 namespace node_compute {
 
@@ -11,6 +14,12 @@ ConvertResult convert_image(const std::vector<LayerName>& layers, const std::str
                             const ConvertOptions& options, Cancellation& cancel) {
   if (options.format != "raw" && options.format != "qcow2") {
     throw InvalidArgument("an image is converted to raw or qcow2, not to " + options.format);
+  }
+  std::optional<FileDescriptor> locked;
+  std::optional<ImageLock> lock;
+  if (options.lock && !layers.empty()) {
+    locked.emplace(open_for_edit(layers.front().path));
+    lock.emplace(locked->get(), layers.front().path);
   }
   const Disk disk = Disk::open(layers, options.max_virtual_bytes, cancel);
   NewFile file(target);

@@ -24,6 +24,8 @@ struct ConvertOptions {
   unsigned threads = 0;
   /// fsync at the end.
   bool sync = true;
+  /// Keeps QEMU from the top image meanwhile (ImageLock); ImageError `in-use` where it has it open.
+  bool lock = false;
 };
 
 struct ConvertResult {

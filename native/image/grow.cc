@@ -24,15 +24,6 @@ namespace {
 
 constexpr std::uint64_t kMaxVirtualBytes = std::uint64_t{std::numeric_limits<std::int64_t>::max()} - 511;
 
-FileDescriptor open_for_edit(const std::string& path) {
-  FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  if (!file) throw SystemError(errno, "open", path);
-  struct stat status {};
-  if (::fstat(file.get(), &status) != 0) throw SystemError(errno, "stat", path);
-  if (!S_ISREG(status.st_mode)) throw ImageError("not-regular-file", path + " is not a regular file");
-  return file;
-}
-
 FileDescriptor duplicate(int descriptor, const std::string& path) {
   FileDescriptor second(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
   if (!second) throw SystemError(errno, "duplicate", path);

@@ -1,6 +1,7 @@
 #include "image/image_lock.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,6 +26,15 @@ int lock(int descriptor, short type) {
 }
 
 }  // namespace
+
+FileDescriptor open_for_edit(const std::string& path) {
+  FileDescriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  if (!file) throw SystemError(errno, "open", path);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw SystemError(errno, "stat", path);
+  if (!S_ISREG(status.st_mode)) throw ImageError("not-regular-file", path + " is not a regular file");
+  return file;
+}
 
 ImageLock::ImageLock(int descriptor, const std::string& name) : descriptor_(descriptor) {
   if (lock(descriptor, F_WRLCK) == 0) return;

@@ -3,7 +3,13 @@
 
 #include <string>
 
+#include "storage/file_descriptor.h"
+
 namespace node_compute {
+
+/// An image that is there, a regular file, for reading and writing. SystemError, ImageError
+/// `not-regular-file`.
+FileDescriptor open_for_edit(const std::string& path);
 
 /// The bytes that QEMU locks in each image it opens (raw_apply_lock_bytes in its block/file-posix.c): 100 + n
 /// for each permission that it uses, 200 + n for each that it lets nobody else use. All of them exclusively

@@ -6,6 +6,7 @@
 
 #include "executor/failure.h"
 #include "image/convert.h"
+#include "image/image_lock.h"
 #include "image_fixture.h"
 
 using namespace node_compute;
@@ -200,4 +201,24 @@ TEST_CASE("a conversion that is refused, cancelled or out of space leaves nothin
   Cancellation never;
   CHECK_THROWS_AS(convert_file(scratch / "image", scratch / "raw", to_raw(), never), SystemError);
   CHECK((read_bytes(scratch / "raw") == Bytes{1}));
+}
+
+TEST_CASE("a disk that is read under QEMU's locks is read by nobody else's leave, and is free afterwards") {
+  const ScratchDirectory scratch;
+  Cancellation cancel;
+  write_bytes(scratch / "image", Bytes(512, 7));
+  ConvertOptions options = to_raw();
+  options.lock = true;
+  const auto convert_it = [&](const std::string& target) {
+    convert_image({{scratch / "image", "raw"}}, scratch / target, options, cancel);
+  };
+  const FileDescriptor other = open_for_edit(scratch / "image");
+  {
+    const ImageLock held(other.get(), "image");
+    CHECK(image_rule([&] { convert_it("refused"); }) == "in-use");
+    CHECK(read_bytes(scratch / "image") == Bytes(512, 7));
+  }
+  convert_it("target");
+  CHECK(read_bytes(scratch / "target") == Bytes(512, 7));
+  const ImageLock free(other.get(), "image");
 }

@@ -31,6 +31,7 @@ import {
 import { rebuildCommand, rescueCommand } from './commands/rescue.js';
 import { confirmResizeCommand, resizeCommand, revertResizeCommand } from './commands/resize.js';
 import { showCommand } from './commands/show.js';
+import { snapshotCommand } from './commands/snapshot.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
 
@@ -58,6 +59,7 @@ const commands = [
   confirmResizeCommand(),
   revertResizeCommand(),
   terminateCommand(),
+  snapshotCommand(),
   volumeCommand(),
   interfaceCommand(),
   diagnosticsCommand(),

@@ -9,6 +9,7 @@ import type {
   PowerOffOptions,
   RebuildOptions,
   RescueOptions,
+  SnapshotOptions,
   SpawnResult,
   UnrescueOptions,
 } from './compute-driver.js';
@@ -17,6 +18,7 @@ import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
 import type { ImageMeta, Instance, Vif } from './model.js';
+import type { SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */
@@ -64,8 +66,11 @@ export abstract class BaseDriver {
   settleRebuild(instance: Instance, _outcome: 'old' | 'new', _options?: CallOptions): Promise<void> {
     return this.#unsupported('settleRebuild', instance);
   }
-  snapshot(instance: Instance, _imageId: string, _options?: CallOptions): Promise<void> {
+  snapshot(instance: Instance, _target: SnapshotTarget, _options?: SnapshotOptions): Promise<SnapshotResult> {
     return this.#unsupported('snapshot', instance);
+  }
+  undoSnapshot(instance: Instance, _target: SnapshotTarget, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('undoSnapshot', instance);
   }
   migrateDiskAndPowerOff(
     instance: Instance,

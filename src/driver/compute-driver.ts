@@ -13,6 +13,7 @@ import type {
   InstanceSummary,
   Vif,
 } from './model.js';
+import type { SnapshotProgress, SnapshotResult, SnapshotTarget } from './snapshot.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Accepted by every long call. */
@@ -54,6 +55,14 @@ export interface SpawnResult {
   readonly stepsMs: Readonly<Record<SpawnStep, number>>;
   readonly imageCache: CacheOutcome;
   readonly info: InstanceInfo;
+}
+
+export interface SnapshotOptions extends CallOptions {
+  /** Default `qcow2`. */
+  readonly format?: 'qcow2' | 'raw' | undefined;
+  /** qcow2 only. Default `zstd`, which QEMU reads since 5.1; `zlib` is for readers that are older. */
+  readonly compression?: 'zlib' | 'zstd' | 'none' | undefined;
+  readonly onProgress?: ((progress: SnapshotProgress) => void) | undefined;
 }
 
 export type RebootType = 'soft' | 'hard';
@@ -213,7 +222,20 @@ export interface ComputeDriver extends AsyncDisposable {
    * `old`: they are removed. `instance` is as it is then. Neither starts it. Idempotent.
    */
   settleRebuild(instance: Instance, outcome: 'old' | 'new', options?: CallOptions): Promise<void>;
-  snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
+  /**
+   * Makes an image of its root disk, whole and without the base it stands on, while it runs on; volumes, the ephemeral and the
+   * swap disk are not in it. On failure and abort it is as before, and nothing is left. Where its image says
+   * `hw_qemu_guest_agent`, the file systems in the guest are frozen for the moment that the image shows; with
+   * `os_require_quiesce` it is a failure where they cannot be. Default limit: one hour. Rejects with `INSTANCE_BUSY` while
+   * another snapshot or a copy of that disk is under way, `NO_SPACE`, `IMAGE_UPLOAD_FAILED`, `IMAGE_CHECKSUM_MISMATCH`,
+   * `IMAGE_NOT_FOUND`, `UNAUTHORIZED`, `AGENT_UNAVAILABLE`, `AGENT_FAILED`. Nova: snapshot.
+   */
+  snapshot(instance: Instance, target: SnapshotTarget, options?: SnapshotOptions): Promise<SnapshotResult>;
+  /**
+   * Removes what a process that died left of a snapshot: the copy under way, temporary files, a frozen guest, an image record that
+   * `target` says it made. Nothing there is success.
+   */
+  undoSnapshot(instance: Instance, target: SnapshotTarget, options?: CallOptions): Promise<void>;
   /**
    * Begins a resize on this host: checks all that can be refused of the flavor, stops the instance and keeps its disks
    * that will change. Rejects with `FLAVOR_DISK_TOO_SMALL` for a root or ephemeral disk that would shrink, `DEVICE_IN_USE`
@@ -353,6 +375,7 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   rebuild: 'rebuild',
   settleRebuild: 'rebuild',
   snapshot: 'snapshot',
+  undoSnapshot: 'snapshot',
   migrateDiskAndPowerOff: 'resize',
   finishMigration: 'resize',
   confirmMigration: 'resize',

@@ -7,6 +7,7 @@ import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
 import { defineRescue } from './contract/rescue.js';
 import { defineResize } from './contract/resize.js';
+import { defineSnapshot } from './contract/snapshot.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
 
@@ -32,6 +33,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('resize', () => defineResize(bench));
     describe('image cache', () => defineImageCache(bench));
     describe('devices', () => defineDevices(bench));
+    describe('snapshot', () => defineSnapshot(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

@@ -35,6 +35,7 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   rebuild: ['rebuild'],
   settleRebuild: [],
   snapshot: ['snapshot'],
+  undoSnapshot: [],
   migrateDiskAndPowerOff: ['migrate_disk_and_power_off'],
   finishMigration: ['finish_migration'],
   confirmMigration: ['confirm_migration'],

@@ -12,6 +12,7 @@ import type {
   RebootType,
   RebuildOptions,
   RescueOptions,
+  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
   UnrescueOptions,
@@ -29,6 +30,7 @@ import type {
   InstanceSummary,
   Vif,
 } from '../driver/model.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeDevices } from './fake-devices.js';
 import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js';
@@ -37,6 +39,7 @@ import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { type FakeChanger, rebuildFake, rescueFake, settleFakeRebuild, unrescueFake } from './fake-rescue.js';
 import { FakeResize } from './fake-resize.js';
+import { snapshotFake, undoFakeSnapshot } from './fake-snapshot.js';
 import { spawnFake } from './fake-spawn.js';
 
 const SPAWN_TIMEOUT_MS = 600_000;
@@ -349,6 +352,27 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
         this.start(instance);
       },
     };
+  }
+
+  override async snapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: SnapshotOptions = {},
+  ): Promise<SnapshotResult> {
+    const { signal, timeoutMs = SPAWN_TIMEOUT_MS } = options;
+    return await this.call('snapshot', instance.uuid, { signal, timeoutMs }, (call) =>
+      snapshotFake(this.hypervisor, this.domain(call), target, options, call),
+    );
+  }
+
+  override async undoSnapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.call('undoSnapshot', instance.uuid, options, async () =>
+      undoFakeSnapshot(this.hypervisor, instance.uuid, target),
+    );
   }
 
   override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {

@@ -50,6 +50,14 @@ export interface FakeHypervisorState {
   readonly taps: readonly (readonly [string, string])[];
   /** uuid of a rescued instance, id of the image that it is rescued with. */
   readonly rescued?: readonly (readonly [string, string])[];
+  /** What is there of images that snapshots make: see {@link FakeHypervisor.snapshots}. */
+  readonly snapshots?: readonly (readonly [string, FakeSnapshot])[];
+}
+
+/** `making`: half of it is there; `whole`: it is an image. */
+export interface FakeSnapshot {
+  readonly instanceUuid: string;
+  readonly state: 'making' | 'whole';
 }
 
 export interface FakeLifecycle {
@@ -72,6 +80,8 @@ export class FakeHypervisor {
   readonly rescued: Map<string, string>;
   /** What instances were before a resize that is neither confirmed nor reverted, by uuid. */
   readonly resizes: Map<string, Instance>;
+  /** Images made of instances, by the id in Glance or the path of the file. */
+  readonly snapshots: Map<string, FakeSnapshot>;
   /** Fetches under way, by image id: a second launch joins. */
   readonly fetches: Map<string, Promise<void>> = new Map();
   readonly #listeners = new Set<(event: FakeLifecycle) => void>();
@@ -87,6 +97,7 @@ export class FakeHypervisor {
     this.taps = new Map(state?.taps);
     this.rescued = new Map(state?.rescued);
     this.resizes = new Map(state?.resizes?.map((instance) => [instance.uuid, instance]));
+    this.snapshots = new Map(state?.snapshots);
     this.#lastDomainId = state?.lastDomainId ?? 0;
     this.#onChange = onChange;
   }
@@ -105,6 +116,7 @@ export class FakeHypervisor {
       taps: [...this.taps],
       rescued: [...this.rescued],
       resizes: [...this.resizes.values()],
+      snapshots: [...this.snapshots],
     };
   }
 
@@ -140,6 +152,15 @@ export class FakeHypervisor {
 
   unrescue(uuid: string): void {
     if (this.rescued.delete(uuid)) this.#onChange?.();
+  }
+
+  setSnapshot(name: string, snapshot: FakeSnapshot): void {
+    this.snapshots.set(name, snapshot);
+    this.#onChange?.();
+  }
+
+  removeSnapshot(name: string): void {
+    if (this.snapshots.delete(name)) this.#onChange?.();
   }
 
   addTaps(instance: Pick<Instance, 'uuid' | 'vifs'>): void {

@@ -12,7 +12,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   suspend: true,
   rescue: true,
   rebuild: true,
-  snapshot: false,
+  snapshot: true,
   resize: true,
   liveResize: true,
   liveMigration: false,

@@ -1,5 +1,6 @@
 // What shall go wrong in a FakeDriver: a failure, a delay or a hang at a named point, the Nth time it is reached.
 import type { SpawnStep } from '../driver/compute-driver.js';
+import type { SnapshotStep } from '../driver/snapshot.js';
 
 /** Calls of the driver that can be made to go wrong as a whole. */
 export type FakeCallName =
@@ -28,6 +29,8 @@ export type FakeCallName =
   | 'cacheImage'
   | 'manageImageCache'
   | 'getImageCacheMetrics'
+  | 'snapshot'
+  | 'undoSnapshot'
   | 'attachVolume'
   | 'detachVolume'
   | 'extendVolume'
@@ -54,6 +57,7 @@ export type ResizePoint =
 /**
  * `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before
  * anything is undone. So for `rescue` and `rebuild`, whose parts are named here.
+ * `snapshot.<step>` is in the middle of that step.
  */
 export type FaultPoint =
   | FakeCallName
@@ -62,7 +66,8 @@ export type FaultPoint =
   | `spawn.${SpawnStep}.done`
   | `rescue.${'disk' | 'stop' | 'start'}`
   | `rebuild.${'disk' | 'stop' | 'start'}`
-  | `${'spawn' | 'rescue' | 'rebuild'}.undo`;
+  | `${'spawn' | 'rescue' | 'rebuild'}.undo`
+  | `snapshot.${SnapshotStep}`;
 
 export type FaultAction =
   /** Rejects with this. Anything but a ComputeError arrives as `HYPERVISOR`. */

@@ -25,6 +25,8 @@ export interface ConvertImageOptions extends ImageProgressOptions {
   readonly threads?: number | undefined;
   /** fsync before it resolves. Default true. */
   readonly sync?: boolean | undefined;
+  /** Keeps QEMU from the top image meanwhile; rule `in-use` where it has it open already. Not for foreign and encrypted images. Default false. */
+  readonly lock?: boolean | undefined;
   /**
    * Of an image that is encrypted by LUKS: its passphrase, UTF-8 without a NUL, at most 8 KiB. It gets into no argument,
    * environment, named file, message or log.
@@ -130,6 +132,7 @@ async function convertDisk(
     maxVirtualBytes: options.maxVirtualBytes ?? MOST_BYTES,
     threads: options.threads ?? 0,
     sync: options.sync ?? true,
+    lock: options.lock ?? false,
   };
   return await callNative((addon, id) => addon.convertImage(layers, target, native, id), {
     operation: `conversion of ${layers[0]?.path ?? 'an image'}`,

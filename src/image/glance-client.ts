@@ -2,7 +2,14 @@
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import type { GlanceOptions } from './glance-options.js';
-import { discard, HttpClient, type HttpRequest, type HttpResponse, isPassing } from './http-client.js';
+import {
+  discard,
+  HttpClient,
+  type HttpContent,
+  type HttpRequest,
+  type HttpResponse,
+  isPassing,
+} from './http-client.js';
 import { imageEndpoint, Keystone } from './keystone.js';
 import type { HttpSourceOptions } from './types.js';
 
@@ -10,6 +17,9 @@ interface Access {
   readonly token: string | undefined;
   readonly endpoints: readonly string[];
 }
+
+type GlanceRequest = Omit<HttpRequest, 'url' | 'token'>;
+type Ask = (request: HttpRequest) => Promise<HttpResponse>;
 
 export class GlanceClient {
   readonly #options: GlanceOptions;
@@ -24,15 +34,28 @@ export class GlanceClient {
   }
 
   /** `path` is below `/v2`. Any status but 401 and 403 is an answer. Rejects with `UNAUTHORIZED` for those. */
-  async get(path: string, request: Omit<HttpRequest, 'url' | 'token'>): Promise<HttpResponse> {
+  async get(path: string, request: GlanceRequest): Promise<HttpResponse> {
+    return await this.#call(path, request, (one) => this.#http.get(one));
+  }
+
+  /** The same with something to send; `content` is asked for it anew for each try. */
+  async send(path: string, request: GlanceRequest, content: () => HttpContent): Promise<HttpResponse> {
+    return await this.#call(path, request, (one) => this.#http.send(one, content()));
+  }
+
+  async close(): Promise<void> {
+    await this.#http.close();
+  }
+
+  async #call(path: string, request: GlanceRequest, ask: Ask): Promise<HttpResponse> {
     let access = await this.#access(request.signal);
-    let response = await this.#ask(path, request, access);
+    let response = await this.#ask(path, request, access, ask);
     if (response.statusCode === 401 && this.#keystone && access.token !== undefined) {
       // Revoked before its time, or Keystone was reset.
       discard(response);
       this.#keystone.forget(access.token);
       access = await this.#access(request.signal);
-      response = await this.#ask(path, request, access);
+      response = await this.#ask(path, request, access, ask);
     }
     const { statusCode } = response;
     if (statusCode !== 401 && statusCode !== 403) return response;
@@ -41,10 +64,6 @@ export class GlanceClient {
       operation: 'download',
       details: { statusCode },
     });
-  }
-
-  async close(): Promise<void> {
-    await this.#http.close();
   }
 
   async #access(signal: AbortSignal): Promise<Access> {
@@ -59,14 +78,15 @@ export class GlanceClient {
   /** One endpoint after another where a connection fails or a server is in trouble; the last one's answer counts. */
   async #ask(
     path: string,
-    request: Omit<HttpRequest, 'url' | 'token'>,
+    request: GlanceRequest,
     { token, endpoints }: Access,
+    ask: Ask,
   ): Promise<HttpResponse> {
     for (const [index, endpoint] of endpoints.entries()) {
       const url = new URL(`${endpoint.replace(/\/+$/, '').replace(/\/v2$/, '')}/v2${path}`);
       const isLast = index === endpoints.length - 1;
       try {
-        const response = await this.#http.get({ ...request, url, token });
+        const response = await ask({ ...request, url, token });
         if (isLast || response.statusCode < 500) return response;
         discard(response);
       } catch (error) {

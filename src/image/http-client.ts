@@ -21,6 +21,17 @@ export interface HttpRequest {
   readonly token?: string | undefined;
 }
 
+/** What a request brings along. */
+export interface HttpContent {
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly type?: string;
+  readonly body?: string | AsyncIterable<Uint8Array>;
+  /** Of a body that is no text. */
+  readonly bytes?: number;
+  /** Milliseconds between two pieces that the server takes, and from the last one to its answer. */
+  readonly answerTimeoutMs?: number;
+}
+
 type Subject = Pick<HttpRequest, 'subject'>;
 
 /** Opens no connection and reads no file before the first request. */
@@ -55,10 +66,25 @@ export class HttpClient {
 
   /** Follows no redirect: what is posted is meant for this server alone. */
   async post(request: HttpRequest, body: unknown): Promise<HttpResponse> {
+    return await this.send(request, { method: 'POST', type: 'application/json', body: JSON.stringify(body) });
+  }
+
+  /** As {@link post}. */
+  async send(request: HttpRequest, content: HttpContent): Promise<HttpResponse> {
+    const { token } = request;
+    const { method, type, body, bytes, answerTimeoutMs } = content;
     return await this.#send(request, request.url, {
-      method: 'POST',
-      headers: { ...request.headers, 'content-type': 'application/json', 'accept-encoding': 'identity' },
-      body: JSON.stringify(body),
+      method,
+      headers: {
+        ...request.headers,
+        'accept-encoding': 'identity',
+        ...(type !== undefined && { 'content-type': type }),
+        ...(bytes !== undefined && { 'content-length': String(bytes) }),
+        ...(token !== undefined && { 'x-auth-token': token }),
+      },
+      // undici takes any iterable of buffers, waits for the server with it, and holds it to the length.
+      ...(body !== undefined && { body: body as string }),
+      ...(answerTimeoutMs !== undefined && { headersTimeout: answerTimeoutMs }),
     });
   }
 
@@ -72,7 +98,9 @@ export class HttpClient {
   async #send(
     request: HttpRequest,
     url: URL,
-    more: Pick<Dispatcher.RequestOptions, 'headers'> & { readonly method?: 'POST'; readonly body?: string },
+    more: Omit<Dispatcher.RequestOptions, 'origin' | 'path' | 'method'> & {
+      readonly method?: HttpContent['method'];
+    },
   ): Promise<HttpResponse> {
     if (this.#closed) throw closed(request);
     this.#transport ??= this.#connect();

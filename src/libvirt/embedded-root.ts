@@ -6,6 +6,7 @@ import {
   readFileSync,
   readlinkSync,
   realpathSync,
+  renameSync,
   rmSync,
   statfsSync,
   symlinkSync,
@@ -50,6 +51,7 @@ export function prepareEmbeddedRoot(root: string, security: SecurityOptions): Em
   }
   placeRunDirectory(root);
   forgetUnbornDomains(root);
+  mendEndedCopies(root);
   writeFileSync(join(root, 'etc/qemu.conf'), qemuConf(root, security, user), { mode: 0o600 });
   rootOfProcess = root;
   return {
@@ -127,6 +129,34 @@ function forgetUnbornDomains(root: string): void {
       : name.endsWith('.xml.new');
     if (unborn) rmSync(file, { force: true });
   }
+}
+
+/**
+ * When libvirt 9.0 ends the copy of a disk QEMU has forgotten it first, and libvirt then writes its status twice before it is
+ * done: that the disk has a copy of no kind, which it cannot read back, so that it takes the domain for one that is shut off though
+ * its QEMU runs; and that there is a copy and no job that makes it, which nothing ever ends. To a process that was killed
+ * in these milliseconds both are mended: such a copy is none. What QEMU holds open of it goes with that QEMU.
+ */
+function mendEndedCopies(root: string): void {
+  if (rootHolder(root)) return;
+  const directory = join(root, 'run/qemu');
+  for (const name of filesOf(directory).filter((one) => one.endsWith('.xml'))) {
+    const file = join(directory, name);
+    const text = readFileSync(file, 'utf8');
+    const mended = mendCopies(text);
+    if (mended === text) continue;
+    writeFileSync(`${file}.mended`, mended, { mode: 0o600 });
+    renameSync(`${file}.mended`, file);
+  }
+}
+
+/** @internal The status of a domain, as libvirt writes it. */
+export function mendCopies(status: string): string {
+  if (!/^ +<mirror /m.test(status)) return status;
+  const job = /^ +<blockjob [^>]*>\n(?: +<disk [^>]*mirror='yes'[^>]*\/>\n) +<\/blockjob>\n/gm;
+  const isUnderWay = job.test(status) && !/^ +<mirror [^>]*\bjob=''/m.test(status);
+  if (isUnderWay) return status;
+  return status.replace(job, '').replace(/^ +<mirror [^>]*>\n(?:.*\n)*?^ +<\/mirror>\n/gm, '');
 }
 
 function filesOf(directory: string): string[] {

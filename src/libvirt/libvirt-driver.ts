@@ -12,6 +12,7 @@ import type {
   RebootType,
   RebuildOptions,
   RescueOptions,
+  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
   UnrescueOptions,
@@ -28,6 +29,7 @@ import type {
   InstanceInfo,
   InstanceSummary,
 } from '../driver/model.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
@@ -54,6 +56,7 @@ import { Rescue } from './rescue.js';
 import type { ResizeHost } from './resize.js';
 import { ResizeCalls } from './resize-calls.js';
 import { SavedMemory } from './saved-memory.js';
+import { Snapshots } from './snapshots.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
 import { Volumes } from './volumes.js';
@@ -67,7 +70,7 @@ const CAPABILITIES: DriverCapabilities = {
   suspend: true,
   rescue: true,
   rebuild: true,
-  snapshot: false,
+  snapshot: true,
   resize: true,
   liveResize: true,
   liveMigration: false,
@@ -124,6 +127,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly #resize: ResizeHost & LiveResizeHost;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
+  readonly #snapshots: Snapshots;
   #ready: Ready | undefined;
   #imageEvents: Promise<void> | undefined;
 
@@ -193,6 +197,14 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       guestTimeoutMs: parsed.liveResizeTimeoutMs ?? 30_000,
     };
     this.#interfaces = new Interfaces(devices, this.#bridges);
+    this.#snapshots = new Snapshots({
+      instancesPath,
+      hypervisor: this.#hypervisor,
+      domains: this.#domains,
+      agent: this.#agent,
+      logger: this.#logger,
+      images: parsed.images ?? {},
+    });
   }
 
   async initHost(options: CallOptions = {}): Promise<void> {
@@ -216,6 +228,8 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
 
   async close(): Promise<void> {
     this.closeConsoles();
+    // First: what is undone needs the connection.
+    await this.#snapshots.close();
     await Promise.all([this.#images.close(), this.#hypervisor.close(), this.#consoleLogs.stop()]);
     await this.#imageEvents;
   }
@@ -317,6 +331,24 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   ): Promise<void> {
     checkInstanceIdentity(instance, 'settleRebuild');
     await settleRebuild(this.#rebuild, instance, outcome, options);
+  }
+
+  override async snapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: SnapshotOptions = {},
+  ): Promise<SnapshotResult> {
+    checkInstanceIdentity(instance, 'snapshot');
+    return await this.#snapshots.take(instance, target, options);
+  }
+
+  override async undoSnapshot(
+    instance: Instance,
+    target: SnapshotTarget,
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'undoSnapshot');
+    await this.#snapshots.undo(instance, target, options);
   }
 
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {

@@ -7,6 +7,8 @@ export interface LiveDisk {
   readonly alias: string | undefined;
   /** As {@link import('../driver/volume.js').volumeKey} writes it; undefined for a drive without a medium. */
   readonly key: string | undefined;
+  /** libvirt knows of a copy of it. */
+  readonly copied: boolean;
 }
 
 export interface LiveInterface {
@@ -30,6 +32,7 @@ export function parseDevices(xml: string): LiveDevices {
       target: attribute(block, 'target', 'dev') ?? '',
       alias: attribute(block, 'alias', 'name'),
       key: sourceKey(block),
+      copied: /^ {6}<mirror /m.test(block),
     })),
     interfaces: blocks(xml, 'interface').map((block) => ({
       mac: (attribute(block, 'mac', 'address') ?? '').toLowerCase(),

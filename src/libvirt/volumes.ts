@@ -7,7 +7,7 @@ import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } fro
 import { parseDevice, parseVolume } from '../driver/volume-schema.js';
 import { callNative } from '../native.js';
 import { DeviceChange, type DeviceHost, type FindAlias } from './device-change.js';
-import { copyVolume, endCopy } from './volume-copy.js';
+import { copyVolume, endVolumeCopy } from './volume-copy.js';
 import { chooseTarget, ownTargets, volumeXml } from './xml/single-device.js';
 
 /** What a qcow2 volume may be; the caller's own storage, not an image from outside. */
@@ -123,7 +123,7 @@ export class Volumes {
         const xml = volumeXml(instance, change.host, attached);
         await copyVolume(this.#host.hypervisor, change, device, xml, volumeKey(connection));
       } else {
-        await endCopy(change, device);
+        await endVolumeCopy(change, device);
       }
       // From here on the guest writes to the new one: the definition must follow it, whatever becomes of the call.
       await change.persistForGood(next);

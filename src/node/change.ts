@@ -1,8 +1,10 @@
 // Rescue, rebuild and shelving as the journal has them: what an instance is turned into, in more than one step.
 import * as v from 'valibot';
 import type { ConfigDriveFormat } from '../driver/config-drive.js';
+import { ComputeError } from '../driver/errors.js';
 import { diskGb, imageSchema, nameText } from '../driver/image-schema.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
+import type { SnapshotTarget } from '../driver/snapshot.js';
 import { configDriveFormat } from './instance-schema.js';
 
 /** `runs`: it ran before. A rebuilt instance has what stands here. */
@@ -17,7 +19,13 @@ export type Change =
       readonly diskGb: number;
       readonly runs: boolean;
     }
-  | { readonly kind: 'shelve'; readonly image: ImageMeta; readonly runs: boolean }
+  /** `create`: the record of the image in Glance is made for it. */
+  | {
+      readonly kind: 'shelve';
+      readonly image: ImageMeta;
+      readonly create: boolean;
+      readonly runs: boolean;
+    }
   | { readonly kind: 'offload' }
   | { readonly kind: 'unshelve'; readonly diskGb: number };
 
@@ -44,10 +52,26 @@ export const changeSchema: v.GenericSchema<unknown, Change> = v.variant('kind', 
     diskGb,
     runs: v.boolean(),
   }),
-  v.object({ kind: v.literal('shelve'), image: imageSchema, runs: v.boolean() }),
+  v.object({ kind: v.literal('shelve'), image: imageSchema, create: v.boolean(), runs: v.boolean() }),
   v.object({ kind: v.literal('offload') }),
   v.object({ kind: v.literal('unshelve'), diskGb }),
 ]);
+
+/** Where the disk of a shelved instance goes; throws `INVALID_ARGUMENT` where nothing can be stored. */
+export function shelf({ image, create }: Extract<Change, { kind: 'shelve' }>): SnapshotTarget {
+  const { id, name, source } = image;
+  if (source.type === 'file') return source;
+  if (source.type === 'glance') {
+    return { type: 'glance', imageId: source.imageId ?? id, create, ...(name !== undefined && { name }) };
+  }
+  throw new ComputeError(
+    'INVALID_ARGUMENT',
+    `shelve: nothing can be stored at ${source.type}; give a file or Glance`,
+    {
+      operation: 'shelve',
+    },
+  );
+}
 
 /** What a change changes of an instance that is known. */
 export interface Changeable {

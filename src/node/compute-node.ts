@@ -4,6 +4,7 @@ import { ComputeError } from '../driver/errors.js';
 import { checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type { Flavor, ImageMeta, PowerState, Vif } from '../driver/model.js';
+import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import type { NodeReport } from '../resources/types.js';
 import {
@@ -33,6 +34,7 @@ import { rebuildInstance } from './rebuild.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
 import { confirmResize, resizeInstance, revertResize } from './resize.js';
 import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
+import { snapshotInstance } from './snapshot.js';
 import { terminateInstance } from './terminate.js';
 import type {
   AttachVolumeOptions,
@@ -55,6 +57,7 @@ import type {
   ResizeOptions,
   ShelveOptions,
   ShutdownOptions,
+  SnapshotNodeOptions,
   UnshelveOptions,
 } from './types.js';
 
@@ -246,11 +249,17 @@ export class ComputeNode implements AsyncDisposable {
     await unshelveInstance(this.#context, canonical(uuid, 'unshelve'), options);
   }
 
-  /** Stores the instance's disk as the image `imageId`. `UNSUPPORTED` where the capability `snapshot` is false. */
-  async snapshot(uuid: string, imageId: string, options: OperationOptions = {}): Promise<void> {
-    await this.#delegate(uuid, 'snapshot', options, (one, call) =>
-      this.#context.driver.snapshot(one, imageId, call),
-    );
+  /**
+   * Makes an image of its root disk, in Glance or in a file, while it runs on; volumes are not in it. On failure it is as before
+   * and nothing is left, after a crash from the next start on. Rejects with `NO_SPACE`, `IMAGE_UPLOAD_FAILED`,
+   * `IMAGE_CHECKSUM_MISMATCH`, `AGENT_UNAVAILABLE`, `INSTANCE_BUSY`.
+   */
+  async snapshot(
+    uuid: string,
+    target: SnapshotTarget,
+    options: SnapshotNodeOptions = {},
+  ): Promise<SnapshotResult> {
+    return await snapshotInstance(this.#context, canonical(uuid, 'snapshot'), target, options);
   }
 
   /**

@@ -5,6 +5,8 @@ import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { integer } from '../driver/schema.js';
+import type { SnapshotTarget } from '../driver/snapshot.js';
+import { snapshotTargetSchema } from '../driver/snapshot-schema.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
 import {
@@ -48,6 +50,9 @@ export type JournalLine =
   | { readonly event: 'task'; readonly task: JournaledTask }
   | { readonly event: 'done' }
   | { readonly event: 'device'; readonly device: DeviceInDoubt }
+  /** An image is being made there. */
+  | { readonly event: 'snapshot'; readonly target: SnapshotTarget }
+  | { readonly event: 'snapshot-over' }
   | {
       readonly event: 'devices';
       readonly vifs: readonly Vif[];
@@ -80,6 +85,8 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('task'), task: v.picklist(['start', 'reboot', 'suspend']) }),
   v.object({ event: v.literal('done') }),
   v.object({ event: v.literal('device'), device: deviceSchema }),
+  v.object({ event: v.literal('snapshot'), target: snapshotTargetSchema }),
+  v.object({ event: v.literal('snapshot-over') }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
   v.object({ event: v.literal('change'), change: changeSchema }),
@@ -110,6 +117,8 @@ export type JournalState =
       readonly shelved: Shelved | undefined;
       readonly inDoubt: ChangeInDoubt | undefined;
       readonly resize: PendingResize | undefined;
+      /** Where the image of a snapshot was going. */
+      readonly snapshot: SnapshotTarget | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
     };
@@ -152,7 +161,7 @@ export class Journal {
     const text = (await this.#files.read(this.#path)) ?? '';
     const changes: Change[] = [
       ...(rescueImage ? [{ kind: 'rescue', image: rescueImage, runs: true } as const] : []),
-      ...(shelved ? [{ kind: 'shelve', image: shelved.image, runs: false } as const] : []),
+      ...(shelved ? [{ kind: 'shelve', image: shelved.image, create: false, runs: false } as const] : []),
       ...(shelved?.offloaded ? [{ kind: 'offload' } as const] : []),
     ];
     const whole = [
@@ -186,6 +195,7 @@ export function parseJournal(text: string): JournalState {
   let shelved: Shelved | undefined;
   let inDoubt: ChangeInDoubt | undefined;
   let resize: PendingResize | undefined;
+  let snapshot: SnapshotTarget | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
@@ -226,6 +236,12 @@ export function parseJournal(text: string): JournalState {
       case 'device':
         device = line.device;
         break;
+      case 'snapshot':
+        snapshot = line.target;
+        break;
+      case 'snapshot-over':
+        snapshot = undefined;
+        break;
       case 'devices':
         instance = { ...instance, vifs: line.vifs, volumes: line.volumes };
         device = undefined;
@@ -262,6 +278,7 @@ export function parseJournal(text: string): JournalState {
     shelved,
     inDoubt,
     resize,
+    snapshot,
     halted,
   };
 }

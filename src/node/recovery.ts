@@ -11,6 +11,7 @@ import { reasonOf } from './node-errors.js';
 import { removeFromHost } from './removal.js';
 import { settleResize } from './resize.js';
 import { settleChange } from './settle-change.js';
+import { settleSnapshot } from './snapshot.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
@@ -108,7 +109,7 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, inDoubt, resize, halted } = state;
+  const { instance, diskGb, task, device, inDoubt, resize, snapshot, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   known.rescueImage = state.rescueImage;
@@ -121,6 +122,14 @@ async function adopt(
     return { uuid, action: 'adopted', reason: await settleResize(context, known, resize) };
   }
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
+  if (snapshot !== undefined) {
+    const settled = await settleSnapshot(context, instance, snapshot);
+    if (settled.done) await journal.append({ event: 'snapshot-over' });
+    const { reason, ...rest } = await adopt(context, host, journal, { ...state, snapshot: undefined });
+    // The journal may have been made shorter meanwhile.
+    if (!settled.done) await journal.append({ event: 'snapshot', target: snapshot });
+    return { ...rest, reason: `${settled.reason}; ${reason}` };
+  }
   await journal.compact(known, halted, resize);
   const powerState = host.domains.get(uuid)?.powerState;
   if (known.shelved?.offloaded)
@@ -215,7 +224,7 @@ function standing(powerState: PowerState | undefined): string {
 async function removeRemains(
   context: RecoveryContext,
   journal: Journal,
-  { instance, diskGb, phase, step }: KnownJournal,
+  { instance, diskGb, phase, step, snapshot }: KnownJournal,
 ): Promise<Recovery> {
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'broken', diskGb);
@@ -224,6 +233,7 @@ async function removeRemains(
       ? 'its termination was interrupted'
       : `its launch was interrupted in step ${step ?? 'claim'}`;
   try {
+    if (snapshot !== undefined) await settleSnapshot(context, instance, snapshot);
     // Without a step the driver had not been at it: a domain of that uuid would be somebody else's.
     if (phase === 'terminating' || step !== undefined) await removeFromHost(context, known);
     await journal.remove();

@@ -1,6 +1,6 @@
 // A rescue, a rebuild or a shelving between two lines of the journal, and how it is settled when it was cut short.
 import { ComputeError } from '../driver/errors.js';
-import { afterChange, type Change } from './change.js';
+import { afterChange, type Change, shelf } from './change.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
@@ -69,6 +69,7 @@ export async function settleChange(
       break;
     }
     case 'shelve':
+      await driver.undoSnapshot(instance, shelf(change));
       break;
     case 'offload':
       await removeFromHost(context, known);

@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { ComputeError, unsupported } from '../driver/errors.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
+import { parseSnapshotTarget } from '../driver/snapshot-schema.js';
+import { type Change, shelf } from './change.js';
 import { configDriveSchema } from './config-drive-request.js';
 import type { KnownInstance } from './known-instance.js';
 import { diskClaimGb, parseImage, parseRequest } from './launch-request.js';
@@ -26,9 +28,11 @@ export async function shelveInstance(
     const image = known.shelved?.image ?? asked ?? newImage(known.instance);
     if (!known.shelved) {
       const runs = await checkChangeable(context, known, 'shelve', signal);
-      await changeInstance(context, known, { kind: 'shelve', image, runs }, async () => {
+      const change: Change = { kind: 'shelve', image, create: asked === undefined, runs };
+      const target = parseSnapshotTarget(shelf(change), uuid);
+      await changeInstance(context, known, change, async () => {
         if (runs) await driver.powerOff(uuid, { shutdownTimeoutMs, signal });
-        await driver.snapshot(known.instance, image.id, { signal });
+        await driver.snapshot(known.instance, target, { signal });
       });
     }
     if (offload) await takeOff(context, known);

@@ -1,5 +1,5 @@
 // What an agent passes to and gets from a ComputeNode.
-import type { CacheOutcome, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
+import type { CacheOutcome, SnapshotOptions, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
 import type { ConfigDriveFormat, ConfigDriveKey } from '../driver/config-drive.js';
 import type {
   DriverEvent,
@@ -132,6 +132,11 @@ export interface OperationOptions {
   /** The wait for operations before it on the same instance included. Default 300000 (five minutes). */
   readonly timeoutMs?: number;
 }
+
+/** Default time limit: one hour. */
+export interface SnapshotNodeOptions
+  extends OperationOptions,
+    Pick<SnapshotOptions, 'format' | 'compression' | 'onProgress'> {}
 
 export interface AttachVolumeOptions extends OperationOptions {
   /** `vdb` ...; the first free name by default. */

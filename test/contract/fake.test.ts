@@ -66,6 +66,7 @@ describeDriverContract('FakeDriver', {
   makeInstance,
   makeStubbornInstance: () => makeInstance('stubborn'),
   makeVolume,
+  makeSnapshotTarget: () => ({ type: 'file', path: `/snapshots/${randomUUID()}` }),
   leftovers: leftoversOn(quick),
   consoleText: /hello from/,
   limits: { callMs: 2_000, spawnMs: 5_000, shutdownMs: 60 },
@@ -85,6 +86,7 @@ describeDriverContract('FakeDriver that takes its time', {
     }),
   makeInstance,
   makeVolume,
+  makeSnapshotTarget: () => ({ type: 'glance' }),
   leftovers: leftoversOn(slow),
   limits: { callMs: 2_000, spawnMs: 5_000, shutdownMs: 60 },
 });

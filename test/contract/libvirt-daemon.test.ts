@@ -32,6 +32,7 @@ describeDriverContract('LibvirtDriver, daemon', {
   makeDriver,
   makeInstance: () => host.instance({ configDrive: 'nocloud' }),
   makeVolume: () => host.volume(),
+  makeSnapshotTarget: () => host.snapshotTarget(),
   leftovers: async (instance) => host.leftovers(instance),
   consoleText: /"event":"BOOTED"/,
   limits: { spawnMs: 90_000, shutdownMs: 5_000 },

@@ -14,6 +14,7 @@ describeDriverContract('LibvirtDriver, embedded', {
   makeDriver: () => new LibvirtDriver(host.options()),
   makeInstance: () => host.instance(),
   makeVolume: () => host.volume(),
+  makeSnapshotTarget: () => host.snapshotTarget(),
   leftovers: async (instance) => host.leftovers(instance),
   consoleText: /"event":"BOOTED"/,
   limits: { spawnMs: 90_000, shutdownMs: 5_000 },

@@ -281,4 +281,49 @@ describe('start-up with traces that are damaged or not ours', () => {
     await next.launch(request({ uuid: third }));
     expect([...first, second]).not.toContain(after.hypervisor.domains.get(third)?.instance.id);
   });
+
+  it.each(['copy', 'quiesce', 'convert', 'upload'] as const)(
+    'undoes a snapshot that died in its step %s',
+    async (step) => {
+      for (const target of [{ type: 'glance' }, { type: 'file', path: '/images/new' }] as const) {
+        const bench = makeBench();
+        const node = await bench.open();
+        await node.launch(request());
+        bench.faults.add({ at: `snapshot.${step}`, hang: 'deaf' });
+        void node.snapshot(UUID, target).catch(() => undefined);
+        await bench.faults.reached(`snapshot.${step}`);
+        const after = kill9(bench);
+        expect(after.hypervisor.snapshots.size).toBe(1);
+        const next = await after.open();
+        expect(next.recoveries).toEqual([
+          {
+            uuid: UUID,
+            action: 'adopted',
+            reason: expect.stringMatching(/snapshot was interrupted and is undone; .*running/),
+          },
+        ]);
+        expect(after.hypervisor.snapshots.size).toBe(0);
+        expect((await next.snapshot(UUID, target)).how).toBe('live');
+        expect([...after.hypervisor.snapshots.values()].map(({ state }) => state)).toEqual(['whole']);
+      }
+    },
+  );
+
+  it('adopts an instance whose snapshot cannot be undone, tells of it, and tries again at the next start', async () => {
+    const bench = makeBench();
+    const node = await bench.open();
+    await node.launch(request());
+    bench.faults.add({ at: 'snapshot.upload', hang: 'deaf' });
+    void node.snapshot(UUID, { type: 'glance' }).catch(() => undefined);
+    await bench.faults.reached('snapshot.upload');
+    const after = kill9(bench);
+    after.faults.add({ at: 'undoSnapshot', fail: new Error('no Glance') });
+    const next = await after.open();
+    expect(next.recoveries[0]?.reason).toMatch(/could not be undone: .*no Glance/);
+    await next.reboot(UUID, 'hard');
+    await next.close();
+    const third = await after.open();
+    expect(third.recoveries[0]?.reason).toMatch(/snapshot was interrupted and is undone/);
+    expect(after.hypervisor.snapshots.size).toBe(0);
+  });
 });

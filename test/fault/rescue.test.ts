@@ -167,7 +167,7 @@ describe('a node', () => {
       next.pause(UUID),
       next.suspend(UUID),
       next.resize(UUID, { vcpus: 2, memoryMb: 512 }),
-      next.snapshot(UUID, 'image'),
+      next.snapshot(UUID, { type: 'glance' }),
       next.migrate(UUID, 'elsewhere'),
       next.attachVolume(UUID, volume),
       next.attachInterface(UUID),

@@ -6,27 +6,16 @@ import {
   type ComputeNode,
   FakeDriver,
   type FakeDriverOptions,
-  type Instance,
   registerDriver,
 } from '../../src/index.js';
 import { type Bench, kill9, makeBench, request, UUID } from './node-harness.js';
 
-const snapshots: string[] = [];
-let failure: ComputeError | undefined;
-let hang: () => Promise<void> = async () => undefined;
-
-class SnapshotDriver extends FakeDriver {
-  override readonly capabilities = { ...new FakeDriver().capabilities, snapshot: true };
-  override async snapshot({ uuid }: Instance, imageId: string): Promise<void> {
-    if ((await this.getInfo(uuid)).powerState !== 'shutdown') throw new Error('it runs');
-    await hang();
-    if (failure) throw failure;
-    snapshots.push(imageId);
-  }
+/** As one whose hypervisor cannot make images. */
+class PlainDriver extends FakeDriver {
+  override readonly capabilities = { ...new FakeDriver().capabilities, snapshot: false };
 }
-registerDriver('test.SnapshotDriver', (options) => new SnapshotDriver(options as FakeDriverOptions));
+registerDriver('test.PlainDriver', (options) => new PlainDriver(options as FakeDriverOptions));
 
-const open = (bench: Bench): Promise<ComputeNode> => bench.open({ driver: 'test.SnapshotDriver' });
 const IMAGE = { ...request().image, id: 'shelf' };
 const used = async (node: ComputeNode): Promise<number[]> => {
   const { vcpus, memoryMb, diskGb } = await node.report();
@@ -34,10 +23,8 @@ const used = async (node: ComputeNode): Promise<number[]> => {
 };
 
 async function launched(): Promise<{ bench: Bench; node: ComputeNode }> {
-  failure = undefined;
-  hang = async () => undefined;
   const bench = makeBench();
-  const node = await open(bench);
+  const node = await bench.open();
   await node.launch(request());
   return { bench, node };
 }
@@ -47,14 +34,14 @@ describe('an instance', () => {
     const { bench, node } = await launched();
     const image = await node.shelve(UUID, { shutdownTimeoutMs: 0 });
     expect(image).toMatchObject({ name: 'guest-shelved', diskFormat: 'qcow2', source: { type: 'glance' } });
-    expect(snapshots.at(-1)).toBe(image.id);
+    expect(bench.hypervisor.snapshots.get(image.id)?.state).toBe('whole');
     expect(await node.shelve(UUID)).toEqual(image);
     expect(await node.get(UUID)).toMatchObject({ vmState: 'shelved', powerState: 'shutdown' });
     expect(await used(node)).toEqual([1, 512, 1]);
     for (const refused of [node.start(UUID), node.rescue(UUID), node.attachInterface(UUID)]) {
       await expect(refused).rejects.toMatchObject({ code: 'INVALID_STATE', details: { vmState: 'shelved' } });
     }
-    const next = await kill9(bench).open({ driver: 'test.SnapshotDriver', resumeGuestsOnHostBoot: true });
+    const next = await kill9(bench).open({ resumeGuestsOnHostBoot: true });
     expect(await next.get(UUID)).toMatchObject({ vmState: 'shelved', powerState: 'shutdown' });
     await next.unshelve(UUID);
     await next.unshelve(UUID);
@@ -74,7 +61,7 @@ describe('an instance', () => {
     expect(bench.left()).toEqual([`journal of ${UUID}`]);
     expect(await used(node)).toEqual([0, 0, 0]);
     const after = kill9(bench);
-    const next = await open(after);
+    const next = await after.open();
     expect(next.recoveries).toMatchObject([
       { action: 'adopted', reason: 'it is shelved, and not on this host' },
     ]);
@@ -110,24 +97,31 @@ describe('an instance', () => {
 
   it('runs on where its snapshot fails, also after a kill, and where the driver takes none', async () => {
     const { bench, node } = await launched();
-    failure = new ComputeError('NO_SPACE', 'Glance is full');
+    bench.faults.add({ at: 'snapshot.upload', fail: new ComputeError('NO_SPACE', 'Glance is full') });
     await expect(node.shelve(UUID, { shutdownTimeoutMs: 0 })).rejects.toMatchObject({ code: 'NO_SPACE' });
     expect(await node.get(UUID)).toMatchObject({ vmState: 'active', powerState: 'running' });
-    let fail: (error: Error) => void = () => undefined;
-    hang = () =>
-      new Promise((_resolve, reject) => {
-        fail = reject;
-      });
+    bench.faults.add({ at: 'snapshot.convert', hang: 'deaf' });
     const cut = node.shelve(UUID, { shutdownTimeoutMs: 0 }).catch(() => undefined);
-    await expect.poll(() => bench.hypervisor.domains.get(UUID)?.state).toBe('shutdown');
+    await bench.faults.reached('snapshot.convert');
     const after = kill9(bench);
-    const next = await open(after);
+    expect([...after.hypervisor.snapshots.values()]).toMatchObject([{ state: 'making' }]);
+    bench.faults.release();
+    await cut;
+    const next = await after.open();
     expect(next.recoveries[0]?.reason).toBe('its shelve was interrupted and is undone');
     expect(await next.get(UUID)).toMatchObject({ vmState: 'active', powerState: 'running' });
-    fail(new Error('over'));
-    await cut;
-    const plain = await kill9(after).open();
+    expect(after.hypervisor.snapshots.size).toBe(0);
+    const plain = await kill9(after).open({ driver: 'test.PlainDriver' });
     await expect(plain.shelve(UUID)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  });
+
+  it('refuses what nothing can be stored at', async () => {
+    const { node } = await launched();
+    for (const source of [{ type: 'http', url: 'http://127.0.0.1/image' }, { type: 'glance' }] as const) {
+      const refused = node.shelve(UUID, { image: { ...IMAGE, source } });
+      await expect(refused).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
+    expect(await node.get(UUID)).toMatchObject({ vmState: 'active', powerState: 'running' });
   });
 });
 
@@ -141,7 +135,7 @@ describe('a process killed within', () => {
     const after = kill9(bench);
     bench.faults.release();
     await offload;
-    const next = await open(after);
+    const next = await after.open();
     expect(next.recoveries[0]?.reason).toBe('its offload was interrupted and is finished');
     expect(after.left()).toEqual([`journal of ${UUID}`]);
     after.faults.add({ at: 'spawn.start', hang: 'deaf' });
@@ -150,7 +144,7 @@ describe('a process killed within', () => {
     const last = kill9(after);
     after.faults.release();
     await unshelve;
-    const final = await open(last);
+    const final = await last.open();
     expect(final.recoveries[0]?.reason).toBe('its unshelve was interrupted and is undone');
     expect((await final.get(UUID)).vmState).toBe('shelved_offloaded');
     expect([await used(final), last.left()]).toEqual([[0, 0, 0], [`journal of ${UUID}`]]);

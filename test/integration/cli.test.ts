@@ -87,6 +87,12 @@ describe('an instance by command line', () => {
     const gone = await json('volume', 'detach', 'cli', 'vdf');
     expect(gone).toMatchObject({ status: 1, value: { error: { code: 'DEVICE_NOT_FOUND' } } });
 
+    const image = `${host.directory}/snapshot.qcow2`;
+    const taken = await json('snapshot', 'cli', '--file', image, '--compression', 'zlib');
+    expect(taken.value).toMatchObject({ ok: true, uuid, path: image, how: 'live', format: 'qcow2' });
+    expect(statSync(image).size).toBe(taken.value['sizeBytes']);
+    expect(await json('snapshot', 'cli', '--file', image)).toMatchObject({ status: 1 });
+
     expect((await json('stop', 'cli', '--timeout', '0')).value).toEqual({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { powerState: 'shutdown' } });
     expect((await cli('start', 'cli')).status).toBe(0);
@@ -127,8 +133,8 @@ describe('an instance by command line', () => {
     expect((await cli('rescue', 'cli', '--timeout', '0')).status).toBe(0);
     expect((await json('show', 'cli')).value).toMatchObject({ instance: { vmState: 'rescued' } });
     expect((await cli('unrescue', 'cli')).status).toBe(0);
-    const image = ['--image', GUEST_IMAGE, '--image-id', 'other', '--timeout', '0'];
-    const rebuilt = await json('rebuild', 'cli', ...image, '--preserve-ephemeral');
+    const other = ['--image', GUEST_IMAGE, '--image-id', 'other', '--timeout', '0'];
+    const rebuilt = await json('rebuild', 'cli', ...other, '--preserve-ephemeral');
     expect(rebuilt.value).toMatchObject({ ok: true, uuid });
     expect((await json('show', 'cli')).value).toMatchObject({
       instance: { imageId: 'other', vmState: 'active' },
@@ -168,6 +174,9 @@ describe('a wrong call', () => {
       ['stop', 'x', '--timeout', 'soon'],
       ['launch', '--image', 'x', '--config-drive', 'vfat'],
       ['launch', '--image', 'x', '--user-data', '/no/such/file'],
+      ['snapshot', 'x'],
+      ['snapshot', 'x', '--file', '/a', '--glance'],
+      ['snapshot', 'x', '--file', '/a', '--name', 'b'],
       ['volume', 'attach', 'x'],
       ['volume', 'attach', 'x', '--file', '/a', '--block', '/dev/b'],
       ['volume', 'extend', 'x', 'vdb', 'large'],

@@ -91,10 +91,19 @@ export class TestHost {
     return { driverVolumeType: 'file', data: { path, format: 'raw' } };
   }
 
+  /** A file that is not there yet. */
+  snapshotTarget(): { readonly type: 'file'; readonly path: string } {
+    const directory = join(this.directory, 'snapshots');
+    mkdirSync(directory, { recursive: true });
+    return { type: 'file', path: join(directory, randomUUID()) };
+  }
+
   /** Files, taps and QEMU processes of an instance. */
   leftovers(instance: Instance): string[] {
     const files = existsSync(join(this.instancesPath, instance.uuid)) ? ['directory'] : [];
     const taps = instance.vifs.map(({ tap }) => tap).filter((tap) => existsSync(`/sys/class/net/${tap}`));
+    const parts = join(this.directory, 'snapshots', `.${instance.uuid}.part`);
+    if (existsSync(parts)) files.push(parts);
     return [...files, ...taps, ...qemuProcesses(instance.uuid).map((pid) => `process ${pid}`)];
   }
 

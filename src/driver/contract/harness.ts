@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { ComputeDriver } from '../compute-driver.js';
 import { ComputeError, type ErrorCode } from '../errors.js';
 import type { DriverEvent, Instance, PowerState } from '../model.js';
+import type { SnapshotTarget } from '../snapshot.js';
 import type { VolumeConnection } from '../volume.js';
 
 /** Those of vitest, node:test, jest or mocha. `it` gets the test's time limit as third argument where the framework takes one. */
@@ -37,6 +38,8 @@ export interface DriverContract extends ContractFramework {
   makeStubbornInstance?(): Instance | Promise<Instance>;
   /** A new volume that the host can reach, of some MiB. Without it volumes are not tested. */
   makeVolume?(): VolumeConnection | Promise<VolumeConnection>;
+  /** Where a new image may go; a new place each time. Without it snapshots are not tested. */
+  makeSnapshotTarget?(): SnapshotTarget | Promise<SnapshotTarget>;
   /** What the host still has of an instance: files, taps, domains. Empty where there is nothing. */
   leftovers?(instance: Instance): Promise<string[]>;
   /** What the guest of {@link makeInstance} writes to its console at boot. Without it the console's content is not tested. */

@@ -167,6 +167,7 @@ const QUESTIONS: readonly OptionalMethod[] = [
   'setGuestTime',
   'quiesce',
   'unquiesce',
+  'snapshot',
 ];
 
 /** Those that this driver has, called for that instance. */
@@ -177,6 +178,7 @@ function askAll(bench: ContractBench, instance: Instance): Promise<unknown>[] {
   );
 }
 
+const SNAPSHOT = { type: 'file', path: '/nonexistent/snapshot' } as const;
 const VOLUME = { driverVolumeType: 'file', data: { path: '/nonexistent', format: 'raw' } } as const;
 
 /** Calls an optional method with arguments of the right shape. */
@@ -196,7 +198,8 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     unrescue: () => driver.unrescue(instance),
     rebuild: () => driver.rebuild(instance, image),
     settleRebuild: () => driver.settleRebuild(instance, 'old'),
-    snapshot: () => driver.snapshot(instance, image.id),
+    snapshot: () => driver.snapshot(instance, SNAPSHOT),
+    undoSnapshot: () => driver.undoSnapshot(instance, SNAPSHOT),
     migrateDiskAndPowerOff: () => driver.migrateDiskAndPowerOff(instance, flavor),
     finishMigration: () => driver.finishMigration(instance),
     confirmMigration: () => driver.confirmMigration(instance),

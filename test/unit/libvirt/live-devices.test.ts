@@ -63,21 +63,33 @@ it('finds disks by target, alias and source, and interfaces by address', () => {
   const rbd = { pool: 'p', image: 'i', hosts: [{ name: 'mon' }] };
   expect(parseDevices(XML)).toEqual({
     disks: [
-      { target: 'vda', alias: 'virtio-disk0', key: 'file:/i/disk' },
-      { target: 'vdb', alias: undefined, key: "file:/v/it's <this> &lt;" },
+      { target: 'vda', alias: 'virtio-disk0', key: 'file:/i/disk', copied: false },
+      { target: 'vdb', alias: undefined, key: "file:/v/it's <this> &lt;", copied: true },
       {
         target: 'vdc',
         alias: 'ua-mine',
         key: volumeKey({ driverVolumeType: 'block', data: { path: '/dev/sdq' } }),
+        copied: false,
       },
       {
         target: 'vdd',
         alias: undefined,
         key: volumeKey({ driverVolumeType: 'nbd', data: { socket: '/s', export: 'x' } }),
+        copied: false,
       },
-      { target: 'vde', alias: undefined, key: volumeKey({ driverVolumeType: 'nbd', data: { host: '::1' } }) },
-      { target: 'vdf', alias: undefined, key: volumeKey({ driverVolumeType: 'rbd', data: rbd }) },
-      { target: 'hda', alias: undefined, key: undefined },
+      {
+        target: 'vde',
+        alias: undefined,
+        key: volumeKey({ driverVolumeType: 'nbd', data: { host: '::1' } }),
+        copied: false,
+      },
+      {
+        target: 'vdf',
+        alias: undefined,
+        key: volumeKey({ driverVolumeType: 'rbd', data: rbd }),
+        copied: false,
+      },
+      { target: 'hda', alias: undefined, key: undefined, copied: false },
     ],
     interfaces: [{ mac: 'fa:16:3e:00:00:01', alias: 'net0' }],
   });

@@ -327,7 +327,6 @@ describe('operations', () => {
     for (const call of [
       node.guests.pingAgent(UUID),
       node.guests.openConsole(UUID),
-      node.snapshot(UUID, 'image'),
       node.migrate(UUID, 'elsewhere'),
     ]) {
       await expect(call).rejects.toMatchObject({ code: 'UNSUPPORTED' });

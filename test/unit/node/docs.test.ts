@@ -30,7 +30,7 @@ async function run(code: string): Promise<Record<string, unknown>> {
 
 it('docs/embedding.md: the first example launches and terminates', async () => {
   const bench = makeBench();
-  const code = example('docs/embedding.md', 'node.launch');
+  const code = example('docs/embedding.md', 'build-4711');
   const path = "instancesPath: '/var/lib/node-compute/instances',";
   expect(code).toContain(path);
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
