@@ -27,6 +27,7 @@ Napi::Value records_to_js(Napi::Env env, const std::vector<DomainRecord>& record
     object.Set("name", record.name);
     object.Set("id", record.id);
     object.Set("state", record.state);
+    object.Set("reason", record.reason);
     object.Set("ours", record.ours);
     object.Set("saved", record.saved);
     array.Set(index++, object);

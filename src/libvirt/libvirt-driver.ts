@@ -138,6 +138,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       uri: this.#embedded?.uri ?? parsed.uri ?? '',
       logFile: this.#embedded?.logFile ?? '',
       embedded: this.#embedded !== undefined,
+      keepAliveSeconds: parsed.keepAliveSeconds ?? 5,
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
