@@ -44,6 +44,18 @@ export {
   unsupported,
 } from './driver/errors.js';
 export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
+export type {
+  AgentEvent,
+  BalloonEvent,
+  DiskThresholdEvent,
+  GuestEvent,
+  IoErrorEvent,
+  JobCompletedEvent,
+  JobOperation,
+  ResyncChange,
+  ResyncedEvent,
+  WatchdogEvent,
+} from './driver/guest-events.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
 export {
@@ -70,6 +82,7 @@ export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
 export type { FakeDriverOptions, FakeGuest } from './fake/fake-driver-calls.js';
+export type { FakeGuests } from './fake/fake-guests.js';
 export {
   type FakeDomain,
   type FakeHost,

@@ -28,6 +28,7 @@ export type FakeCallName =
   | 'detachVolume'
   | 'extendVolume'
   | 'swapVolume'
+  | 'setDiskThreshold'
   | 'attachInterface'
   | 'detachInterface';
 

@@ -60,7 +60,7 @@ export class Hypervisor {
 
   /** Rejects with libvirt's own error; the caller knows more about an embedded root. */
   async open(context: CallContext): Promise<void> {
-    const { uri, embedded, keepAliveSeconds, logFile } = this.#options;
+    const { embedded, keepAliveSeconds, logFile } = this.#options;
     const options: NativeConnectOptions = {
       // In this very process there is nothing to keep alive.
       keepAliveInterval: embedded ? 0 : keepAliveSeconds,
