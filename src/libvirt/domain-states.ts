@@ -1,6 +1,7 @@
 // What the events have said of each domain, to be compared with what libvirt says when events may have been missed.
 import type { ResyncChange } from '../driver/guest-events.js';
 import type { LifecycleEvent, PowerState } from '../driver/model.js';
+import { powerStateAfter } from '../driver/power-state.js';
 import type { NativeDomainRecord } from '../native.js';
 import { powerState, SHUTTING_DOWN } from './states.js';
 
@@ -22,17 +23,6 @@ export interface Comparison {
   readonly events: readonly MissedEvent[];
   readonly changes: readonly ResyncChange[];
 }
-
-/** By virDomainEventType's name; what is not here changes no state. */
-const STATE_AFTER: Readonly<Partial<Record<LifecycleEvent, PowerState>>> = {
-  started: 'running',
-  resumed: 'running',
-  suspended: 'paused',
-  stopped: 'shutdown',
-  shutdown: 'shutdown',
-  pmsuspended: 'suspended',
-  crashed: 'crashed',
-};
 
 /** virDomainShutoffReason in the words of the event that was missed. */
 const STOPPED_BY: Readonly<Record<number, string>> = {
@@ -73,8 +63,7 @@ export class DomainStates {
       return;
     }
     const before = this.#domains.get(uuid);
-    const saved = event.event === 'stopped' && event.detail === 'saved';
-    const state = saved ? 'suspended' : (STATE_AFTER[event.event] ?? before?.state ?? 'shutdown');
+    const state = powerStateAfter(event.event, event.detail) ?? before?.state ?? 'shutdown';
     this.#domains.set(uuid, { name, state, id: runs(state) ? id : -1 });
   }
 

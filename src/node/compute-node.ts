@@ -27,6 +27,7 @@ import { nodeReport, totalsOf } from './node-report.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
+import type { PowerSync } from './power-sync.js';
 import { migrateInstance, resizeInstance } from './resize.js';
 import { terminateInstance } from './terminate.js';
 import type {
@@ -67,14 +68,19 @@ export class ComputeNode implements AsyncDisposable {
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
   readonly #imageCachePass: Periodic;
+  readonly #powerSync: PowerSync;
+  readonly #powerSyncPass: Periodic;
   #closing: Promise<void> | undefined;
 
-  private constructor({ context, events, lock, imageCachePass, recoveries }: OpenedNode) {
+  private constructor(opened: OpenedNode) {
+    const { context, events, lock, imageCachePass, powerSync, powerSyncPass, recoveries } = opened;
     this.#context = context;
     this.guests = new Guests(context);
     this.#events = events;
     this.#lock = lock;
     this.#imageCachePass = imageCachePass;
+    this.#powerSync = powerSync;
+    this.#powerSyncPass = powerSyncPass;
     this.recoveries = recoveries;
     // Once the caller of open() has had its turn and may have subscribed.
     setImmediate(() => {
@@ -344,6 +350,8 @@ export class ComputeNode implements AsyncDisposable {
     const { calls, driver } = this.#context;
     try {
       await this.#imageCachePass.stop();
+      await this.#powerSync.stop();
+      await this.#powerSyncPass.stop();
       await calls.close();
       await driver.close();
       await this.#events.close();

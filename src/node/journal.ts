@@ -98,6 +98,8 @@ const COMPACT_BYTES = 64 * 1024;
 export class Journal {
   readonly #files: NodeFiles;
   readonly #path: string;
+  /** By what was appended, and read: it does not run, and shall not. */
+  halted = false;
 
   constructor(files: NodeFiles, uuid: string) {
     this.#files = files;
@@ -109,8 +111,10 @@ export class Journal {
     return this.#files.write(this.#path, encode({ event: 'launch', instance, diskGb }), 'create');
   }
 
-  append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
-    return this.#files.write(this.#path, encode(line), 'append');
+  async append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
+    await this.#files.write(this.#path, encode(line), 'append');
+    if (line.event === 'halted') this.halted = true;
+    if (line.event === 'task') this.halted = false;
   }
 
   /** Idempotent; the last act of a launch undone and of a termination. */
@@ -120,7 +124,9 @@ export class Journal {
 
   async read(): Promise<JournalState> {
     const text = await this.#files.read(this.#path);
-    return text === undefined ? { kind: 'empty' } : parseJournal(text);
+    const state = text === undefined ? ({ kind: 'empty' } as const) : parseJournal(text);
+    this.halted = state.kind === 'known' && state.halted;
+    return state;
   }
 
   /** Keeps one line of state where reboots have made it long. */

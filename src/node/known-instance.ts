@@ -13,8 +13,7 @@ export class KnownInstance {
   readonly journal: Journal;
   phase: InstancePhase;
   diskGb: number;
-  /** What the node is doing with it. */
-  task: string | undefined;
+  #task: { readonly name: string; readonly since: string } | undefined;
   /** The device that is just being attached or detached. */
   arriving: DeviceInDoubt | undefined;
   /** Of the operations under way and in line, terminate's apart: it cuts them short. */
@@ -27,6 +26,15 @@ export class KnownInstance {
     this.diskGb = diskGb;
   }
 
+  /** What the node is doing with it. */
+  get task(): string | undefined {
+    return this.#task?.name;
+  }
+
+  set task(name: string | undefined) {
+    this.#task = name === undefined ? undefined : { name, since: new Date().toISOString() };
+  }
+
   view(powerState: PowerState): InstanceView {
     const { uuid, name, displayName, flavor, image, vifs, volumes = [], createdAt } = this.instance;
     return {
@@ -35,6 +43,7 @@ export class KnownInstance {
       displayName,
       powerState,
       task: this.task,
+      taskSince: this.#task?.since,
       flavor,
       imageId: image.id,
       macs: vifs.map(({ mac }) => mac),

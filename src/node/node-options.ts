@@ -32,6 +32,7 @@ const optionsSchema = closedObject({
   maxConcurrentLaunches: v.optional(integer(1, 10_000), 10),
   // No longer than a timer can be.
   imageCacheIntervalMs: v.optional(integer(0, 1_900_000_000), 2_400_000),
+  powerSyncIntervalMs: v.optional(integer(0, 1_900_000_000), 600_000),
   forceConfigDrive: v.optional(v.boolean(), false),
   resumeGuestsOnHostBoot: v.optional(v.boolean(), false),
   logger: v.optional(v.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error')),

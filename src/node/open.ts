@@ -17,15 +17,18 @@ import { NodeFiles } from './node-files.js';
 import { type NodeOptions, parseNodeOptions } from './node-options.js';
 import { totalsOf } from './node-report.js';
 import { Periodic } from './periodic.js';
+import { PowerSync } from './power-sync.js';
 import { recover } from './recovery.js';
 import { Turnstile } from './turns.js';
-import type { ComputeNodeOptions, Recovery } from './types.js';
+import type { ComputeNodeOptions, NodeEvent, Recovery } from './types.js';
 
 export interface OpenedNode {
   readonly context: NodeContext;
   readonly events: NodeEvents;
   readonly lock: HostLock;
   readonly imageCachePass: Periodic;
+  readonly powerSync: PowerSync;
+  readonly powerSyncPass: Periodic;
   readonly recoveries: readonly Recovery[];
 }
 
@@ -60,6 +63,9 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
   const tracker = await makeTracker(driver, options);
   const instances = new Map<string, KnownInstance>();
   void noteHalts(driver, instances, log);
+  const publish = (event: NodeEvent): void => events.publish(event);
+  const powerSync = new PowerSync({ driver, instances, log, publish });
+  void powerSync.follow();
   const recoveries = await recover({
     driver,
     tracker,
@@ -80,7 +86,7 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     instances,
     forceConfigDrive: options.forceConfigDrive,
     log,
-    publish: (event) => events.publish(event),
+    publish,
   };
   log.info(`node open on ${instancesPath} with ${driver.name}`, {
     instancesPath,
@@ -93,7 +99,13 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     log,
     work: (signal) => manageImageCache(context, { signal }),
   });
-  return { context, events, lock, imageCachePass, recoveries };
+  const powerSyncPass = new Periodic({
+    name: 'the comparison of power states',
+    intervalMs: options.powerSyncIntervalMs,
+    log,
+    work: () => powerSync.run(),
+  });
+  return { context, events, lock, imageCachePass, powerSync, powerSyncPass, recoveries };
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {

@@ -103,12 +103,24 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, halted } = state;
-  const { uuid } = instance;
+  const { instance, diskGb, device } = state;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
-  context.instances.set(uuid, known);
-  if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  await journal.compact(instance, diskGb, halted);
+  context.instances.set(instance.uuid, known);
+  const settled = device === undefined ? '' : `${await settle(context, known, device)}; `;
+  const recovery = await resume(context, host, known, state);
+  return { ...recovery, reason: settled + recovery.reason };
+}
+
+/** It ends what was under way, or starts what ran before the host went down. */
+async function resume(
+  context: RecoveryContext,
+  host: Host,
+  { instance, journal, diskGb }: KnownInstance,
+  { task, device, halted }: KnownJournal,
+): Promise<Recovery> {
+  const { uuid } = instance;
+  // One that stays in doubt stands in the journal alone.
+  if (device === undefined) await journal.compact(instance, diskGb, halted);
   const powerState = host.domains.get(uuid)?.powerState;
   if (task === undefined) {
     return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
