@@ -1,6 +1,5 @@
 // What running guests cause: a full disk, a watchdog nobody feeds, a panic, an agent, jobs, a balloon; each by a real guest.
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, statSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -37,6 +36,7 @@ beforeAll(async () => {
 }, 180_000);
 
 afterAll(async () => {
+  console?.destroy();
   await driver?.destroy(instance);
   await driver?.close();
   daemon?.stop();
@@ -60,18 +60,18 @@ async function stands(state: string, detail: string, from: number): Promise<void
   await event('lifecycle', from, (one) => one.event === state && one.detail === detail);
 }
 
-/** Types lines at the prompt; what they print goes to the console's log. */
+let console: Duplex | undefined;
+
+/** Types lines at the prompt; what they print goes to the console's log. Stays open: what was typed last is on its way. */
 async function types(...lines: string[]): Promise<void> {
-  const console: Duplex = await driver.openConsole(instance.uuid, { force: true });
-  console.resume();
+  console?.destroy();
+  const opened = await driver.openConsole(instance.uuid, { force: true });
+  console = opened.resume();
   await eventually('the prompt', 60_000, async () => {
-    console.write('\n');
+    opened.write('\n');
     return /guest# $/.test(host.consoleText(instance.uuid));
   });
-  for (const line of lines) console.write(`${line}\n`);
-  await new Promise<void>((resolve) => console.end(resolve));
-  console.destroy();
-  if (!console.closed) await once(console, 'close');
+  for (const line of lines) opened.write(`${line}\n`);
 }
 
 describe('a running guest', () => {
