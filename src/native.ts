@@ -126,6 +126,7 @@ export interface NativeConnection {
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
+  /** Asks the other side, apart from all other calls. */
   isAlive(callId: CallId): Promise<boolean>;
   /** One listener at a time; called with batches, in order. The subscription does not keep the process alive. */
   subscribe(listener: (events: NativeEvent[]) => void, callId: CallId): Promise<void>;
@@ -144,7 +145,7 @@ export interface NativeConnectOptions {
 }
 
 export interface NativeLaneStatistics {
-  readonly lane: 'start' | 'wait' | 'bulk' | 'probe' | 'file';
+  readonly lane: 'start' | 'wait' | 'bulk' | 'probe' | 'pulse' | 'file';
   readonly queued: number;
   readonly running: number;
   readonly threads: number;

@@ -181,7 +181,7 @@ Napi::Value ConnectionObject::versions(const Napi::CallbackInfo& info) {
 
 Napi::Value ConnectionObject::is_alive(const Napi::CallbackInfo& info) {
   return Async(
-      info.Env(), Lane::probe, call_id(info, 0),
+      info.Env(), Lane::pulse, call_id(info, 0),
       [connection = connection_](const Cancellation&) { return connection->alive(); },
       [](Napi::Env env, bool alive) -> Napi::Value { return Napi::Boolean::New(env, alive); });
 }

@@ -71,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                   const std::string& machine, const std::string& virt_type);
   std::string hostname();
   Versions versions();
+  /// Asks the other side. True, or throws what stood in the way.
   bool alive();
   /// Replaces the listener. Events that come before the first subscription are not kept.
   void subscribe(EventListener listener);

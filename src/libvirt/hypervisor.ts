@@ -15,6 +15,7 @@ import {
 import { DomainStates } from './domain-states.js';
 import { EventWatch, type LifecycleOf } from './event-watch.js';
 import { guestEvent } from './guest-events.js';
+import { Pulse } from './pulse.js';
 import { blockJobStatus, closeReason, lifecycleEvent } from './states.js';
 import { DOMAIN_NAMESPACE } from './xml/metadata.js';
 
@@ -52,6 +53,9 @@ export class Hypervisor {
   #reconnect: NodeJS.Timeout | undefined;
   #attempts = 0;
   readonly #waiting: (() => void)[] = [];
+  /** Ends a call whose answer nobody waits for any more. */
+  readonly #inFlight = new Set<() => void>();
+  #pulse: Pulse | undefined;
   #first = true;
 
   constructor(options: HypervisorOptions) {
@@ -62,9 +66,9 @@ export class Hypervisor {
   async open(context: CallContext): Promise<void> {
     const { embedded, keepAliveSeconds, logFile } = this.#options;
     const options: NativeConnectOptions = {
-      // In this very process there is nothing to keep alive.
-      keepAliveInterval: embedded ? 0 : keepAliveSeconds,
-      keepAliveCount: 3,
+      // See pulse.ts.
+      keepAliveInterval: 0,
+      keepAliveCount: 0,
       reapOrphans: embedded,
       logFile,
     };
@@ -87,6 +91,11 @@ export class Hypervisor {
     }
     this.#first = false;
     this.#connection = connection;
+    // In this very process there is nothing to ask.
+    if (embedded || keepAliveSeconds === 0) return;
+    this.#pulse = new Pulse(connection, keepAliveSeconds * 1000, () => {
+      this.#lost(connection, 'keepalive', Date.now());
+    });
   }
 
   /** One that comes after its time was over is let go again. */
@@ -117,6 +126,7 @@ export class Hypervisor {
   async close(timeoutMs: number = CALL_TIMEOUT_MS): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#reconnect);
+    this.#pulse?.stop();
     const connection = this.#connection;
     this.#connection = undefined;
     this.events.close();
@@ -137,16 +147,17 @@ export class Hypervisor {
         ? new ComputeError('CLOSED', `${context.operation}: the driver is closed`, context)
         : this.#lostIn(context);
     }
-    try {
-      return await callNative((_addon, id) => run(connection, id), {
-        timeoutMs: CALL_TIMEOUT_MS,
-        ...context,
-      });
-    } catch (error) {
-      // Of a call that had waited for a thread when the connection was lost.
-      const closed = ComputeError.is(error) && error.code === 'CLOSED' && !this.#closed;
-      throw closed ? this.#lostIn(context, error) : error;
-    }
+    return await new Promise<T>((resolve, reject) => {
+      const cut = (): void => reject(this.#lostIn(context));
+      this.#inFlight.add(cut);
+      callNative((_addon, id) => run(connection, id), { timeoutMs: CALL_TIMEOUT_MS, ...context })
+        .then(resolve, (error: unknown) => {
+          // Of a call that had waited for a thread when the connection was lost.
+          const closed = ComputeError.is(error) && error.code === 'CLOSED' && !this.#closed;
+          reject(closed ? this.#lostIn(context, error) : error);
+        })
+        .finally(() => this.#inFlight.delete(cut));
+    });
   }
 
   #lostIn(context: CallContext, cause?: unknown): ComputeError {
@@ -250,6 +261,9 @@ export class Hypervisor {
     this.#connection = undefined;
     this.#options.logger.warn('the connection to libvirt was lost', { uri: this.#options.uri, detail });
     this.events.publish({ type: 'connection', state: 'down', detail, timestamp });
+    this.#pulse?.stop();
+    // libvirt ends them itself, unless libvirtd hangs: then they hang with it until it goes on, on threads of theirs.
+    for (const cut of this.#inFlight) cut();
     void connection.close(0).catch(() => undefined);
     this.#retry(RECONNECT_FIRST_MS);
   }
