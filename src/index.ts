@@ -52,8 +52,6 @@ export type {
   IoErrorEvent,
   JobCompletedEvent,
   JobOperation,
-  ResyncChange,
-  ResyncedEvent,
   WatchdogEvent,
 } from './driver/guest-events.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
@@ -74,6 +72,8 @@ export {
   type LifecycleEvent,
   POWER_STATE_CODES,
   type PowerState,
+  type ResyncChange,
+  type ResyncedEvent,
   type Vif,
   type VifAddress,
 } from './driver/model.js';

@@ -1,6 +1,4 @@
 // What a running guest and its devices are told to have done, beside starting and stopping.
-import type { PowerState } from './model.js';
-
 interface OfInstance {
   readonly sequence: number;
   readonly timestamp: number;
@@ -82,24 +80,3 @@ export type GuestEvent =
   | JobCompletedEvent
   | BalloonEvent
   | DiskThresholdEvent;
-
-/** One instance that is not what the events so far had said. */
-export interface ResyncChange {
-  readonly uuid: string;
-  readonly name: string;
-  /** Undefined: it was not known. */
-  readonly before: PowerState | undefined;
-  /** Undefined: the hypervisor does not know it any more. */
-  readonly after: PowerState | undefined;
-}
-
-/**
- * Events may have been missed, and the states of all instances were compared since: whoever has followed the events knows
- * the truth again. What changed was also told by `lifecycle` events with `resync: true` right before.
- */
-export interface ResyncedEvent {
-  readonly type: 'resynced';
-  readonly sequence: number;
-  readonly timestamp: number;
-  readonly changes: readonly ResyncChange[];
-}

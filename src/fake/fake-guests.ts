@@ -1,17 +1,30 @@
 // What the guests of a FakeHypervisor do of themselves, at the word of a test: the events that real ones cause.
 import type { UnnumberedEvent } from '../driver/event-stream.js';
 import type { GuestEvent, IoErrorEvent, JobCompletedEvent, WatchdogEvent } from '../driver/guest-events.js';
-import type { FakeHypervisor } from './fake-hypervisor.js';
+import type { PowerState } from '../driver/model.js';
 
 type Told<E extends GuestEvent> = Omit<E, 'type' | 'sequence' | 'timestamp' | 'uuid' | 'name'>;
 
+/** Of a FakeHypervisor, what its guests need. */
+interface Machine {
+  readonly domains: ReadonlyMap<
+    string,
+    { readonly instance: { readonly name: string }; readonly state: PowerState }
+  >;
+  pause(uuid: string, detail: 'io-error' | 'watchdog'): void;
+  stop(uuid: string, detail: 'shutdown'): void;
+  reset(uuid: string): void;
+  panic(uuid: string): void;
+  tell(event: UnnumberedEvent): void;
+}
+
 /** Each does nothing where the instance does not run. */
 export class FakeGuests {
-  readonly #hypervisor: FakeHypervisor;
+  readonly #hypervisor: Machine;
   /** By instance and disk. */
   readonly #thresholds = new Map<string, number>();
 
-  constructor(hypervisor: FakeHypervisor) {
+  constructor(hypervisor: Machine) {
     this.#hypervisor = hypervisor;
   }
 

@@ -1,6 +1,5 @@
 // What the events have said of each domain, to be compared with what libvirt says when events may have been missed.
-import type { ResyncChange } from '../driver/guest-events.js';
-import type { LifecycleEvent, PowerState } from '../driver/model.js';
+import type { LifecycleEvent, PowerState, ResyncChange } from '../driver/model.js';
 import { powerStateAfter } from '../driver/power-state.js';
 import type { NativeDomainRecord } from '../native.js';
 import { powerState, SHUTTING_DOWN } from './states.js';
