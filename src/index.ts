@@ -49,6 +49,16 @@ export {
   unsupported,
 } from './driver/errors.js';
 export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
+export type {
+  AgentEvent,
+  BalloonEvent,
+  DiskThresholdEvent,
+  GuestEvent,
+  IoErrorEvent,
+  JobCompletedEvent,
+  JobOperation,
+  WatchdogEvent,
+} from './driver/guest-events.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
 export {
@@ -67,6 +77,8 @@ export {
   type LifecycleEvent,
   POWER_STATE_CODES,
   type PowerState,
+  type ResyncChange,
+  type ResyncedEvent,
   type Vif,
   type VifAddress,
 } from './driver/model.js';
@@ -82,6 +94,7 @@ export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
 export type { FakeDriverOptions, FakeGuest } from './fake/fake-driver-calls.js';
+export type { FakeGuests } from './fake/fake-guests.js';
 export {
   type FakeDomain,
   type FakeHost,

@@ -6,6 +6,8 @@ export interface NativeDomainDevices {
   /** Of a running domain it only asks: the guest has let go at the event `device-removed`. */
   detachDeviceAlias(alias: string, flags: number, callId: CallId): Promise<void>;
   blockResize(disk: string, bytes: number, callId: CallId): Promise<void>;
+  /** One event `block-threshold` when the guest writes past that byte of the disk's file; 0: none. */
+  setBlockThreshold(disk: string, bytes: number, callId: CallId): Promise<void>;
   /** Bytes that the guest sees. */
   blockCapacity(disk: string, callId: CallId): Promise<number>;
   /** Returns when the copy has begun. */

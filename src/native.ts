@@ -5,6 +5,7 @@ import { ComputeError } from './driver/errors.js';
 import type { NativeDeviceEvent, NativeDomainDevices } from './native-devices.js';
 import type { NativeDomainCalls } from './native-domain.js';
 import { fromNative } from './native-error.js';
+import type { NativeGuestEvent } from './native-events.js';
 import type {
   CallId,
   NativeArrivingConversion,
@@ -18,6 +19,7 @@ import type {
 
 export type * from './native-devices.js';
 export type * from './native-domain.js';
+export type * from './native-events.js';
 export type * from './native-image.js';
 
 export interface NativeFileStatus {
@@ -64,6 +66,8 @@ export interface NativeDomainRecord {
   readonly name: string;
   readonly id: number;
   readonly state: number;
+  /** virDomain*Reason of that state. */
+  readonly reason: number;
   /** Carries the metadata element of the namespace that was asked for. */
   readonly ours: boolean;
   /** Shut off, with its memory on disk. */
@@ -78,10 +82,13 @@ export type NativeEvent =
       readonly name: string;
       readonly event: number;
       readonly detail: number;
+      /** Of the running domain; -1 when it is not running. */
+      readonly id: number;
       readonly timestamp: number;
     }
   | { readonly type: 'reboot'; readonly uuid: string; readonly name: string; readonly timestamp: number }
   | NativeDeviceEvent
+  | NativeGuestEvent
   /** virConnectCloseReason. */
   | { readonly type: 'close'; readonly reason: number; readonly timestamp: number }
   /** The native buffer was full; this many events were dropped. */
@@ -119,6 +126,7 @@ export interface NativeConnection {
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
+  /** Asks the other side, apart from all other calls. */
   isAlive(callId: CallId): Promise<boolean>;
   /** One listener at a time; called with batches, in order. The subscription does not keep the process alive. */
   subscribe(listener: (events: NativeEvent[]) => void, callId: CallId): Promise<void>;
@@ -137,7 +145,7 @@ export interface NativeConnectOptions {
 }
 
 export interface NativeLaneStatistics {
-  readonly lane: 'start' | 'wait' | 'bulk' | 'probe' | 'file';
+  readonly lane: 'start' | 'wait' | 'bulk' | 'probe' | 'pulse' | 'file';
   readonly queued: number;
   readonly running: number;
   readonly threads: number;

@@ -27,6 +27,7 @@ Napi::Value records_to_js(Napi::Env env, const std::vector<DomainRecord>& record
     object.Set("name", record.name);
     object.Set("id", record.id);
     object.Set("state", record.state);
+    object.Set("reason", record.reason);
     object.Set("ours", record.ours);
     object.Set("saved", record.saved);
     array.Set(index++, object);
@@ -180,7 +181,7 @@ Napi::Value ConnectionObject::versions(const Napi::CallbackInfo& info) {
 
 Napi::Value ConnectionObject::is_alive(const Napi::CallbackInfo& info) {
   return Async(
-      info.Env(), Lane::probe, call_id(info, 0),
+      info.Env(), Lane::pulse, call_id(info, 0),
       [connection = connection_](const Cancellation&) { return connection->alive(); },
       [](Napi::Env env, bool alive) -> Napi::Value { return Napi::Boolean::New(env, alive); });
 }

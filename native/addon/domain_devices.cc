@@ -19,6 +19,16 @@ Napi::Value text_and_flags(const Napi::CallbackInfo& info, const std::shared_ptr
   });
 }
 
+/// `method(disk, bytes, callId)`.
+Napi::Value disk_and_bytes(const Napi::CallbackInfo& info, const std::shared_ptr<Domain>& domain,
+                           void (Domain::*method)(const std::string&, std::uint64_t)) {
+  return Guarded(info.Env(), [&] {
+    return Async(info.Env(), Lane::wait, call_id(info, 2),
+                 [domain, method, disk = to_text(info[0], "disk"), bytes = to_size(info[1], "bytes")](
+                     const Cancellation&) { ((*domain).*method)(disk, bytes); });
+  });
+}
+
 Napi::Value to_js(Napi::Env env, const std::optional<BlockJobInfo>& info) {
   if (!info) return env.Undefined();
   Napi::Object result = Napi::Object::New(env);
@@ -43,11 +53,11 @@ Napi::Value DomainObject::block_job_abort(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value DomainObject::block_resize(const Napi::CallbackInfo& info) {
-  return Guarded(info.Env(), [&] {
-    return Async(info.Env(), Lane::wait, call_id(info, 2),
-                 [domain = domain_, disk = to_text(info[0], "disk"), bytes = to_size(info[1], "bytes")](
-                     const Cancellation&) { domain->block_resize(disk, bytes); });
-  });
+  return disk_and_bytes(info, domain_, &Domain::block_resize);
+}
+
+Napi::Value DomainObject::set_block_threshold(const Napi::CallbackInfo& info) {
+  return disk_and_bytes(info, domain_, &Domain::set_block_threshold);
 }
 
 Napi::Value DomainObject::block_capacity(const Napi::CallbackInfo& info) {

@@ -1,14 +1,13 @@
 #include "addon/domain_functions.h"
 
 #include <string>
-#include <type_traits>
-#include <variant>
 
 #include "addon/arguments.h"
 #include "addon/async.h"
 #include "addon/bytes.h"
 #include "addon/console_object.h"
 #include "libvirt/domain_size.h"
+#include "addon/statistics_to_js.h"
 #include "libvirt/guest_agent.h"
 #include "libvirt/managed_save.h"
 #include "libvirt/screenshot.h"
@@ -20,23 +19,6 @@ namespace {
 
 Napi::Value bool_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
 Napi::Value count_to_js(Napi::Env env, int count) { return Napi::Number::New(env, count); }
-
-Napi::Value statistics_to_js(Napi::Env env, const Statistics& statistics) {
-  const Napi::Object result = Napi::Object::New(env);
-  for (const auto& [name, statistic] : statistics) {
-    std::visit(
-        [&, &key = name](const auto& value) {
-          using Value = std::decay_t<decltype(value)>;
-          if constexpr (std::is_same_v<Value, std::int64_t> || std::is_same_v<Value, std::uint64_t>) {
-            result.Set(key, Napi::BigInt::New(env, value));
-          } else {
-            result.Set(key, value);
-          }
-        },
-        statistic);
-  }
-  return result;
-}
 
 Napi::Value time_to_js(Napi::Env env, const GuestTime& time) {
   return Napi::Number::New(env, static_cast<double>(time.seconds) * 1000 + time.nanoseconds / 1e6);
@@ -104,7 +86,7 @@ Napi::Value statistics_call(const Napi::CallbackInfo& info, const SharedDomain& 
         [domain, groups = to_flags(info[0], "groups")](const Cancellation&) {
           return statistics(*domain, groups);
         },
-        &statistics_to_js);
+        [](Napi::Env env, const Statistics& found) -> Napi::Value { return statistics_to_js(env, found); });
   });
 }
 

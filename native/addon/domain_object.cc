@@ -64,6 +64,7 @@ void DomainObject::define(Napi::Env env) {
                       InstanceMethod<&DomainObject::attach_device>("attachDevice"),
                       InstanceMethod<&DomainObject::detach_device_alias>("detachDeviceAlias"),
                       InstanceMethod<&DomainObject::block_resize>("blockResize"),
+                      InstanceMethod<&DomainObject::set_block_threshold>("setBlockThreshold"),
                       InstanceMethod<&DomainObject::block_capacity>("blockCapacity"),
                       InstanceMethod<&DomainObject::block_copy>("blockCopy"),
                       InstanceMethod<&DomainObject::block_job_abort>("blockJobAbort"),

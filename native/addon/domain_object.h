@@ -36,6 +36,7 @@ class DomainObject : public Napi::ObjectWrap<DomainObject> {
   Napi::Value attach_device(const Napi::CallbackInfo& info);
   Napi::Value detach_device_alias(const Napi::CallbackInfo& info);
   Napi::Value block_resize(const Napi::CallbackInfo& info);
+  Napi::Value set_block_threshold(const Napi::CallbackInfo& info);
   Napi::Value block_capacity(const Napi::CallbackInfo& info);
   Napi::Value block_copy(const Napi::CallbackInfo& info);
   Napi::Value block_job_abort(const Napi::CallbackInfo& info);

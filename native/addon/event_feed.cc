@@ -3,6 +3,8 @@
 #include <utility>
 #include <variant>
 
+#include "addon/statistics_to_js.h"
+
 namespace node_compute {
 
 class EventFeed::Batch final : public EnvironmentCompletion {
@@ -21,34 +23,63 @@ struct ToJs {
   Napi::Object object;
 
   void operator()(const LifecycleEvent& event) {
-    object.Set("type", "lifecycle");
-    object.Set("uuid", event.uuid);
-    object.Set("name", event.name);
+    of_domain("lifecycle", event);
     object.Set("event", event.event);
     object.Set("detail", event.detail);
+    object.Set("id", event.id);
   }
-  void operator()(const RebootEvent& event) {
-    object.Set("type", "reboot");
-    object.Set("uuid", event.uuid);
-    object.Set("name", event.name);
-  }
+  void operator()(const RebootEvent& event) { of_domain("reboot", event); }
   void operator()(const DeviceEvent& event) {
-    object.Set("type", event.removed ? "device-removed" : "device-removal-failed");
-    object.Set("uuid", event.uuid);
-    object.Set("name", event.name);
+    of_domain(event.removed ? "device-removed" : "device-removal-failed", event);
     object.Set("alias", event.alias);
   }
   void operator()(const BlockJobEvent& event) {
-    object.Set("type", "block-job");
-    object.Set("uuid", event.uuid);
-    object.Set("name", event.name);
+    of_domain("block-job", event);
     object.Set("disk", event.disk);
     object.Set("job", event.job);
     object.Set("status", event.status);
   }
+  void operator()(const IoErrorEvent& event) {
+    of_domain("io-error", event);
+    object.Set("path", event.path);
+    object.Set("alias", event.alias);
+    object.Set("action", event.action);
+    object.Set("reason", event.reason);
+  }
+  void operator()(const WatchdogEvent& event) {
+    of_domain("watchdog", event);
+    object.Set("action", event.action);
+  }
+  void operator()(const AgentEvent& event) {
+    of_domain("agent", event);
+    object.Set("state", event.state);
+    object.Set("reason", event.reason);
+  }
+  void operator()(const JobCompletedEvent& event) {
+    of_domain("job-completed", event);
+    object.Set("statistics", statistics_to_js(object.Env(), event.statistics));
+  }
+  void operator()(const BalloonEvent& event) {
+    of_domain("balloon", event);
+    object.Set("memoryKib", static_cast<double>(event.memory_kib));
+  }
+  void operator()(const BlockThresholdEvent& event) {
+    of_domain("block-threshold", event);
+    object.Set("disk", event.disk);
+    object.Set("path", event.path);
+    object.Set("threshold", static_cast<double>(event.threshold));
+    object.Set("excess", static_cast<double>(event.excess));
+  }
   void operator()(const CloseEvent& event) {
     object.Set("type", "close");
     object.Set("reason", event.reason);
+  }
+
+ private:
+  void of_domain(const char* type, const DomainEvent& event) {
+    object.Set("type", type);
+    object.Set("uuid", event.uuid);
+    object.Set("name", event.name);
   }
 };
 

@@ -24,6 +24,8 @@ const char* lane_name(Lane lane) noexcept {
       return "bulk";
     case Lane::probe:
       return "probe";
+    case Lane::pulse:
+      return "pulse";
     case Lane::file:
       return "file";
   }
@@ -204,6 +206,7 @@ Executor::Limits Executor::default_limits() {
   limits[static_cast<std::size_t>(Lane::wait)] = {16, 4096};
   limits[static_cast<std::size_t>(Lane::bulk)] = {std::clamp<std::size_t>(cores, 2, 4), 1024};
   limits[static_cast<std::size_t>(Lane::probe)] = {4, 16384};
+  limits[static_cast<std::size_t>(Lane::pulse)] = {2, 64};
   limits[static_cast<std::size_t>(Lane::file)] = {4, 16384};
   return limits;
 }

@@ -19,9 +19,10 @@ enum class Lane : std::uint8_t {
   wait,   ///< destroy, shutdown, close: they mostly wait
   bulk,   ///< image bytes: copy, inspect, digest
   probe,  ///< short questions to libvirt and the kernel: state, info, links
+  pulse,  ///< whether libvirtd is there: never behind the calls that hang because it is not
   file,   ///< small files, directories, locks: a journal never waits for a hung libvirt
 };
-inline constexpr std::size_t kLanes = 5;
+inline constexpr std::size_t kLanes = 6;
 const char* lane_name(Lane lane) noexcept;
 
 /// A unit of work. The executor owns it from submit() until it has called exactly one of run() and drop().

@@ -5,7 +5,6 @@
 #include <malloc.h>
 #endif
 
-#include <chrono>
 #include <utility>
 
 #include "executor/failure.h"
@@ -17,69 +16,14 @@
 
 namespace node_compute {
 
-/// Stands between libvirt's callbacks and the listener. libvirt may call once more after a callback was
-/// deregistered, so it holds the relay by a reference of its own, given back in free_relay().
-struct Connection::Relay {
-  std::mutex mutex;  // guards listener
-  EventListener listener;
-
-  void publish(decltype(Event::what) what) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    Event event{std::move(what), std::chrono::duration<double, std::milli>(now).count()};
-    const std::lock_guard lock(mutex);
-    if (listener) listener(std::move(event));
+/// libvirt's close callback: exceptions must not cross its frames.
+void Connection::closed(virConnectPtr, int reason, void* opaque) noexcept {
+  try {
+    (*static_cast<std::shared_ptr<EventRelay>*>(opaque))->publish(CloseEvent{reason});
+  } catch (...) {
+    return;
   }
-
-  // Exceptions (no memory) must not cross libvirt's frames: the event is lost, the process is not.
-  static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) noexcept {
-    try {
-      of(opaque).publish(LifecycleEvent{uuid_of(domain), virDomainGetName(domain), event, detail});
-    } catch (...) {
-      return -1;
-    }
-    return 0;
-  }
-  static void reboot(virConnectPtr, virDomainPtr domain, void* opaque) noexcept {
-    try {
-      of(opaque).publish(RebootEvent{uuid_of(domain), virDomainGetName(domain)});
-    } catch (...) {
-      return;
-    }
-  }
-  static void device_removed(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) noexcept {
-    device(domain, alias, true, opaque);
-  }
-  static void device_removal_failed(virConnectPtr, virDomainPtr domain, const char* alias,
-                                    void* opaque) noexcept {
-    device(domain, alias, false, opaque);
-  }
-  static void device(virDomainPtr domain, const char* alias, bool removed, void* opaque) noexcept {
-    try {
-      of(opaque).publish(DeviceEvent{uuid_of(domain), virDomainGetName(domain), alias, removed});
-    } catch (...) {
-      return;
-    }
-  }
-  static void block_job(virConnectPtr, virDomainPtr domain, const char* disk, int job, int status,
-                        void* opaque) noexcept {
-    try {
-      of(opaque).publish(BlockJobEvent{uuid_of(domain), virDomainGetName(domain), disk, job, status});
-    } catch (...) {
-      return;
-    }
-  }
-  static void closed(virConnectPtr, int reason, void* opaque) noexcept {
-    try {
-      of(opaque).publish(CloseEvent{reason});
-    } catch (...) {
-      return;
-    }
-  }
-  static void release(void* opaque) noexcept {
-    delete static_cast<std::shared_ptr<Relay>*>(opaque);  // NOLINT(cppcoreguidelines-owning-memory)
-  }
-  static Relay& of(void* opaque) { return **static_cast<std::shared_ptr<Relay>*>(opaque); }
-};
+}
 
 namespace {
 bool embedded(const std::string& uri) { return uri.find(":///embed") != std::string::npos; }
@@ -95,13 +39,13 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
   const virConnectPtr raw = virConnectOpenAuth(uri.c_str(), virConnectAuthPtrDefault, 0);
   if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
   // make_shared can't reach the private constructor.
-  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<Relay>()));
+  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<EventRelay>()));
   if (options.keepalive_interval > 0) connection->keep_alive(options);
   connection->register_events();
   return connection;
 }
 
-Connection::Connection(virConnectPtr connection, std::shared_ptr<Relay> relay)
+Connection::Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay)
     : connection_(connection), relay_(std::move(relay)) {}
 
 Connection::~Connection() { close(); }
@@ -113,44 +57,18 @@ void Connection::keep_alive(const ConnectOptions& options) {
   if (error.code != VIR_ERR_NO_SUPPORT) throw error;
 }
 
-namespace {
-
-/** What VIR_DOMAIN_EVENT_CALLBACK does, by way of the one function type that compilers let any other become.
- */
-template <typename Callback>
-virConnectDomainEventGenericCallback generic(Callback* callback) {
-  return reinterpret_cast<virConnectDomainEventGenericCallback>(reinterpret_cast<void (*)()>(callback));
-}
-
-}  // namespace
-
 void Connection::register_events() {
-  const auto add = [this](int event, virConnectDomainEventGenericCallback callback) {
-    auto* const opaque = new std::shared_ptr<Relay>(relay_);  // NOLINT(cppcoreguidelines-owning-memory)
-    const int id =
-        virConnectDomainEventRegisterAny(connection_, nullptr, event, callback, opaque, &Relay::release);
-    if (id < 0) {
-      Relay::release(opaque);
-      throw LibvirtError::last("virConnectDomainEventRegisterAny");
-    }
-    callbacks_.push_back(id);
-  };
-  add(VIR_DOMAIN_EVENT_ID_LIFECYCLE, generic(&Relay::lifecycle));
-  add(VIR_DOMAIN_EVENT_ID_REBOOT, generic(&Relay::reboot));
-  add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, generic(&Relay::device_removed));
-  add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, generic(&Relay::device_removal_failed));
-  add(VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, generic(&Relay::block_job));
+  relay_->register_with(connection_, callbacks_);
   // No free callback: a driver without a socket says yes and forgets it, and would never call it. The relay
   // lives as long as this object, which unregisters it, and libvirt never calls after that.
-  if (virConnectRegisterCloseCallback(connection_, &Relay::closed, &relay_, nullptr) < 0) {
+  if (virConnectRegisterCloseCallback(connection_, &Connection::closed, &relay_, nullptr) < 0) {
     throw LibvirtError::last("virConnectRegisterCloseCallback");
   }
 }
 
 void Connection::subscribe(EventListener listener) {
   const Use use(*this);
-  const std::lock_guard lock(relay_->mutex);
-  relay_->listener = std::move(listener);
+  relay_->listen(std::move(listener));
 }
 
 void Connection::close() {
@@ -160,12 +78,9 @@ void Connection::close() {
     idle_.wait(lock, [this] { return uses_ == 0; });
     if (std::exchange(released_, true)) return;
   }
-  {
-    const std::lock_guard lock(relay_->mutex);
-    relay_->listener = nullptr;
-  }
+  relay_->listen(nullptr);
   for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_, id);
-  virConnectUnregisterCloseCallback(connection_, &Relay::closed);
+  virConnectUnregisterCloseCallback(connection_, &Connection::closed);
   virConnectClose(connection_);
   virResetLastError();
 }
@@ -216,7 +131,7 @@ std::vector<DomainRecord> Connection::list(unsigned flags, const std::string& me
                                                      metadata_uri.c_str(), VIR_DOMAIN_AFFECT_CURRENT));
     if (!metadata) virResetLastError();
     records.push_back({uuid_of(domain.get()), virDomainGetName(domain.get()),
-                       static_cast<int>(virDomainGetID(domain.get())), state, metadata != nullptr,
+                       static_cast<int>(virDomainGetID(domain.get())), state, reason, metadata != nullptr,
                        state == VIR_DOMAIN_SHUTOFF && virDomainHasManagedSaveImage(domain.get(), 0) == 1});
   }
   return records;
@@ -278,9 +193,10 @@ Versions Connection::versions() {
 
 bool Connection::alive() {
   const Use use(*this);
-  const int alive = virConnectIsAlive(connection_);
-  if (alive < 0) throw LibvirtError::last("virConnectIsAlive");
-  return alive == 1;
+  unsigned long version = 0;
+  // virConnectIsAlive looks at the socket only, and that of a libvirtd that hangs is open.
+  if (virConnectGetLibVersion(connection_, &version) < 0) throw LibvirtError::last("virConnectGetLibVersion");
+  return true;
 }
 
 }  // namespace node_compute

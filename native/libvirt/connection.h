@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "libvirt/event.h"
+#include "libvirt/event_relay.h"
 #include "libvirt/handle.h"
 
 namespace node_compute {
@@ -38,6 +38,7 @@ struct DomainRecord {
   std::string name;
   int id;      ///< -1 when not running
   int state;   ///< virDomainState
+  int reason;  ///< virDomain*Reason of that state
   bool ours;   ///< carries the metadata element that was asked for
   bool saved;  ///< shut off, with its memory on disk: virDomainManagedSave
 };
@@ -70,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                   const std::string& machine, const std::string& virt_type);
   std::string hostname();
   Versions versions();
+  /// Asks the other side. True, or throws what stood in the way.
   bool alive();
   /// Replaces the listener. Events that come before the first subscription are not kept.
   void subscribe(EventListener listener);
@@ -87,14 +89,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
  private:
-  struct Relay;
-
-  Connection(virConnectPtr connection, std::shared_ptr<Relay> relay);
+  Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay);
+  static void closed(virConnectPtr, int reason, void* opaque) noexcept;
   void keep_alive(const ConnectOptions& options);
   void register_events();
 
   virConnectPtr connection_;
-  std::shared_ptr<Relay> relay_;
+  std::shared_ptr<EventRelay> relay_;
   std::vector<int> callbacks_;
   std::mutex mutex_;  // guards all below
   std::condition_variable idle_;

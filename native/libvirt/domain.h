@@ -58,8 +58,9 @@ class Domain {
   void block_resize(const std::string& disk, std::uint64_t bytes);     ///< virDomainBlockResize
   std::uint64_t block_capacity(const std::string& disk);               ///< virDomainGetBlockInfo, in bytes
   void block_copy(const std::string& disk, const std::string& xml, unsigned flags);  ///< virDomainBlockCopy
-  void block_job_abort(const std::string& disk, unsigned flags);        ///< virDomainBlockJobAbort
-  std::optional<BlockJobInfo> block_job_info(const std::string& disk);  ///< virDomainGetBlockJobInfo
+  void block_job_abort(const std::string& disk, unsigned flags);           ///< virDomainBlockJobAbort
+  void set_block_threshold(const std::string& disk, std::uint64_t bytes);  ///< virDomainSetBlockThreshold
+  std::optional<BlockJobInfo> block_job_info(const std::string& disk);     ///< virDomainGetBlockJobInfo
 
   /// Runs `call` on libvirt's handle, as a call under way: for calls that have files of their own.
   template <class Call>

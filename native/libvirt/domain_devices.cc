@@ -44,6 +44,11 @@ void Domain::block_job_abort(const std::string& disk, unsigned flags) {
   check(virDomainBlockJobAbort(handle_.get(), disk.c_str(), flags), "virDomainBlockJobAbort");
 }
 
+void Domain::set_block_threshold(const std::string& disk, std::uint64_t bytes) {
+  const Connection::Use use(*connection_);
+  check(virDomainSetBlockThreshold(handle_.get(), disk.c_str(), bytes, 0), "virDomainSetBlockThreshold");
+}
+
 std::optional<BlockJobInfo> Domain::block_job_info(const std::string& disk) {
   const Connection::Use use(*connection_);
   virDomainBlockJobInfo info{};

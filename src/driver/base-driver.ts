@@ -145,6 +145,9 @@ export abstract class BaseDriver {
   openConsole(uuid: string, _options?: OpenConsoleOptions): Promise<Duplex> {
     return this.#unsupported('openConsole', uuid);
   }
+  setDiskThreshold(uuid: string, _device: string, _bytes: number, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('setDiskThreshold', uuid);
+  }
   pingAgent(uuid: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('pingAgent', uuid);
   }

@@ -139,6 +139,7 @@ export interface DriverCapabilities {
   readonly remoteConsole: boolean;
   readonly consoleStream: boolean;
   readonly imageCache: boolean;
+  readonly diskThreshold: boolean;
 }
 
 /**
@@ -323,6 +324,13 @@ export interface ComputeDriver extends AsyncDisposable {
    * and time limit are those of opening it. `INSTANCE_BUSY` where it is open already, `INVALID_STATE` where it does not run.
    */
   openConsole(uuid: string, options?: OpenConsoleOptions): Promise<Duplex>;
+  /**
+   * Tells by one event `disk-threshold` when the running guest writes past that byte of the file (or device) of its disk
+   * `device`, `vda`: for a thin disk, in time to make room. At once where it has already, with its next write. 0: never
+   * mind. Forgotten when the guest stops and when it was told. Rejects with `INVALID_STATE` where it does not run,
+   * `DEVICE_NOT_FOUND`. libvirt: virDomainSetBlockThreshold; Nova has no such call.
+   */
+  setDiskThreshold(uuid: string, device: string, bytes: number, options?: CallOptions): Promise<void>;
   /** Resolves when the agent in the guest has answered. As all calls below: `AGENT_UNAVAILABLE`, `AGENT_FAILED`; default limit 10 s. */
   pingAgent(uuid: string, options?: CallOptions): Promise<void>;
   /** Of the user `root`, `Administrator` where the image's os_type is windows, or `options.user`. */
@@ -394,6 +402,7 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   getSerialConsole: 'remoteConsole',
   getScreenshot: 'remoteConsole',
   openConsole: 'consoleStream',
+  setDiskThreshold: 'diskThreshold',
   pingAgent: 'guestAgent',
   setAdminPassword: 'guestAgent',
   setGuestTime: 'guestAgent',

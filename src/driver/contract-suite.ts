@@ -1,6 +1,7 @@
 // The contract of ComputeDriver as tests: run it on a driver of your own, with your test framework.
 import { defineClose, defineConcurrency } from './contract/concurrency.js';
 import { defineDevices } from './contract/devices.js';
+import { defineDiskThreshold } from './contract/disk-threshold.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
@@ -34,6 +35,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('image cache', () => defineImageCache(bench));
     describe('devices', () => defineDevices(bench));
     describe('snapshot', () => defineSnapshot(bench));
+    describe('disk thresholds', () => defineDiskThreshold(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

@@ -1,6 +1,7 @@
 // The nouns every driver shares: instance, flavor, image, network, power state, and what a host reports.
 
 import type { ConfigDriveFormat } from './config-drive.js';
+import type { GuestEvent } from './guest-events.js';
 import type { ImageCacheEvent } from './image-cache.js';
 import type { AttachedVolume } from './volume.js';
 
@@ -161,6 +162,8 @@ export interface AvailableResource {
 
 /** A change of state, as it happened. `sequence` rises by one per event of a driver; a gap means the reader was too slow. */
 export type DriverEvent =
+  | GuestEvent
+  | ResyncedEvent
   | {
       readonly type: 'lifecycle';
       readonly sequence: number;
@@ -170,6 +173,8 @@ export type DriverEvent =
       readonly event: LifecycleEvent;
       /** Why, in the hypervisor's words: `booted`, `shutdown`, `destroyed`, `crashed`, `failed` ... */
       readonly detail: string;
+      /** It happened while no events came, and was found by a comparison after that. */
+      readonly resync?: true;
     }
   | {
       readonly type: 'reboot';
@@ -230,6 +235,27 @@ export type DriverEvent =
       readonly timestamp: number;
       readonly count: number;
     };
+
+/** One instance that is not what the events so far had said. */
+export interface ResyncChange {
+  readonly uuid: string;
+  readonly name: string;
+  /** Undefined: it was not known. */
+  readonly before: PowerState | undefined;
+  /** Undefined: the hypervisor does not know it any more. */
+  readonly after: PowerState | undefined;
+}
+
+/**
+ * Events may have been missed, and the states of all instances were compared since: whoever has followed the events knows
+ * the truth again. What changed was also told by `lifecycle` events with `resync: true` right before.
+ */
+export interface ResyncedEvent {
+  readonly type: 'resynced';
+  readonly sequence: number;
+  readonly timestamp: number;
+  readonly changes: readonly ResyncChange[];
+}
 
 export type BlockJobStatus = 'completed' | 'failed' | 'canceled' | 'ready';
 

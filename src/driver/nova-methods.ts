@@ -61,5 +61,6 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   unquiesce: ['unquiesce'],
   cacheImage: ['cache_image'],
   manageImageCache: ['manage_image_cache'],
+  setDiskThreshold: [],
   getImageCacheMetrics: [],
 };

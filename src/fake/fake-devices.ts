@@ -1,4 +1,5 @@
 // Volumes and interfaces of a fake instance, by the rules of the real drivers: names, what is in use, a guest that keeps them.
+import { checkThreshold } from '../driver/disk-threshold.js';
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
 import type { Instance, Vif } from '../driver/model.js';
 import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } from '../driver/volume.js';
@@ -47,6 +48,15 @@ export class FakeDevices {
     this.#letGo(standing.device, call);
     const volumes = instance.volumes?.filter((one) => one !== standing) ?? [];
     this.#hypervisor.redefine({ ...instance, volumes });
+  }
+
+  setThreshold(device: string, bytes: number, call: FakeCall): void {
+    const { state, instance } = this.#domain(call);
+    checkThreshold(bytes, instance.uuid);
+    if (state !== 'running' && state !== 'paused') throw call.invalidState(`it is ${state}, not running`);
+    const disks = [...ownDevices(instance.flavor), ...(instance.volumes ?? []).map((one) => one.device)];
+    if (!disks.includes(device)) throw refusal('DEVICE_NOT_FOUND', `it has no disk ${device}`, call);
+    this.#hypervisor.guests.setThreshold(instance.uuid, device, bytes);
   }
 
   extendVolume(volume: VolumeConnection, sizeBytes: number, call: FakeCall): void {

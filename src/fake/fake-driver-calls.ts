@@ -6,7 +6,7 @@ import { EventStream } from '../driver/event-stream.js';
 import { checkInstanceUuid } from '../driver/identity.js';
 import type { DriverEvent, Instance } from '../driver/model.js';
 import { FakeCall } from './fake-call.js';
-import { type FakeDomain, FakeHypervisor, type FakeLifecycle } from './fake-hypervisor.js';
+import { type FakeDomain, FakeHypervisor } from './fake-hypervisor.js';
 import { type FakeCallName, Faults } from './faults.js';
 
 /** How a fake guest behaves. */
@@ -58,7 +58,7 @@ export abstract class FakeDriverCalls extends BaseDriver {
   async initHost(options: CallOptions = {}): Promise<void> {
     if (this.#state === 'new') {
       this.#state = 'open';
-      this.#unlisten = this.hypervisor.listen((event) => this.#publish(event));
+      this.#unlisten = this.hypervisor.listen((event) => this.eventStream.publish(event));
     }
     await this.call('initHost', undefined, options, async () => undefined);
   }
@@ -152,12 +152,6 @@ export abstract class FakeDriverCalls extends BaseDriver {
 
   protected greeting(instance: Instance): string {
     return this.options.guest?.(instance).greeting ?? `${instance.name} booted\n`;
-  }
-
-  #publish({ uuid, name, event, detail }: FakeLifecycle): void {
-    if (event === 'reboot') this.eventStream.publish({ type: 'reboot', uuid, name });
-    else if (event === 'device-removed') this.eventStream.publish({ type: event, uuid, name, alias: detail });
-    else this.eventStream.publish({ type: 'lifecycle', uuid, name, event, detail });
   }
 }
 

@@ -375,6 +375,17 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
     );
   }
 
+  override async setDiskThreshold(
+    uuid: string,
+    device: string,
+    bytes: number,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.call('setDiskThreshold', uuid, options, async (call) =>
+      this.#devices.setThreshold(device, bytes, call),
+    );
+  }
+
   override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {
     return await this.call('getDiagnostics', uuid, options, async (call) => {
       const domain = this.domain(call);

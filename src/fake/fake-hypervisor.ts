@@ -1,5 +1,7 @@
 // The machine behind a FakeDriver: its domains, disks, taps and cached images, which outlive the driver as real ones do.
+import type { UnnumberedEvent } from '../driver/event-stream.js';
 import type { Instance, LifecycleEvent, PowerState } from '../driver/model.js';
+import { FakeGuests } from './fake-guests.js';
 
 /** Facts of the host; all of them can be chosen. */
 export interface FakeHost {
@@ -60,14 +62,6 @@ export interface FakeSnapshot {
   readonly state: 'making' | 'whole';
 }
 
-export interface FakeLifecycle {
-  readonly uuid: string;
-  readonly name: string;
-  readonly event: LifecycleEvent | 'reboot' | 'device-removed';
-  /** Of a device: its alias. */
-  readonly detail: string;
-}
-
 /** Give the same one to a second FakeDriver to act out a restart of the process. */
 export class FakeHypervisor {
   readonly host: FakeHost;
@@ -84,7 +78,9 @@ export class FakeHypervisor {
   readonly snapshots: Map<string, FakeSnapshot>;
   /** Fetches under way, by image id: a second launch joins. */
   readonly fetches: Map<string, Promise<void>> = new Map();
-  readonly #listeners = new Set<(event: FakeLifecycle) => void>();
+  /** What they do of themselves. */
+  readonly guests: FakeGuests = new FakeGuests(this);
+  readonly #listeners = new Set<(event: UnnumberedEvent) => void>();
   readonly #onChange: (() => void) | undefined;
   #lastDomainId: number;
 
@@ -121,7 +117,7 @@ export class FakeHypervisor {
   }
 
   /** Returns how to stop listening. */
-  listen(listener: (event: FakeLifecycle) => void): () => void {
+  listen(listener: (event: UnnumberedEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -207,7 +203,8 @@ export class FakeHypervisor {
     const domain = this.domains.get(uuid);
     if (!domain) return;
     this.domains.delete(uuid);
-    this.#emit({ uuid, name: domain.instance.name, event: 'undefined', detail: 'removed' });
+    const { name } = domain.instance;
+    this.tell({ type: 'lifecycle', uuid, name, event: 'undefined', detail: 'removed' });
   }
 
   /** The guest boots and writes its greeting. */
@@ -226,6 +223,7 @@ export class FakeHypervisor {
     if (state !== 'running' && state !== 'paused') return;
     // One change, as QEMU's taps go with its process.
     this.#dropTaps(uuid);
+    this.guests.stopped(uuid);
     this.#update(uuid, { state: detail === 'crashed' ? 'crashed' : 'shutdown', domainId: -1 });
     this.#changed(uuid, 'stopped', detail);
   }
@@ -233,6 +231,7 @@ export class FakeHypervisor {
   /** Its memory goes to disk, its taps with its process. */
   suspend(uuid: string): void {
     this.#dropTaps(uuid);
+    this.guests.stopped(uuid);
     this.#update(uuid, { state: 'suspended', domainId: -1 });
     this.#changed(uuid, 'stopped', 'saved');
   }
@@ -250,9 +249,23 @@ export class FakeHypervisor {
     this.#onChange?.();
   }
 
-  pause(uuid: string): void {
+  pause(uuid: string, detail: 'paused' | 'io-error' | 'watchdog' = 'paused'): void {
+    if (this.domains.get(uuid)?.state !== 'running') return;
     this.#update(uuid, { state: 'paused' });
-    this.#changed(uuid, 'suspended', 'paused');
+    this.#changed(uuid, 'suspended', detail);
+  }
+
+  /** The reset button: the guest boots in the same QEMU. */
+  reset(uuid: string): void {
+    const domain = this.domains.get(uuid);
+    if (domain?.state === 'running') this.tell({ type: 'reboot', uuid, name: domain.instance.name });
+  }
+
+  /** A domain whose guest panics is destroyed, as ours are told to be. */
+  panic(uuid: string): void {
+    if (this.domains.get(uuid)?.state !== 'running') return;
+    this.#changed(uuid, 'crashed', 'panicked');
+    this.stop(uuid, 'crashed');
   }
 
   unpause(uuid: string): void {
@@ -262,7 +275,7 @@ export class FakeHypervisor {
 
   /** A running guest has let go of it. */
   deviceRemoved({ uuid, name }: Instance, alias: string): void {
-    this.#emit({ uuid, name, event: 'device-removed', detail: alias });
+    this.tell({ type: 'device-removed', uuid, name, alias });
   }
 
   #update(uuid: string, change: Partial<FakeDomain>): void {
@@ -272,10 +285,11 @@ export class FakeHypervisor {
 
   #changed(uuid: string, event: LifecycleEvent, detail: string): void {
     const name = this.domains.get(uuid)?.instance.name ?? '';
-    this.#emit({ uuid, name, event, detail });
+    this.tell({ type: 'lifecycle', uuid, name, event, detail });
   }
 
-  #emit(event: FakeLifecycle): void {
+  /** To every driver on this machine. */
+  tell(event: UnnumberedEvent): void {
     this.#onChange?.();
     for (const listener of this.#listeners) listener(event);
   }

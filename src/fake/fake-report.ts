@@ -27,6 +27,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   remoteConsole: false,
   consoleStream: false,
   imageCache: true,
+  diskThreshold: true,
 };
 
 export function infoOf(domain: FakeDomain): InstanceInfo {

@@ -35,6 +35,7 @@ export type FakeCallName =
   | 'detachVolume'
   | 'extendVolume'
   | 'swapVolume'
+  | 'setDiskThreshold'
   | 'attachInterface'
   | 'detachInterface'
   | 'migrateDiskAndPowerOff'

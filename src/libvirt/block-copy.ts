@@ -2,7 +2,8 @@
 import { ComputeError } from '../driver/errors.js';
 import type { DriverEvent } from '../driver/model.js';
 import type { NativeDomain } from '../native.js';
-import type { CallContext, Hypervisor, Watch } from './hypervisor.js';
+import type { EventWatch } from './event-watch.js';
+import type { CallContext, Hypervisor } from './hypervisor.js';
 
 /** virDomainBlockCopyFlags. */
 export const BLOCK_COPY = {
@@ -20,7 +21,7 @@ export const BLOCK_COPY = {
 const LOOK_MS = 5_000;
 
 type BlockJob = Extract<DriverEvent, { type: 'block-job' | 'lifecycle' }>;
-export type BlockJobWatch = Watch<BlockJob>;
+export type BlockJobWatch = EventWatch<BlockJob>;
 
 /** Whose disk is copied. */
 export interface CopiedDomain {

@@ -143,7 +143,7 @@ export class DeviceChange {
 
   /** The persistent definition and libvirt.xml become those of that instance; both are undone when the change fails. */
   async persist(instance: Instance): Promise<void> {
-    this.undo.add('put the definition back', () => this.#write(this.instance, this.undoContext()));
+    this.undoBy('put the definition back', (context) => this.#write(this.instance, context));
     await this.#write(instance, this.context);
     if (this.context.signal?.aborted) throw this.context.signal.reason;
   }
@@ -166,9 +166,15 @@ export class DeviceChange {
     return { operation, instanceUuid: this.instance.uuid, timeoutMs: UNDO_TIMEOUT_MS };
   }
 
+  /** Idempotent work, done again where libvirtd is restarted meanwhile. */
+  undoBy(what: string, work: (context: CallContext) => Promise<void>): void {
+    const context = this.undoContext();
+    this.undo.add(what, () => this.#devices.hypervisor.patiently(context, () => work(context)));
+  }
+
   /** Plugs it into the running domain; `find` finds it again where it has to be undone. */
   async attach(xml: string, find: FindAlias): Promise<void> {
-    this.undo.add('detach the device', () => this.detach(find, 'device', this.undoContext()));
+    this.undoBy('detach the device', (context) => this.detach(find, 'device', context));
     await this.call((domain, id) => domain.attachDevice(xml, LIVE, id));
   }
 

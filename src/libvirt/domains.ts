@@ -1,7 +1,8 @@
 // What this driver does to domains: define, start until it is seen running, stop, remove.
 import { ComputeError, LibvirtError } from '../driver/errors.js';
 import type { NativeDomain, NativeDomainInfo } from '../native.js';
-import type { CallContext, Hypervisor, Watch } from './hypervisor.js';
+import type { EventWatch } from './event-watch.js';
+import type { CallContext, Hypervisor } from './hypervisor.js';
 import { powerState, SHUTTING_DOWN } from './states.js';
 
 /** VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | SNAPSHOTS_METADATA | NVRAM | CHECKPOINTS_METADATA: nothing may outlive the domain. */
@@ -29,8 +30,7 @@ export class Domains {
   }
 
   async define(xml: string, context: CallContext): Promise<NativeDomain> {
-    const settled = { ...context, waitOnAbort: true };
-    return await this.#hypervisor.call(settled, (connection, id) => connection.define(xml, 0, id));
+    return await this.#hypervisor.define(xml, { ...context, waitOnAbort: true });
   }
 
   async info(domain: NativeDomain, context: CallContext): Promise<NativeDomainInfo> {
@@ -104,8 +104,12 @@ export class Domains {
     await this.#hypervisor.onDomain(domain, context, (d, id) => d.resume(id));
   }
 
-  /** Stops and forgets it. Idempotent. */
+  /** Stops and forgets it, also where libvirtd is restarted meanwhile. Idempotent. */
   async remove(uuid: string, context: CallContext): Promise<void> {
+    await this.#hypervisor.patiently(context, () => this.#remove(uuid, context));
+  }
+
+  async #remove(uuid: string, context: CallContext): Promise<void> {
     const domain = await this.find(uuid, context);
     if (!domain) return;
     await this.stop(domain, context);
@@ -118,7 +122,7 @@ export class Domains {
 
   async #stopped(
     domain: NativeDomain,
-    watch: Watch,
+    watch: EventWatch,
     timeoutMs: number,
     context: CallContext,
   ): Promise<boolean> {

@@ -8,6 +8,7 @@ import { checkInstanceUuid } from '../driver/identity.js';
 import type { Instance } from '../driver/model.js';
 import { openConsole } from './console-stream.js';
 import { diagnostics } from './diagnostics.js';
+import { setDiskThreshold } from './disk-threshold.js';
 import type { GuestAgent } from './guest-agent.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
 import { instanceCall } from './instance-call.js';
@@ -67,6 +68,17 @@ export abstract class GuestQuestions extends BaseDriver {
   override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {
     return await this.#about('getDiagnostics', uuid, options, (context) =>
       diagnostics(this.guestHost().hypervisor, uuid, this.guestHost().virtType, context),
+    );
+  }
+
+  override async setDiskThreshold(
+    uuid: string,
+    device: string,
+    bytes: number,
+    options: CallOptions = {},
+  ): Promise<void> {
+    await this.#about('setDiskThreshold', uuid, options, (context) =>
+      setDiskThreshold(this.guestHost().hypervisor, uuid, device, bytes, context),
     );
   }
 

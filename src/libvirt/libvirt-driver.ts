@@ -85,6 +85,7 @@ const CAPABILITIES: DriverCapabilities = {
   remoteConsole: true,
   consoleStream: true,
   imageCache: true,
+  diskThreshold: true,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
@@ -153,6 +154,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       uri: this.#embedded?.uri ?? parsed.uri ?? '',
       logFile: this.#embedded?.logFile ?? '',
       embedded: this.#embedded !== undefined,
+      keepAliveSeconds: parsed.keepAliveSeconds ?? 5,
       logger: this.#logger,
     });
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);

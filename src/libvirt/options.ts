@@ -25,6 +25,11 @@ export interface LibvirtDriverOptions {
   readonly uri?: string | undefined;
   /** Embedded: absolute directory of the driver's own state, at most 60 bytes. One process at a time, which holds it until it ends; one root per process. Default `/var/lib/node-compute/libvirt`. */
   readonly root?: string | undefined;
+  /**
+   * Seconds between two questions whether libvirtd is still there, not of an embedded connection; 0: none. One that has not
+   * answered for four times as long is given up, as if it had ended. Default 5.
+   */
+  readonly keepAliveSeconds?: number | undefined;
   /** `auto` takes kvm where /dev/kvm opens and the CPU has virtualisation, else qemu (emulation). Default `auto`. */
   readonly virtType?: 'auto' | 'kvm' | 'qemu' | undefined;
   /** Absolute path of the QEMU binary. Default: libvirt's choice. */
@@ -76,6 +81,7 @@ const schema = closedObject({
       v.regex(/^[A-Za-z0-9/._-]+$/, 'must hold only letters, digits and / . _ -'),
     ),
   ),
+  keepAliveSeconds: v.optional(integer(0, 3600)),
   virtType: v.optional(v.picklist(['auto', 'kvm', 'qemu'])),
   emulator: v.optional(absolutePath),
   machine: v.optional(name),

@@ -30,6 +30,7 @@ import { nodeReport, totalsOf } from './node-report.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
+import type { PowerSync } from './power-sync.js';
 import { rebuildInstance } from './rebuild.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
 import { confirmResize, resizeInstance, revertResize } from './resize.js';
@@ -83,20 +84,24 @@ export class ComputeNode implements AsyncDisposable {
   readonly #lock: HostLock;
   readonly #imageCachePass: Periodic;
   readonly #resizeConfirmPass: Periodic;
+  readonly #powerSync: PowerSync;
+  readonly #powerSyncPass: Periodic;
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenedNode) {
-    const { context, events, lock, imageCachePass, resizeConfirmPass, recoveries } = opened;
+    const { context, events, lock, imageCachePass, resizeConfirmPass, powerSync, powerSyncPass } = opened;
     this.#context = context;
     this.guests = new Guests(context);
     this.#events = events;
     this.#lock = lock;
     this.#imageCachePass = imageCachePass;
     this.#resizeConfirmPass = resizeConfirmPass;
-    this.recoveries = recoveries;
+    this.#powerSync = powerSync;
+    this.#powerSyncPass = powerSyncPass;
+    this.recoveries = opened.recoveries;
     // Once the caller of open() has had its turn and may have subscribed.
     setImmediate(() => {
-      for (const recovery of recoveries)
+      for (const recovery of opened.recoveries)
         events.publish({ type: 'recovered', timestamp: Date.now(), recovery });
     });
   }
@@ -444,6 +449,8 @@ export class ComputeNode implements AsyncDisposable {
     try {
       await this.#imageCachePass.stop();
       await this.#resizeConfirmPass.stop();
+      await this.#powerSync.stop();
+      await this.#powerSyncPass.stop();
       await calls.close();
       await driver.close();
       await this.#events.close();

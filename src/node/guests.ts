@@ -57,6 +57,18 @@ export class Guests {
     );
   }
 
+  /** One event `disk-threshold` when it writes past that byte of the file of its disk `device`; 0: none. Forgotten when it stops. */
+  async setDiskThreshold(
+    uuid: string,
+    device: string,
+    bytes: number,
+    options: OperationOptions = {},
+  ): Promise<void> {
+    await this.#read('setDiskThreshold', uuid, options, (id, call) =>
+      this.#context.driver.setDiskThreshold(id, device, bytes, call),
+    );
+  }
+
   /** Rejects with `AGENT_UNAVAILABLE` where nobody answers within `timeoutMs` (default 10 s). */
   async pingAgent(uuid: string, options: OperationOptions = {}): Promise<void> {
     await this.#read(

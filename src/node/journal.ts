@@ -129,6 +129,10 @@ const COMPACT_BYTES = 64 * 1024;
 export class Journal {
   readonly #files: NodeFiles;
   readonly #path: string;
+  /** By what was appended, and read: it does not run, and shall not. */
+  halted = false;
+  /** The same, once the change that is under way is over. */
+  #haltedAfter: boolean | undefined;
 
   constructor(files: NodeFiles, uuid: string) {
     this.#files = files;
@@ -140,9 +144,13 @@ export class Journal {
     return this.#files.write(this.#path, encode({ event: 'launch', instance, diskGb }), 'create');
   }
 
-  append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
+  async append(line: Exclude<JournalLine, { event: 'launch' }>): Promise<void> {
     // Beside a resize there are changed disks on stable storage: what explains them must be there too.
-    return this.#files.write(this.#path, encode(line), 'append', line.event === 'resize');
+    await this.#files.write(this.#path, encode(line), 'append', line.event === 'resize');
+    if (line.event === 'halted') this.halted = true;
+    if (line.event === 'task') this.halted = false;
+    if (line.event === 'change') this.#haltedAfter = haltedAfter(line.change);
+    if (line.event === 'changed') this.halted = this.#haltedAfter ?? this.halted;
   }
 
   /** Idempotent; the last act of a launch undone and of a termination. */
@@ -152,7 +160,9 @@ export class Journal {
 
   async read(): Promise<JournalState> {
     const text = await this.#files.read(this.#path);
-    return text === undefined ? { kind: 'empty' } : parseJournal(text);
+    const state = text === undefined ? ({ kind: 'empty' } as const) : parseJournal(text);
+    this.halted = state.kind === 'known' && state.halted;
+    return state;
   }
 
   /** Keeps one line of state where reboots have made it long. */

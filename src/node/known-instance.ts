@@ -16,8 +16,7 @@ export class KnownInstance {
   readonly journal: Journal;
   phase: InstancePhase;
   diskGb: number;
-  /** What the node is doing with it. */
-  task: string | undefined;
+  #task: { readonly name: string; readonly since: string } | undefined;
   /** One that is not over: between its first effect and its confirmation or revert. */
   resize: PendingResize | undefined;
   /** The device that is just being attached or detached. */
@@ -37,6 +36,15 @@ export class KnownInstance {
     this.diskGb = diskGb;
   }
 
+  /** What the node is doing with it. */
+  get task(): string | undefined {
+    return this.#task?.name;
+  }
+
+  set task(name: string | undefined) {
+    this.#task = name === undefined ? undefined : { name, since: new Date().toISOString() };
+  }
+
   #resizeView(): InstanceView['resize'] {
     if (!this.resize) return undefined;
     const { phase, old, new: wanted, finishedAt } = this.resize;
@@ -52,6 +60,7 @@ export class KnownInstance {
       powerState,
       vmState: vmState(this, powerState),
       task: this.task,
+      taskSince: this.#task?.since,
       flavor,
       resize: this.#resizeView(),
       imageId: image.id,

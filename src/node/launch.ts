@@ -111,7 +111,7 @@ class Launch {
     }
     let release: Release | undefined;
     try {
-      release = await locks.acquire(this.#uuid, this.#deadline);
+      release = await locks.acquire(this.#uuid, this.#deadline, 'launch');
       return await this.#launch();
     } catch (error) {
       throw await this.#fail(this.#deadline.explain(error));
@@ -234,7 +234,7 @@ class Launch {
 
   #result(spawned: SpawnResult, totalMs: number): LaunchResult {
     return {
-      instance: { ...this.#known.view(spawned.info.powerState), task: undefined },
+      instance: { ...this.#known.view(spawned.info.powerState), task: undefined, taskSince: undefined },
       info: spawned.info,
       steps: this.#steps,
       totalMs,

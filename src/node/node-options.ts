@@ -33,6 +33,7 @@ const optionsSchema = closedObject({
   // No longer than a timer can be.
   imageCacheIntervalMs: v.optional(integer(0, 1_900_000_000), 2_400_000),
   resizeConfirmWindowMs: v.optional(integer(0, 1_900_000_000), 0),
+  powerSyncIntervalMs: v.optional(integer(0, 1_900_000_000), 600_000),
   forceConfigDrive: v.optional(v.boolean(), false),
   resumeGuestsOnHostBoot: v.optional(v.boolean(), false),
   logger: v.optional(v.custom<Logger>(isLogger, 'needs the methods debug, info, warn and error')),

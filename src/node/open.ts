@@ -17,10 +17,11 @@ import { NodeFiles } from './node-files.js';
 import { type NodeOptions, parseNodeOptions } from './node-options.js';
 import { totalsOf } from './node-report.js';
 import { Periodic } from './periodic.js';
+import { PowerSync } from './power-sync.js';
 import { recover } from './recovery.js';
 import { confirmOldResizes } from './resize.js';
 import { Turnstile } from './turns.js';
-import type { ComputeNodeOptions, Recovery } from './types.js';
+import type { ComputeNodeOptions, NodeEvent, Recovery } from './types.js';
 
 /** Between two looks for resizes to be confirmed, as Nova. */
 const CONFIRM_INTERVAL_MS = 60_000;
@@ -31,6 +32,8 @@ export interface OpenedNode {
   readonly lock: HostLock;
   readonly imageCachePass: Periodic;
   readonly resizeConfirmPass: Periodic;
+  readonly powerSync: PowerSync;
+  readonly powerSyncPass: Periodic;
   readonly recoveries: readonly Recovery[];
 }
 
@@ -65,6 +68,9 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
   const tracker = await makeTracker(driver, options);
   const instances = new Map<string, KnownInstance>();
   void noteHalts(driver, instances, log);
+  const publish = (event: NodeEvent): void => events.publish(event);
+  const powerSync = new PowerSync({ driver, instances, log, publish });
+  void powerSync.follow();
   const recoveries = await recover({
     driver,
     tracker,
@@ -85,7 +91,7 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     instances,
     forceConfigDrive: options.forceConfigDrive,
     log,
-    publish: (event) => events.publish(event),
+    publish,
   };
   log.info(`node open on ${instancesPath} with ${driver.name}`, {
     instancesPath,
@@ -105,7 +111,14 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     log,
     work: (signal) => confirmOldResizes(context, resizeConfirmWindowMs, signal),
   });
-  return { context, events, lock, imageCachePass, resizeConfirmPass, recoveries };
+  const powerSyncPass = new Periodic({
+    name: 'the comparison of power states',
+    intervalMs: options.powerSyncIntervalMs,
+    log,
+    work: () => powerSync.run(),
+  });
+  const passes = { imageCachePass, resizeConfirmPass, powerSync, powerSyncPass };
+  return { context, events, lock, ...passes, recoveries };
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {

@@ -41,7 +41,7 @@ export async function operate<T>(
     if (!known) throw notFound(uuid, task);
     known.deadlines.add(deadline);
     try {
-      const release = await context.locks.acquire(uuid, deadline);
+      const release = await context.locks.acquire(uuid, deadline, task, options.wait);
       try {
         if (context.instances.get(uuid) !== known) throw notFound(uuid, task);
         return await turn(context, known, deadline, rules, work);

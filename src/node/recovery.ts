@@ -109,7 +109,7 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, inDoubt, resize, snapshot, halted } = state;
+  const { instance, diskGb, device, inDoubt, resize, snapshot } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
   known.rescueImage = state.rescueImage;
@@ -121,16 +121,24 @@ async function adopt(
   if (resize !== undefined && resize.phase !== 'verify') {
     return { uuid, action: 'adopted', reason: await settleResize(context, known, resize) };
   }
-  if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  if (snapshot !== undefined) {
-    const settled = await settleSnapshot(context, instance, snapshot);
-    if (settled.done) await journal.append({ event: 'snapshot-over' });
-    const { reason, ...rest } = await adopt(context, host, journal, { ...state, snapshot: undefined });
-    // The journal may have been made shorter meanwhile.
-    if (!settled.done) await journal.append({ event: 'snapshot', target: snapshot });
-    return { ...rest, reason: `${settled.reason}; ${reason}` };
-  }
-  await journal.compact(known, halted, resize);
+  let settled = '';
+  if (device !== undefined) settled += `${await settle(context, known, device)}; `;
+  if (snapshot !== undefined) settled += `${await settleSnapshot(context, known, snapshot)}; `;
+  const recovery = await resume(context, host, known, state);
+  return { ...recovery, reason: settled + recovery.reason };
+}
+
+/** It ends what was under way, or starts what ran before the host went down. */
+async function resume(
+  context: RecoveryContext,
+  host: Host,
+  known: KnownInstance,
+  { task, device, snapshot, halted }: KnownJournal,
+): Promise<Recovery> {
+  const { instance, journal } = known;
+  const { uuid } = instance;
+  // What stays in doubt stands in the journal alone.
+  if (device === undefined && snapshot === undefined) await journal.compact(known, halted, known.resize);
   const powerState = host.domains.get(uuid)?.powerState;
   if (known.shelved?.offloaded)
     return { uuid, action: 'adopted', reason: 'it is shelved, and not on this host' };
@@ -233,7 +241,7 @@ async function removeRemains(
       ? 'its termination was interrupted'
       : `its launch was interrupted in step ${step ?? 'claim'}`;
   try {
-    if (snapshot !== undefined) await settleSnapshot(context, instance, snapshot);
+    if (snapshot !== undefined) await settleSnapshot(context, known, snapshot);
     // Without a step the driver had not been at it: a domain of that uuid would be somebody else's.
     if (phase === 'terminating' || step !== undefined) await removeFromHost(context, known);
     await journal.remove();

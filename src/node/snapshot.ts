@@ -1,8 +1,8 @@
 // A snapshot of an instance: recorded before it begins, so that a later process undoes what a dead one left of it.
 import { randomUUID } from 'node:crypto';
-import type { Instance } from '../driver/model.js';
 import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import { parseSnapshotTarget } from '../driver/snapshot-schema.js';
+import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { operate } from './operation.js';
@@ -39,17 +39,17 @@ function withId(target: SnapshotTarget): SnapshotTarget {
   return { ...target, imageId: randomUUID(), create: true };
 }
 
-/** What became of it; where it is not done the next start tries again. */
+/** What became of it; where it stays in doubt the next start tries again. */
 export async function settleSnapshot(
   { driver }: Pick<NodeContext, 'driver'>,
-  instance: Instance,
+  { instance, journal }: KnownInstance,
   target: SnapshotTarget,
-): Promise<{ readonly done: boolean; readonly reason: string }> {
+): Promise<string> {
   try {
     await driver.undoSnapshot(instance, target, { timeoutMs: SETTLE_TIMEOUT_MS });
-    return { done: true, reason: 'a snapshot was interrupted and is undone' };
+    await journal.append({ event: 'snapshot-over' });
+    return 'a snapshot was interrupted and is undone';
   } catch (error) {
-    const reason = `a snapshot was interrupted and could not be undone: ${reasonOf(error)}`;
-    return { done: false, reason };
+    return `a snapshot was interrupted and could not be undone: ${reasonOf(error)}`;
   }
 }

@@ -23,8 +23,9 @@ export async function terminateInstance(
   await context.calls.run(rules, async (deadline) => {
     const known = context.instances.get(uuid);
     if (!known) return;
+    if (options.wait === false) context.locks.refuseBusy(uuid, 'terminate');
     cutShort(known);
-    const release = await context.locks.acquire(uuid, deadline);
+    const release = await context.locks.acquire(uuid, deadline, 'terminate');
     try {
       // A launch that was cut short, or another terminate, may have removed it in the meantime.
       if (context.instances.get(uuid) === known) await remove(context, known, deadline);

@@ -50,6 +50,11 @@ export interface ComputeNodeOptions {
    * resume_guests_state_on_host_boot.
    */
   readonly resumeGuestsOnHostBoot?: boolean;
+  /**
+   * Milliseconds between two comparisons of the power states with what the events said, give or take a tenth; 0: only where
+   * events were lost. Default 600000 (ten minutes), Nova's sync_power_state_interval.
+   */
+  readonly powerSyncIntervalMs?: number;
   readonly logger?: Logger;
 }
 
@@ -131,6 +136,11 @@ export interface OperationOptions {
   readonly signal?: AbortSignal;
   /** The wait for operations before it on the same instance included. Default 300000 (five minutes). */
   readonly timeoutMs?: number;
+  /**
+   * False: where another operation on the same instance is under way it rejects with `INSTANCE_BUSY` in place of a wait, and
+   * terminate does so in place of cutting that short. Default true.
+   */
+  readonly wait?: boolean;
 }
 
 /** Default time limit: one hour. */
@@ -246,6 +256,8 @@ export interface InstanceView {
   readonly vmState: VmState;
   /** What the node is doing with it just now, undefined when nothing. */
   readonly task: string | undefined;
+  /** Since when, ISO 8601 in UTC. */
+  readonly taskSince: string | undefined;
   readonly flavor: Flavor;
   /** Undefined while there is none that waits to be confirmed or reverted, or is under way. */
   readonly resize: ResizeView | undefined;
@@ -291,6 +303,14 @@ export type NodeEvent =
       readonly uuid: string;
     }
   | { readonly type: 'launched' | 'terminated'; readonly timestamp: number; readonly uuid: string }
+  /** Found to be another than the events had said. It is left as it is, and taken down as that. */
+  | {
+      readonly type: 'power-sync';
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly before: PowerState;
+      readonly after: PowerState;
+    }
   | { readonly type: 'recovered'; readonly timestamp: number; readonly recovery: Recovery };
 
 export type { NodeReport, ResourceUsage } from '../resources/types.js';

@@ -190,6 +190,11 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
       await super.powerOff(uuid, options);
     }
   },
+  'watches disks that are not there': class extends Base {
+    override async setDiskThreshold(uuid: string): Promise<void> {
+      await super.getInfo(uuid);
+    }
+  },
   'pauses what is stopped': class extends Base {
     override async pause(uuid: string): Promise<void> {
       await super.getInfo(uuid);

@@ -1,4 +1,6 @@
 // A host that went down: what ran before is started again where the node is told so, what was stopped stays so.
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { FakeHypervisor } from '../../src/index.js';
 import { makeBench, request, UUID } from './node-harness.js';
@@ -56,4 +58,35 @@ it('tells of one that does not start, and adopts it', async () => {
     reason: expect.stringMatching(/starting it failed.*planted/),
   });
   expect((await states(node))[UUID]).toBe('shutdown');
+});
+
+it('starts one again whose volume was being attached, with the volume settled first', async () => {
+  for (const fails of [false, true]) {
+    const bench = makeBench();
+    const node = await bench.open();
+    await node.launch(request());
+    const connection = { driverVolumeType: 'file', data: { path: '/volumes/a', format: 'raw' } };
+    await node.close();
+    const device = { kind: 'volume', connection };
+    const line = JSON.stringify({ at: new Date().toISOString(), event: 'device', device });
+    appendFileSync(join(bench.path, 'journal', UUID), `${line}\n`);
+    bench.hypervisor.stop(UUID, 'destroyed');
+    if (fails) bench.faults.add({ at: 'detachVolume', fail: new Error('planted') });
+    const next = await bench.open({ resumeGuestsOnHostBoot: true });
+    expect(next.recoveries).toMatchObject([
+      {
+        action: 'adopted',
+        reason: expect.stringMatching(
+          fails ? /could not be settled: .*planted.*started again/ : /interrupted: .*started again/,
+        ),
+      },
+    ]);
+    expect((await states(next))[UUID]).toBe('running');
+    await next.close();
+    // In doubt for as long as it was not settled, and no longer.
+    const last = await bench.open();
+    expect(last.recoveries[0]?.reason).toMatch(
+      fails ? /an attachment was interrupted/ : /^its launch was complete/,
+    );
+  }
 });

@@ -56,10 +56,10 @@ describe('Turnstile', () => {
 describe('InstanceLocks', () => {
   it('keeps operations on one instance apart, not those on two, and remembers neither afterwards', async () => {
     const locks = new InstanceLocks();
-    const a = await locks.acquire('a', forever());
-    const b = await locks.acquire('b', forever());
+    const a = await locks.acquire('a', forever(), 'test');
+    const b = await locks.acquire('b', forever(), 'test');
     let second = false;
-    const next = locks.acquire('a', forever()).then((release) => {
+    const next = locks.acquire('a', forever(), 'test').then((release) => {
       second = true;
       return release;
     });
@@ -76,7 +76,7 @@ describe('InstanceLocks', () => {
     const locks = new InstanceLocks();
     const over = forever();
     over.end('ABORTED', 'over');
-    await expect(locks.acquire('a', over)).rejects.toBe(over.error);
+    await expect(locks.acquire('a', over, 'test')).rejects.toBe(over.error);
     expect(locks.size).toBe(0);
   });
 });

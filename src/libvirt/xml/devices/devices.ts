@@ -13,6 +13,7 @@ import { graphicsElement } from './graphics.js';
 import { inputElements } from './input.js';
 import { interfaceElement } from './interface.js';
 import { memballoonElement } from './memballoon.js';
+import { panicElement } from './panic.js';
 import { rngElement } from './rng.js';
 import { serialElements } from './serial.js';
 import { tpmElement } from './tpm.js';
@@ -49,5 +50,6 @@ export function devicesElement(
     watchdogElement(guest, platform),
     memballoonElement(guest, host),
     rngElement(guest, host),
+    panicElement(guest, platform),
   ]);
 }

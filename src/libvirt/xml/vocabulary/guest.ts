@@ -66,6 +66,7 @@ export interface Guest extends Headroom {
   readonly pointerBus: InputBus | undefined;
   readonly rng: { readonly bytes: number | undefined; readonly periodMs: number | undefined } | undefined;
   readonly guestAgent: boolean;
+  readonly panicDevice: boolean;
   readonly watchdog: Exclude<WatchdogAction, 'disabled'> | undefined;
   readonly tpm: { readonly version: TpmVersion; readonly model: TpmModel } | undefined;
   readonly configDriveMandatory: boolean;
@@ -143,7 +144,15 @@ type Devices =
   | 'vifModel'
   | 'vifMultiqueue'
   | 'serialPorts';
-type Peripherals = 'videoModel' | 'videoRamMb' | 'pointerBus' | 'rng' | 'guestAgent' | 'watchdog' | 'tpm';
+type Peripherals =
+  | 'videoModel'
+  | 'videoRamMb'
+  | 'pointerBus'
+  | 'rng'
+  | 'guestAgent'
+  | 'panicDevice'
+  | 'watchdog'
+  | 'tpm';
 
 function devices(terms: Terms): Pick<Guest, Devices | Peripherals> {
   const { flavor, image } = terms;
@@ -162,6 +171,7 @@ function devices(terms: Terms): Pick<Guest, Devices | Peripherals> {
     pointerBus: image.hw_input_bus ?? (image.hw_pointer_model === 'usbtablet' ? 'usb' : undefined),
     rng: rng(terms),
     guestAgent: image.hw_qemu_guest_agent ?? false,
+    panicDevice: image.hw_panic_device ?? false,
     watchdog: watchdog === 'disabled' ? undefined : watchdog,
     tpm: tpm(terms),
   };

@@ -72,6 +72,8 @@ export interface ImageTerms {
   readonly hw_pmu?: boolean;
   readonly hw_pointer_model?: 'usbtablet';
   readonly hw_qemu_guest_agent?: boolean;
+  /** Ours: Nova knows no such device. */
+  readonly hw_panic_device?: boolean;
   readonly hw_rescue_bus?: string;
   readonly hw_rescue_device?: string;
   readonly hw_rng_model?: 'virtio';
@@ -126,6 +128,7 @@ const RULES: Rules<ImageTerms> = {
   hw_pmu: flag(),
   hw_pointer_model: choice(['usbtablet']),
   hw_qemu_guest_agent: flag(),
+  hw_panic_device: flag(),
   hw_rescue_bus: choice(['virtio', 'scsi', 'sata', 'ide', 'usb', 'fdc', 'xen', 'lxc', 'uml']),
   hw_rescue_device: choice(['disk', 'cdrom', 'floppy', 'lun', 'fs']),
   hw_rng_model: choice(['virtio']),

@@ -1,0 +1,29 @@
+// From libvirt's callbacks to the listener of a connection.
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "libvirt/event.h"
+
+namespace node_compute {
+
+/// libvirt may call once more after a callback was deregistered, so each registration holds the relay by a
+/// reference of its own, which libvirt gives back.
+class EventRelay : public std::enable_shared_from_this<EventRelay> {
+ public:
+  /// Replaces the listener; none is told nothing.
+  void listen(EventListener listener);
+  /// Registers for every kind of event of domains and adds the ids, also where it throws LibvirtError.
+  void register_with(virConnectPtr connection, std::vector<int>& ids);
+  void publish(decltype(Event::what) what);
+
+ private:
+  std::mutex mutex_;  // guards listener_
+  EventListener listener_;
+};
+
+}  // namespace node_compute
