@@ -95,10 +95,24 @@ it('docs/embedding.md: the example of devices attaches and detaches', async () =
   expect(await node.get(instance.uuid)).toMatchObject({ volumes: [], macs: instance.macs });
 });
 
+it('docs/embedding.md: the example of snapshots makes two images', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const [, , , , code = ''] = examples('docs/embedding.md');
+  const { take } = await run(`export async function take(node, uuid) {\n${code}}`);
+  await (take as (node: ComputeNode, uuid: string) => Promise<void>)(node, instance.uuid);
+  const whole = { instanceUuid: instance.uuid, state: 'whole' };
+  expect([...bench.hypervisor.snapshots]).toEqual([
+    [expect.stringMatching(/^[0-9a-f-]{36}$/), whole],
+    ['/backup/guest.qcow2', whole],
+  ]);
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [, , , , code = ''] = examples('docs/embedding.md');
+  const [, , , , , code = ''] = examples('docs/embedding.md');
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);
