@@ -44,6 +44,7 @@ export class Snapshot {
   readonly #undo: Undo;
   readonly #path: string;
   readonly #directory: string;
+  #isCopying = false;
   readonly #stepsMs: Record<SnapshotStep, number> = { copy: 0, quiesce: 0, convert: 0, upload: 0 };
 
   constructor(
@@ -77,7 +78,11 @@ export class Snapshot {
     await this.#begin(virtualSizeBytes, own);
     const file = join(this.#directory, 'disk');
     using watch = copy.watch(device);
-    this.#undo.add('end the copy', () => copy.end());
+    this.#isCopying = true;
+    this.#undo.add('end the copy', async () => {
+      await copy.end();
+      this.#isCopying = false;
+    });
     await this.#step('copy', () =>
       this.#explainCopy(
         copy.start(found, this.#disk, file, watch, this.#context, (doneBytes, totalBytes) =>
@@ -112,14 +117,24 @@ export class Snapshot {
     this.#undo.add('the destination', () => this.#destination.undo());
     await this.#destination.begin({ format: this.#format.format, virtualSizeBytes }, this.#context);
     if (!together) await this.#assertRoom(place, imageBytes);
-    this.#undo.add('remove temporary files', () =>
-      callNative((addon, id) => addon.removeTree(this.#directory, id), {
-        operation: 'undo of snapshot',
-        instanceUuid: this.#instance.uuid,
-      }),
-    );
+    this.#undo.add('remove temporary files', () => this.#removeFiles());
     // QEMU's user must get through.
     await callNative((addon, id) => addon.makeDirectory(this.#directory, 0o711, id), this.#context);
+  }
+
+  /** Not below a copy that could not be ended: by its directory a later snapshot, and the next start, find it. */
+  async #removeFiles(): Promise<void> {
+    const { uuid } = this.#instance;
+    if (this.#isCopying) {
+      throw new ComputeError('INSTANCE_BUSY', `the copy below ${this.#directory} is under way`, {
+        operation: 'undo of snapshot',
+        instanceUuid: uuid,
+      });
+    }
+    await callNative((addon, id) => addon.removeTree(this.#directory, id), {
+      operation: 'undo of snapshot',
+      instanceUuid: uuid,
+    });
   }
 
   async #finish(
@@ -170,7 +185,11 @@ export class Snapshot {
   }
 
   #report(progress: SnapshotProgress): void {
-    this.#options.onProgress?.(progress);
+    try {
+      this.#options.onProgress?.(progress);
+    } catch (error) {
+      this.#host.logger.warn('a listener to the progress of a snapshot failed', { error: String(error) });
+    }
   }
 
   #below(): ImageLayer[] {
