@@ -3,6 +3,7 @@
 
 #include <linux/netlink.h>
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,9 @@ struct Link {
   std::string master;
   std::string mac;
   std::string alias;
+  /// Of a VLAN interface: the interface it is one of, and its VLAN.
+  int parent_index = 0;
+  unsigned vlan_id = 0;
 };
 
 /// Throws InvalidArgument for what Linux takes for no link name, and for a percent sign, which it expands.
@@ -40,6 +44,8 @@ void remove_tap(const std::string& name);
 std::optional<Link> find_link(Netlink& netlink, const std::string& name);
 /// What a message of the kernel says of a link.
 Link parse_link(nlmsghdr* header);
+/// A locally administered address of one station.
+std::array<unsigned char, 6> random_address();
 /// False where it is gone.
 bool delete_link(Netlink& netlink, const Link& link);
 

@@ -4,6 +4,7 @@ import { defineDevices } from './contract/devices.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
+import { defineNetwork } from './contract/network.js';
 import { defineRefusals } from './contract/refusals.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
@@ -28,6 +29,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('suspend', () => defineSuspend(bench));
     describe('image cache', () => defineImageCache(bench));
     describe('devices', () => defineDevices(bench));
+    describe('network', () => defineNetwork(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

@@ -26,6 +26,8 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   remoteConsole: false,
   consoleStream: false,
   imageCache: true,
+  plugVifs: true,
+  vifFilter: true,
 };
 
 export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo {

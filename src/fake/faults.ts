@@ -29,6 +29,8 @@ export type FakeCallName =
   | 'extendVolume'
   | 'swapVolume'
   | 'attachInterface'
+  | 'plugVifs'
+  | 'unplugVifs'
   | 'detachInterface';
 
 /** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */

@@ -1,4 +1,5 @@
 // What a domain definition takes from its host: the options, the machine, and the files of the instance.
+import { accessSync, constants } from 'node:fs';
 import type { Instance } from '../driver/model.js';
 import { packageVersion } from '../version.js';
 import type { InstanceDisks } from './instance-disks.js';
@@ -38,6 +39,10 @@ export function domainHost(
     cpuModel,
     cpuTune: embedded ? (security?.cgroups ?? false) : true,
     vncListen: vncListen === '' ? undefined : vncListen,
+    // Of a daemon's host nothing is known; in this process libvirt opens the device as we can.
+    vhostNet: embedded ? opens('/dev/vhost-net') : undefined,
+    maxQueues: options.maxQueues,
+    vifFilter: options.vifFilter,
     diskCache,
     packageVersion: packageVersion(),
     diskPath: files.disk(),
@@ -52,4 +57,13 @@ export function domainHost(
     consoleLogPath: files.consoleLog,
     nvramPath: files.nvram,
   };
+}
+
+function opens(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }

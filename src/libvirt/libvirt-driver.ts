@@ -29,6 +29,7 @@ import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
+import { unplug } from '../network/plug.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import { DeviceCalls } from './device-calls.js';
@@ -43,6 +44,7 @@ import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
+import { NetworkFilters } from './network-filters.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power } from './power.js';
@@ -74,6 +76,8 @@ const CAPABILITIES: DriverCapabilities = {
   remoteConsole: true,
   consoleStream: true,
   imageCache: true,
+  plugVifs: true,
+  vifFilter: true,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
@@ -98,7 +102,7 @@ interface Ready {
 
 export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
-  readonly capabilities: DriverCapabilities = CAPABILITIES;
+  readonly capabilities: DriverCapabilities;
   readonly #options: LibvirtDriverOptions;
   readonly #logger: ImageLogger;
   readonly #embedded: EmbeddedRoot | undefined;
@@ -106,6 +110,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly #domains: Domains;
   readonly #images: ImageCache;
   readonly #bridges = new Bridges();
+  readonly #filters: NetworkFilters;
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
   readonly #agent: GuestAgent;
@@ -121,6 +126,8 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     super();
     const parsed = parseLibvirtOptions(options);
     this.#options = parsed;
+    const embedded = parsed.uri === undefined;
+    this.capabilities = { ...CAPABILITIES, vifFilter: !embedded };
     this.#logger = parsed.logger ?? debugLogger;
     // First, as it refuses wrong options of its own before a root is prepared.
     this.#images = new ImageCache({
@@ -140,6 +147,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       embedded: this.#embedded !== undefined,
       logger: this.#logger,
     });
+    this.#filters = new NetworkFilters(this.#hypervisor, embedded, parsed.vifFilter);
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
     const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
     this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
@@ -149,6 +157,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
+      filters: this.#filters,
       savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
       agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
@@ -164,7 +173,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       detachAttempts: parsed.detachAttempts ?? 8,
     };
     this.#volumes = new Volumes(devices);
-    this.#interfaces = new Interfaces(devices, this.#bridges);
+    this.#interfaces = new Interfaces(devices, this.#bridges, this.#filters);
   }
 
   async initHost(options: CallOptions = {}): Promise<void> {
@@ -203,6 +212,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
         instancesPath: this.#options.instancesPath,
         images: this.#images,
         bridges: this.#bridges,
+        filters: this.#filters,
         domains: this.#domains,
         user: this.#user,
         logger: this.#logger,
@@ -219,7 +229,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     const { destroyDisks = true, signal, timeoutMs = DESTROY_TIMEOUT_MS } = options;
     const context: CallContext = { operation: 'destroy', instanceUuid: uuid, signal, timeoutMs };
     await this.#domains.remove(uuid, context);
-    for (const vif of instance.vifs) await this.#bridges.release(vif.bridge, vif.id);
+    for (const vif of instance.vifs) await unplug(this.#bridges, vif);
     if (destroyDisks) await new InstanceFiles(this.#options.instancesPath, uuid).remove(context);
   }
 

@@ -1,0 +1,39 @@
+// Where the tap of a port is plugged in: its bridge, and what the bridge reaches.
+import type { Bridges } from './bridges.js';
+import { checkMtu } from './names.js';
+import type { Uplink } from './uplink.js';
+import { uplinkPort } from './uplink.js';
+
+/** The part of a VIF that says so. */
+export interface Plug {
+  /** UUID of the port. */
+  readonly id: string;
+  readonly bridge: string;
+  readonly mtu?: number | undefined;
+  readonly physicalInterface?: string | undefined;
+  readonly vlan?: number | undefined;
+  readonly evenWithAddresses?: boolean | undefined;
+}
+
+/** What its bridge is given; undefined for one that reaches nothing. */
+export function uplinkOf({ physicalInterface, vlan, evenWithAddresses }: Plug): Uplink | undefined {
+  return physicalInterface === undefined ? undefined : { physicalInterface, vlan, evenWithAddresses };
+}
+
+/** Makes ready what the tap is plugged into. Idempotent. Rejects as {@link Bridges.acquire}. */
+export async function plug(bridges: Bridges, vif: Plug, signal?: AbortSignal): Promise<void> {
+  const { id, bridge, mtu } = vif;
+  await bridges.acquire(bridge, { user: id, mtu, uplink: uplinkOf(vif), signal });
+}
+
+/** Lets go of it; what was made for it goes with its last user. Idempotent. Rejects with `NETWORK_FAILED`. */
+export async function unplug(bridges: Bridges, vif: Plug): Promise<void> {
+  await bridges.release(vif.bridge, vif.id, uplinkOf(vif));
+}
+
+/** Throws `INVALID_ARGUMENT`. */
+export function checkPlug(vif: Plug): void {
+  checkMtu(vif.mtu ?? 0);
+  const uplink = uplinkOf(vif);
+  if (uplink) uplinkPort(uplink);
+}
