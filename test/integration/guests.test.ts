@@ -8,6 +8,7 @@ import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
+import { type } from '../support/guest-console.js';
 import { eventually, qemuProcesses, TestHost } from '../support/host.js';
 
 const LOG_MAX = 64 * 1024;
@@ -317,17 +318,4 @@ function booted(host: TestHost, uuid: string): number {
 async function nmis(console: Duplex): Promise<number> {
   const text = await type(console, 'grep NMI: /proc/interrupts; echo end $((3 + 4))', /end 7/);
   return Number(/NMI:\s+(\d+)/.exec(text)?.[1]);
-}
-
-/** Types a line and returns what came until the expected answer. */
-async function type(console: Duplex, line: string, expected: RegExp): Promise<string> {
-  let text = '';
-  console.write(`${line}\n`);
-  for (;;) {
-    if (expected.test(text)) return text;
-    const chunk: unknown = console.read();
-    if (Buffer.isBuffer(chunk)) text += chunk.toString('utf8');
-    else if (console.readableEnded || console.destroyed) throw new Error(`the console ended: ${text}`);
-    else await once(console, 'readable');
-  }
 }
