@@ -2,10 +2,9 @@
 
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <netlink/attr.h>
 #include <sched.h>
 
-#include <cerrno>
+#include <cstdint>
 #include <exception>
 #include <thread>
 
@@ -23,27 +22,20 @@ constexpr const char* kBridge = "br0";
 bool make_bridge(Netlink& netlink) {
   LinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.text(IFLA_IFNAME, kBridge).nest(IFLA_LINKINFO, [](LinkMessage& info) {
+    info.text(IFLA_INFO_KIND, "bridge");
+  });
+  return netlink.request(message) == 0;
+}
+
+/// Not at creation, which a kernel without it refuses.
+bool filter_vlans(Netlink& netlink, const Link& bridge) {
+  LinkMessage message(RTM_NEWLINK, 0, bridge.index);
+  message.nest(IFLA_LINKINFO, [](LinkMessage& info) {
     info.text(IFLA_INFO_KIND, "bridge").nest(IFLA_INFO_DATA, [](LinkMessage& data) {
       data.byte(IFLA_BR_VLAN_FILTERING, 1);
     });
   });
   return netlink.request(message) == 0;
-}
-
-/// Asked for by make_bridge(): a kernel without it takes no notice.
-bool filters_vlans(Netlink& netlink) {
-  bool found = false;
-  LinkMessage message(RTM_GETLINK, 0);
-  netlink.request(message.text(IFLA_IFNAME, kBridge), [&](nlmsghdr* header) {
-    nlattr* const info = nlmsg_find_attr(header, sizeof(ifinfomsg), IFLA_LINKINFO);
-    if (info == nullptr) return;
-    nlattr* const data = nla_find(static_cast<nlattr*>(nla_data(info)), nla_len(info), IFLA_INFO_DATA);
-    if (data == nullptr) return;
-    nlattr* const filtering =
-        nla_find(static_cast<nlattr*>(nla_data(data)), nla_len(data), IFLA_BR_VLAN_FILTERING);
-    found = filtering != nullptr && nla_get_u8(filtering) == 1;
-  });
-  return found;
 }
 
 /// On the bridge, as lo takes no VLANs.
@@ -64,7 +56,7 @@ NetworkFeatures probe() {
   features.bridge = make_bridge(netlink);
   const auto bridge = find_link(netlink, kBridge);
   if (!bridge) return features;
-  features.bridge_vlan_filtering = filters_vlans(netlink);
+  features.bridge_vlan_filtering = filter_vlans(netlink, *bridge);
   features.vlan = make_vlan(netlink, *bridge);
   return features;
 }

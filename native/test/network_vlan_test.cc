@@ -183,15 +183,15 @@ class FakeKernel {
 
   void reply(nlmsghdr* to, int error) {
     const MessageHandle message(nlmsg_alloc());
-    nlmsghdr* const header = nlmsg_put(message.get(), to->nlmsg_pid, to->nlmsg_seq, NLMSG_ERROR, 0, 0);
+    nlmsg_put(message.get(), to->nlmsg_pid, to->nlmsg_seq, NLMSG_ERROR, 0, 0);
     nlmsgerr body{-error, *to};
     nlmsg_append(message.get(), &body, sizeof body, NLMSG_ALIGNTO);
-    keep(header, nlmsg_hdr(message.get()));
+    keep(nlmsg_hdr(message.get()));
   }
 
   void tell(nlmsghdr* to, const std::string& name, const FakeLink& link) {
     const MessageHandle message(nlmsg_alloc());
-    nlmsghdr* const header = nlmsg_put(message.get(), to->nlmsg_pid, to->nlmsg_seq, RTM_NEWLINK, 0, 0);
+    nlmsg_put(message.get(), to->nlmsg_pid, to->nlmsg_seq, RTM_NEWLINK, 0, 0);
     ifinfomsg body{};
     body.ifi_index = link.index;
     body.ifi_flags = link.up ? IFF_UP : 0;
@@ -211,10 +211,10 @@ class FakeKernel {
       }
       nla_nest_end(message.get(), info);
     }
-    keep(header, nlmsg_hdr(message.get()));
+    keep(nlmsg_hdr(message.get()));
   }
 
-  void keep(nlmsghdr*, const nlmsghdr* whole) {
+  void keep(const nlmsghdr* whole) {
     const auto* const bytes = reinterpret_cast<const unsigned char*>(whole);
     answers_.emplace_back(bytes, bytes + whole->nlmsg_len);
   }
