@@ -29,16 +29,16 @@ export interface NativeNetwork {
   addBridgePort(bridge: string, port: string, callId: CallId): Promise<boolean>;
   /** False where it is no port of that bridge. */
   removeBridgePort(bridge: string, port: string, callId: CallId): Promise<boolean>;
-  /** A persistent tap on its bridge, up; false where it stood. */
-  ensureTap(
-    tap: {
-      readonly name: string;
+  /** Persistent taps on their bridge, up; the names of those that did not stand. All are made, or none. */
+  ensureTaps(
+    taps: {
+      readonly names: readonly string[];
       readonly bridge: string;
       readonly mtu: number;
       readonly multiQueue: boolean;
     },
     callId: CallId,
-  ): Promise<boolean>;
+  ): Promise<string[]>;
   /** A VLAN's sub-interface on its bridge, up; false where it stood. */
   ensureVlan(
     vlan: {

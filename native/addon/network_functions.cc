@@ -102,18 +102,26 @@ Napi::Value port_call(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value ensure_tap_call(const Napi::CallbackInfo& info) {
+std::vector<std::string> to_texts(const Napi::Value& value, const char* name) {
+  if (!value.IsArray()) throw InvalidArgument(std::string(name) + " must be an array");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) texts.push_back(to_text(array.Get(i), name));
+  return texts;
+}
+
+Napi::Value ensure_taps_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
-    const Napi::Object given = to_object(info[0], "tap");
-    const TapRequest request{
-        to_text(given.Get("name"), "name"),
+    const Napi::Object given = to_object(info[0], "taps");
+    const TapsRequest request{
+        to_texts(given.Get("names"), "names"),
         to_text(given.Get("bridge"), "bridge"),
         to_flags(given.Get("mtu"), "mtu"),
         to_bool(given.Get("multiQueue"), "multiQueue"),
     };
     return Async(
         info.Env(), Lane::probe, call_id(info, 1),
-        [request](const Cancellation&) { return ensure_tap(request); }, &bool_to_js);
+        [request](const Cancellation&) { return ensure_taps(request); }, &list_to_js);
   });
 }
 
@@ -162,7 +170,7 @@ void define_network_functions(Napi::Env env, Napi::Object exports) {
   exports.Set("addBridgePort", Napi::Function::New<&port_call<&add_bridge_port>>(env, "addBridgePort"));
   exports.Set("removeBridgePort",
               Napi::Function::New<&port_call<&remove_bridge_port>>(env, "removeBridgePort"));
-  exports.Set("ensureTap", Napi::Function::New<&ensure_tap_call>(env, "ensureTap"));
+  exports.Set("ensureTaps", Napi::Function::New<&ensure_taps_call>(env, "ensureTaps"));
   exports.Set("ensureVlan", Napi::Function::New<&ensure_vlan_call>(env, "ensureVlan"));
   exports.Set("removeVlan", Napi::Function::New<&remove_vlan_call>(env, "removeVlan"));
   exports.Set("listAddresses", Napi::Function::New<&list_addresses_call>(env, "listAddresses"));

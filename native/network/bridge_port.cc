@@ -31,27 +31,39 @@ Link require_bridge(Netlink& netlink, const std::string& name) {
 }
 
 /// The tap outlives the descriptor.
-void make_tap(const TapRequest& request) {
+void make_tap(const std::string& name, bool multi_queue) {
   const FileDescriptor device(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
   if (!device) throw SystemError(errno, "cannot open", "/dev/net/tun");
   ifreq wanted{};
-  request.name.copy(wanted.ifr_name, IFNAMSIZ - 1);
-  const int queues = request.multi_queue ? IFF_MULTI_QUEUE : 0;
+  name.copy(wanted.ifr_name, IFNAMSIZ - 1);
+  const int queues = multi_queue ? IFF_MULTI_QUEUE : 0;
   wanted.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | queues);
-  if (ioctl(device.get(), TUNSETIFF, &wanted) != 0)
-    throw SystemError(errno, "cannot make the tap", request.name);
-  if (ioctl(device.get(), TUNSETPERSIST, 1) != 0)
-    throw SystemError(errno, "cannot keep the tap", request.name);
+  if (ioctl(device.get(), TUNSETIFF, &wanted) != 0) throw SystemError(errno, "cannot make the tap", name);
+  if (ioctl(device.get(), TUNSETPERSIST, 1) != 0) throw SystemError(errno, "cannot keep the tap", name);
 }
 
-int configure_tap(Netlink& netlink, const Link& tap, const Link& bridge, unsigned mtu) {
+int configure_tap(Netlink& netlink, const std::string& name, const Link& bridge, unsigned mtu) {
   auto address = random_address();
   address[0] = 0xfe;
-  LinkMessage message(RTM_NEWLINK, 0, tap.index);
-  message.bytes(IFLA_ADDRESS, address.data(), address.size());
+  LinkMessage message(RTM_NEWLINK, 0);
+  message.text(IFLA_IFNAME, name).bytes(IFLA_ADDRESS, address.data(), address.size());
   message.number(IFLA_MASTER, static_cast<std::uint32_t>(bridge.index));
   if (mtu != 0) message.number(IFLA_MTU, mtu);
   return netlink.request(message.up());
+}
+
+/// What it makes is in `made` as soon as it is there.
+void ensure_tap(Netlink& netlink, const std::string& name, const Link& bridge, const TapsRequest& request,
+                std::vector<std::string>& made) {
+  if (const auto standing = find_link(netlink, name)) {
+    if (standing->kind != "tun") throw SystemError(EEXIST, "not a tap:", name);
+    join_bridge(netlink, bridge, *standing);
+    return;
+  }
+  make_tap(name, request.multi_queue);
+  made.push_back(name);
+  const int error = configure_tap(netlink, name, bridge, request.mtu);
+  if (error != 0) throw SystemError(error, "cannot configure the tap", name);
 }
 
 std::string address_of(nlmsghdr* header, int index) {
@@ -112,22 +124,21 @@ bool remove_bridge_port(const std::string& bridge, const std::string& port) {
   return true;
 }
 
-bool ensure_tap(const TapRequest& request) {
-  check_link_name(request.name);
+std::vector<std::string> ensure_taps(const TapsRequest& request) {
   check_link_name(request.bridge);
+  for (const std::string& name : request.names) check_link_name(name);
   Netlink netlink;
   const Link bridge = require_bridge(netlink, request.bridge);
-  if (const auto standing = find_link(netlink, request.name)) {
-    if (standing->kind != "tun") throw SystemError(EEXIST, "not a tap:", request.name);
-    join_bridge(netlink, bridge, *standing);
-    return false;
+  std::vector<std::string> made;
+  try {
+    for (const std::string& name : request.names) ensure_tap(netlink, name, bridge, request, made);
+  } catch (...) {
+    for (const std::string& name : made) {
+      if (const auto tap = find_link(netlink, name)) delete_link(netlink, *tap);
+    }
+    throw;
   }
-  make_tap(request);
-  const Link made = require_link(netlink, request.name);
-  const int error = configure_tap(netlink, made, bridge, request.mtu);
-  if (error == 0) return true;
-  delete_link(netlink, made);
-  throw SystemError(error, "cannot configure the tap", request.name);
+  return made;
 }
 
 std::vector<std::string> list_addresses(const std::string& name) {

@@ -17,19 +17,20 @@ bool add_bridge_port(const std::string& bridge, const std::string& port);
 /// False where it is no port of that bridge, or not there.
 bool remove_bridge_port(const std::string& bridge, const std::string& port);
 
-struct TapRequest {
-  std::string name;
+struct TapsRequest {
+  std::vector<std::string> names;
   std::string bridge;
   /// 0 leaves it to the kernel.
   unsigned mtu = 0;
-  /// For a guest with more than one queue: it opens the tap once for each.
+  /// For guests with more than one queue: they open their tap once for each.
   bool multi_queue = false;
 };
 
-/// Makes a tap that stays when nobody has it open, on its bridge and up; false where it stood. Its address
-/// begins with fe, so that no bridge takes it for its own. Throws as add_bridge_port(); EEXIST where the name
-/// is another kind of link.
-bool ensure_tap(const TapRequest& request);
+/// Makes taps that stay when nobody has them open, on their bridge and up; gives the names of those that were
+/// made, without those that stood. Their addresses begin with fe, so that no bridge takes one for its own.
+/// Where one fails those that were made go again. Some 250 microseconds each, all of them the kernel's.
+/// Throws as add_bridge_port(); EEXIST where a name is another kind of link.
+std::vector<std::string> ensure_taps(const TapsRequest& request);
 
 /// IP addresses of the interface with their prefix, as "192.0.2.1/24", without those of IPv6 that every
 /// interface gives itself (fe80::/10). Throws SystemError ENODEV.

@@ -75,20 +75,34 @@ TEST_CASE("an interface joins a bridge once, comes up, and leaves it; another br
   });
 }
 
-TEST_CASE("a tap is made on its bridge, up, with its MTU, and no bridge takes its address") {
+TEST_CASE("taps are made on their bridge, up, with their MTU, and no bridge takes their address") {
   in_namespace([] {
+    using Names = std::vector<std::string>;
     ensure_bridge("br-a", 1400);
-    CHECK(ensure_tap({"tap-a", "br-a", 1400, false}));
-    CHECK_FALSE(ensure_tap({"tap-a", "br-a", 1400, false}));
-    const Link tap = get_link("tap-a").value();
-    CHECK(tap.kind == "tun");
-    CHECK(tap.master == "br-a");
-    CHECK(tap.mtu == 1400);
-    CHECK(tap.up);
-    CHECK(tap.mac.substr(0, 2) == "fe");
-    CHECK(errno_of([] { ensure_tap({"br-a", "br-a", 0, false}); }) == EEXIST);
-    CHECK(errno_of([] { ensure_tap({"tap-b", "none", 0, false}); }) == ENODEV);
-    CHECK(errno_of([] { ensure_tap({"tap-b", "br-a", 1, false}); }) == EINVAL);
+    CHECK(ensure_taps({{"tap-a"}, "br-a", 1400, false}) == Names{"tap-a"});
+    CHECK(ensure_taps({{"tap-a", "tap-b"}, "br-a", 1400, false}) == Names{"tap-b"});
+    CHECK(ensure_taps({{}, "br-a", 0, false}).empty());
+    for (const char* const name : {"tap-a", "tap-b"}) {
+      const Link tap = get_link(name).value();
+      CHECK(tap.kind == "tun");
+      CHECK(tap.master == "br-a");
+      CHECK(tap.mtu == 1400);
+      CHECK(tap.up);
+      CHECK(tap.mac.substr(0, 2) == "fe");
+    }
+  });
+}
+
+TEST_CASE("where one tap cannot be made none is, and those that stood stay") {
+  in_namespace([] {
+    ensure_bridge("br-a", 0);
+    ensure_taps({{"tap-old"}, "br-a", 0, false});
+    CHECK(errno_of([] { ensure_taps({{"tap-old", "tap-b", "br-a"}, "br-a", 0, false}); }) == EEXIST);
+    CHECK(errno_of([] { ensure_taps({{"tap-b"}, "none", 0, false}); }) == ENODEV);
+    CHECK(errno_of([] { ensure_taps({{"tap-b", "tap-c"}, "br-a", 1, false}); }) == EINVAL);
+    CHECK(list_bridge_ports("br-a") == std::vector<std::string>{"tap-old"});
+    CHECK_FALSE(get_link("tap-b"));
+    CHECK_THROWS_AS(ensure_taps({{"tap-b", "tap%d"}, "br-a", 0, false}), InvalidArgument);
     CHECK_FALSE(get_link("tap-b"));
   });
 }
@@ -96,8 +110,8 @@ TEST_CASE("a tap is made on its bridge, up, with its MTU, and no bridge takes it
 TEST_CASE("a tap of several queues is opened once for each, a plain one once") {
   in_namespace([] {
     ensure_bridge("br-a", 0);
-    ensure_tap({"tap-many", "br-a", 0, true});
-    ensure_tap({"tap-one", "br-a", 0, false});
+    ensure_taps({{"tap-many"}, "br-a", 0, true});
+    ensure_taps({{"tap-one"}, "br-a", 0, false});
     FileDescriptor first, second, third;
     CHECK(open_queue("tap-many", first, IFF_MULTI_QUEUE) == 0);
     CHECK(open_queue("tap-many", second, IFF_MULTI_QUEUE) == 0);

@@ -33,12 +33,12 @@ export interface VlanPort {
   readonly mtu: number;
 }
 
-export interface TapPort {
-  readonly name: string;
+export interface TapPorts {
+  readonly names: readonly string[];
   readonly bridge: string;
   /** Default the kernel's 1500. */
   readonly mtu?: number;
-  /** It can be opened once for each queue. Default false. */
+  /** They can be opened once for each queue. Default false. */
   readonly multiQueue?: boolean;
 }
 
@@ -69,8 +69,8 @@ export interface Links {
   ensureVlan(vlan: VlanPort): Promise<boolean>;
   /** Success where there is none; another kind of link is left alone and rejects. */
   removeVlan(name: string): Promise<void>;
-  /** A tap that stays when nobody has it open, on its bridge and up; false where it stood. */
-  ensureTap(tap: TapPort): Promise<boolean>;
+  /** Taps that stay when nobody has them open, on their bridge and up; the names of those that did not stand. All, or none. */
+  ensureTaps(taps: TapPorts): Promise<string[]>;
   /** IP addresses with their prefixes, without those of IPv6 that every link gives itself. */
   listAddresses(name: string): Promise<string[]>;
 }
@@ -156,12 +156,12 @@ export const hostLinks: Links = {
     checkInterfaceName(name);
     await call('removeVlan', name, (addon, callId) => addon.removeVlan(name, callId));
   },
-  async ensureTap({ name, bridge, mtu = 0, multiQueue = false }) {
-    checkTapName(name);
+  async ensureTaps({ names, bridge, mtu = 0, multiQueue = false }) {
+    for (const name of names) checkTapName(name);
     checkBridgeName(bridge);
     checkMtu(mtu);
-    return await call('ensureTap', name, (addon, callId) =>
-      addon.ensureTap({ name, bridge, mtu, multiQueue }, callId),
+    return await call('ensureTaps', bridge, (addon, callId) =>
+      addon.ensureTaps({ names, bridge, mtu, multiQueue }, callId),
     );
   },
   async listAddresses(name) {

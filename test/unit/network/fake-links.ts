@@ -97,7 +97,7 @@ export class FakeLinks implements Links {
       this.links.delete(name);
     });
   }
-  ensureTap(): Promise<boolean> {
+  ensureTaps(): Promise<string[]> {
     return Promise.reject(new Error('not for Bridges'));
   }
   async listAddresses(name: string): Promise<string[]> {
