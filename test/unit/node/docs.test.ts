@@ -138,6 +138,18 @@ it('docs/config-drive.md: the example launches an instance with its drive', asyn
   expect(readFileSync(join(bench.path, uuid, 'disk.config'), 'latin1')).toContain('#cloud-config');
 });
 
+it('docs/network.md: the example has an interface in a VLAN, on the bridge of its network', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const [code = ''] = examples('docs/network.md');
+  const { launch } = await run(`export async function launch(node) {\n${code}}`);
+  await (launch as (node: ComputeNode) => Promise<void>)(node);
+  expect([...bench.hypervisor.domains.values()][0]?.instance.vifs).toMatchObject([
+    { bridge: 'br-vms' },
+    { bridge: 'brq5f0c8c1e-7d', physicalInterface: 'eth1', vlan: 101, mtu: 1450 },
+  ]);
+});
+
 it('docs/errors.md: the example tells a refusal from what may work later', async () => {
   const bench = makeBench();
   const node = await bench.open();
