@@ -1,5 +1,4 @@
 // What a domain definition takes from its host: the options, the machine, and the files of the instance.
-import { accessSync, constants } from 'node:fs';
 import type { Instance } from '../driver/model.js';
 import { packageVersion } from '../version.js';
 import type { InstanceDisks } from './instance-disks.js';
@@ -13,6 +12,7 @@ export interface DefinitionHost {
   readonly virtType: 'kvm' | 'qemu';
   readonly architecture: string;
   readonly diskCache: DiskCache;
+  readonly vhostNet: boolean | undefined;
   /** Of the instance's image. */
   readonly basePath: string;
 }
@@ -24,7 +24,7 @@ export function domainHost(
   files: InstanceFiles,
   disks: InstanceDisks = {},
 ): DomainHost {
-  const { options, embedded, virtType, architecture, diskCache, basePath } = host;
+  const { options, embedded, virtType, architecture, diskCache, vhostNet, basePath } = host;
   const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = options;
   const diskFormat = disks.disk?.format ?? 'qcow2';
   const usual = { path: basePath, format: 'raw' } as const;
@@ -39,8 +39,7 @@ export function domainHost(
     cpuModel,
     cpuTune: embedded ? (security?.cgroups ?? false) : true,
     vncListen: vncListen === '' ? undefined : vncListen,
-    // Of a daemon's host nothing is known; in this process libvirt opens the device as we can.
-    vhostNet: embedded ? opens('/dev/vhost-net') : undefined,
+    vhostNet,
     maxQueues: options.maxQueues,
     vifFilter: options.vifFilter,
     diskCache,
@@ -57,13 +56,4 @@ export function domainHost(
     consoleLogPath: files.consoleLog,
     nvramPath: files.nvram,
   };
-}
-
-function opens(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

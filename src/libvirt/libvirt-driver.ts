@@ -39,7 +39,7 @@ import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { GuestAgent } from './guest-agent.js';
 import type { GuestHost } from './guest-questions.js';
-import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
+import { findQemuUser, kvmObstacle, opensVhostNet, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
@@ -98,6 +98,8 @@ const debugLogger: ImageLogger = {
 interface Ready {
   readonly facts: HostFactsOfLibvirt;
   readonly diskCache: DiskCache;
+  /** Of a daemon's host it is not known. */
+  readonly vhostNet: boolean | undefined;
 }
 
 export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
@@ -135,10 +137,9 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       instancesPath: parsed.instancesPath,
       logger: this.#logger,
     });
-    this.#embedded =
-      parsed.uri === undefined
-        ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
-        : undefined;
+    this.#embedded = embedded
+      ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
+      : undefined;
     this.#user = this.#embedded ? this.#embedded.user : findQemuUser();
     this.#virtType = this.#chooseVirtType();
     this.#hypervisor = new Hypervisor({
@@ -191,6 +192,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       facts: await readHostFacts(this.#hypervisor, context),
       // The guest has a page cache of its own: bypass the host's where the file system can.
       diskCache: diskCache ?? ((await supportsDirectIo(instancesPath)) ? 'none' : 'writeback'),
+      vhostNet: this.#embedded && (await opensVhostNet()),
     };
     this.#consoleLogs.start();
   }
@@ -379,7 +381,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   }
 
   #domainHost(instance: Instance, files: InstanceFiles, disks?: InstanceDisks): DomainHost {
-    const { facts, diskCache } = this.#made('spawn');
+    const { facts, diskCache, vhostNet } = this.#made('spawn');
     return domainHost(
       {
         options: this.#options,
@@ -387,6 +389,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
         virtType: this.#virtType,
         architecture: facts.architecture,
         diskCache,
+        vhostNet,
         basePath: this.#images.basePath(instance.image.id),
       },
       instance,

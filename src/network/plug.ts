@@ -1,8 +1,8 @@
 // Where the tap of a port is plugged in: its bridge, and what the bridge reaches.
+import { ComputeError } from '../driver/errors.js';
 import type { Bridges } from './bridges.js';
 import { checkMtu } from './names.js';
-import type { Uplink } from './uplink.js';
-import { uplinkPort } from './uplink.js';
+import { type Uplink, uplinkPort } from './uplink.js';
 
 /** The part of a VIF that says so. */
 export interface Plug {
@@ -20,8 +20,9 @@ export function uplinkOf({ physicalInterface, vlan, evenWithAddresses }: Plug): 
   return physicalInterface === undefined ? undefined : { physicalInterface, vlan, evenWithAddresses };
 }
 
-/** Makes ready what the tap is plugged into. Idempotent. Rejects as {@link Bridges.acquire}. */
+/** Makes ready what the tap is plugged into. Idempotent. Rejects as {@link Bridges.acquire}, with `INVALID_ARGUMENT`. */
 export async function plug(bridges: Bridges, vif: Plug, signal?: AbortSignal): Promise<void> {
+  checkPlug(vif);
   const { id, bridge, mtu } = vif;
   await bridges.acquire(bridge, { user: id, mtu, uplink: uplinkOf(vif), signal });
 }
@@ -36,4 +37,10 @@ export function checkPlug(vif: Plug): void {
   checkMtu(vif.mtu ?? 0);
   const uplink = uplinkOf(vif);
   if (uplink) uplinkPort(uplink);
+  else if (vif.vlan !== undefined) {
+    throw new ComputeError(
+      'INVALID_ARGUMENT',
+      `port ${vif.id}: a vlan needs the physicalInterface it is one of`,
+    );
+  }
 }
