@@ -1,6 +1,19 @@
 // The seam to native/network: links of this process's network namespace.
 import type { CallId } from './native-image.js';
 
+export interface NativeLink {
+  /** `bridge`, `tun` (taps as well), `veth` ...; empty for a device without a kind. */
+  readonly kind: string;
+  readonly index: number;
+  readonly mtu: number;
+  readonly up: boolean;
+  /** Bridge or bond it is a port of; empty for none. */
+  readonly master: string;
+  readonly mac: string;
+  /** `node-compute` on what this library made; empty for none. */
+  readonly alias: string;
+}
+
 export interface NativeNetwork {
   /** Makes the bridge and brings it up; false where it stood already. Rejects where the name is some other kind of link. */
   ensureBridge(name: string, mtu: number, callId: CallId): Promise<boolean>;
@@ -9,21 +22,7 @@ export interface NativeNetwork {
   /** Removes a tap; success where there is none, NOT another kind of link. */
   removeTap(name: string, callId: CallId): Promise<void>;
   /** undefined where there is no such link. */
-  getLink(
-    name: string,
-    callId: CallId,
-  ): Promise<
-    | {
-        readonly kind: string;
-        readonly index: number;
-        readonly mtu: number;
-        readonly up: boolean;
-        readonly master: string;
-        readonly mac: string;
-        readonly alias: string;
-      }
-    | undefined
-  >;
+  getLink(name: string, callId: CallId): Promise<NativeLink | undefined>;
   listBridgePorts(bridge: string, callId: CallId): Promise<string[]>;
   /** Makes an interface a port and brings it up; false where it was one. Rejects where it is another bridge's. */
   addBridgePort(bridge: string, port: string, callId: CallId): Promise<boolean>;

@@ -126,13 +126,15 @@ bool delete_link(Netlink& netlink, const Link& link) {
   return true;
 }
 
-void remove_tap(const std::string& name) {
+void remove_link(const std::string& name, const std::string& kind) {
   check_link_name(name);
   Netlink netlink;
   const auto link = find_link(netlink, name);
   if (!link) return;
-  if (link->kind != "tun") throw SystemError(EINVAL, "not a tap, so left alone:", name);
+  if (link->kind != kind) throw SystemError(EINVAL, "not of the kind " + kind + ", so left alone:", name);
   delete_link(netlink, *link);
 }
+
+void remove_tap(const std::string& name) { remove_link(name, "tun"); }
 
 }  // namespace node_compute

@@ -39,7 +39,10 @@ std::optional<Link> get_link(const std::string& name);
 /// another kind of link.
 void remove_tap(const std::string& name);
 
-/// For the other files of this directory: the same on a socket that is open already, without the master's
+/// The same for any kind.
+void remove_link(const std::string& name, const std::string& kind);
+
+/// For the other files of this directory: a look on a socket that is open already, without the master's
 /// name.
 std::optional<Link> find_link(Netlink& netlink, const std::string& name);
 /// What a message of the kernel says of a link.

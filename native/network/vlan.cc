@@ -88,13 +88,6 @@ bool ensure_vlan(Netlink& netlink, const VlanRequest& request) {
                     request.name);
 }
 
-void remove_vlan(const std::string& name) {
-  check_link_name(name);
-  Netlink netlink;
-  const auto link = find_link(netlink, name);
-  if (!link) return;
-  if (link->kind != "vlan") throw SystemError(EINVAL, "not a VLAN interface, so left alone:", name);
-  delete_link(netlink, *link);
-}
+void remove_vlan(const std::string& name) { remove_link(name, "vlan"); }
 
 }  // namespace node_compute

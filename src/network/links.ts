@@ -1,6 +1,6 @@
 // The host's network links as this library touches them, with failures told as NETWORK_FAILED.
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
-import { callNative, type NativeAddon } from '../native.js';
+import { callNative, type NativeAddon, type NativeLink } from '../native.js';
 import {
   checkBridgeName,
   checkInterfaceName,
@@ -10,18 +10,7 @@ import {
   subInterfaceName,
 } from './names.js';
 
-export interface Link {
-  /** `bridge`, `tun` (taps as well), `veth` ...; empty for a device without a kind. */
-  readonly kind: string;
-  readonly index: number;
-  readonly mtu: number;
-  readonly up: boolean;
-  /** Bridge or bond it is a port of; empty for none. */
-  readonly master: string;
-  readonly mac: string;
-  /** {@link BRIDGE_ALIAS} on a bridge that this library made; empty for none. */
-  readonly alias: string;
-}
+export type Link = NativeLink;
 
 /** A VLAN of an interface of the host, for a bridge. */
 export interface VlanPort {

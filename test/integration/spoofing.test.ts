@@ -46,11 +46,7 @@ function defineTests(): void {
       instances.push({ ...instance, vifs: [vif] });
       await driver.spawn(instances[index] as Instance);
     }
-    for (const [index, instance] of instances.entries()) {
-      const console = await GuestConsole.open(driver, host, instance);
-      await console.setAddress('eth0', `10.98.0.${index + 1}/24`);
-      consoles.push(console);
-    }
+    consoles.push(...(await GuestConsole.openAll(driver, host, instances, '10.98.0')));
   }, 300_000);
 
   afterAll(async () => {

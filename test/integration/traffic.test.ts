@@ -40,11 +40,7 @@ describe('guests', () => {
       await driver.spawn(instance);
       instances.push(instance);
     }
-    for (const [index, instance] of instances.entries()) {
-      const console = await GuestConsole.open(driver, host, instance);
-      await console.setAddress('eth0', `${ADDRESSES[index]}/24`);
-      consoles.push(console);
-    }
+    consoles.push(...(await GuestConsole.openAll(driver, host, instances, '10.99.0')));
   }, 300_000);
 
   afterAll(async () => {

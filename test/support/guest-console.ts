@@ -26,6 +26,22 @@ export class GuestConsole {
     this.#console = console;
   }
 
+  /** Of each guest in turn, which then has the address `network`.1, .2 ... */
+  static async openAll(
+    driver: ComputeDriver,
+    host: TestHost,
+    instances: readonly Instance[],
+    network: string,
+  ): Promise<GuestConsole[]> {
+    const consoles: GuestConsole[] = [];
+    for (const [index, instance] of instances.entries()) {
+      const console = await GuestConsole.open(driver, host, instance);
+      await console.setAddress('eth0', `${network}.${index + 1}/24`);
+      consoles.push(console);
+    }
+    return consoles;
+  }
+
   static async open(driver: ComputeDriver, host: TestHost, { uuid }: Instance): Promise<GuestConsole> {
     await host.booted(uuid);
     const console = await driver.openConsole(uuid);
