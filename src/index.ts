@@ -65,6 +65,7 @@ export {
   type Vif,
   type VifAddress,
 } from './driver/model.js';
+export { type DriverMethod, NOVA_METHODS } from './driver/nova-methods.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';

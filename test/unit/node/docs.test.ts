@@ -95,6 +95,17 @@ it('docs/embedding.md: the example of devices attaches and detaches', async () =
   expect(await node.get(instance.uuid)).toMatchObject({ volumes: [], macs: instance.macs });
 });
 
+it('docs/drivers.md: a driver of your own is known by its name', async () => {
+  const bench = makeBench();
+  const [code = ''] = examples('docs/drivers.md');
+  const open = "{ driver: 'rack.RackDriver' }";
+  expect(code).toContain(open);
+  const options = `{ driver: 'rack.RackDriver', instancesPath: ${JSON.stringify(bench.path)} }`;
+  const { node } = (await run(code.replace(open, options))) as { node: ComputeNode };
+  onTestFinished(() => node.close());
+  expect(await node.list()).toEqual([]);
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
