@@ -78,7 +78,7 @@ export class Interfaces {
       const state = domain && powerState((await this.#host.domains.info(domain, context)).state);
       if (state === 'running' || state === 'paused') throw wrongState(context, state, 'stop it first');
       for (const vif of vifs) {
-        // Gone with its QEMU, unless that was killed and another program has kept it.
+        // libvirt's went with its QEMU; this is for one that another program made to stay.
         await hostLinks.removeTap(vif.tap);
         await unplug(this.#bridges, vif);
       }

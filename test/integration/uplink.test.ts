@@ -1,4 +1,5 @@
 // Bridges that reach a network of the host, in a real kernel: joined, refused, raced for, let go.
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type NetworkFeatures, networkFeatures } from '../../src/network/features.js';
 import { inNamespace, missingForNamespaces } from './network-namespace.js';
@@ -18,6 +19,24 @@ const CARD = `
   const vlan = { physicalInterface: 'eth1', vlan: 101 };
   const told = (error) => error && { code: error.code, message: error.message, ...error.details };
 `;
+
+it('docs/network.md: the example makes taps on a bridge', async ({ skip }) => {
+  if (missing) skip(missing);
+  const page = readFileSync(new URL('../../docs/network.md', import.meta.url), 'utf8');
+  const code = [...page.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].at(-1)?.[1] ?? '';
+  const index = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
+  // The prelude has the one already.
+  const script = code.replace(
+    /^import \{ hostLinks, (.*) \} from .*$/m,
+    `const { $1 } = await import(${index});`,
+  );
+  const seen = await inNamespace<Record<string, unknown>>(`${script}
+    const { master, mtu, linkinfo } = look('tap-two');
+    tell({ made, vlans, master, mtu, queues: linkinfo.info_data.multi_queue });
+  `);
+  const tap = { master: 'br-vms', mtu: 1450, queues: true };
+  expect(seen).toEqual({ made: ['tap-one', 'tap-two'], vlans: features?.vlan, ...tap });
+});
 
 describe('an interface of the host', () => {
   const test = (name: string, body: () => Promise<void>): void =>
