@@ -32,11 +32,13 @@ const LAYERS = {
   'native-devices': ['native-image'],
   'native-domain': ['native-image'],
   'native-events': ['native-domain'],
+  'native-network': ['native-image'],
   native: [
     'native-devices',
     'native-domain',
     'native-events',
     'native-image',
+    'native-network',
     'native-error',
     'driver',
     'version',

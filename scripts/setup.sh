@@ -10,12 +10,12 @@ level=${1:-test}
 
 build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
-test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs git libarchive-tools libxml2-utils python3-configobj python3-jinja2 python3-jsonpatch
+test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs ebtables git iptables libarchive-tools libxml2-utils python3-configobj python3-jinja2 python3-jsonpatch
   python3-jsonschema python3-netifaces python3-oauthlib python3-requests python3-yaml strace xfsprogs'
-peer_packages='libjson-c-dev python3-libvirt python3-nova'
+peer_packages='bridge-utils libjson-c-dev python3-libvirt python3-nova'
 fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel
   libvirt-daemon-driver-qemu libvirt-client qemu-system-x86 qemu-img iproute cmake bsdtar doctest-devel clang compiler-rt
-  libasan libubsan libtsan libxml2 strace dosfstools e2fsprogs xfsprogs git cpio dpkg mtools syslinux xz zstd'
+  libasan libubsan libtsan libxml2 strace dosfstools e2fsprogs xfsprogs iptables-nft git cpio dpkg mtools syslinux xz zstd'
 
 say() {
   printf 'setup: %s\n' "$*"

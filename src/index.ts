@@ -156,6 +156,8 @@ export type {
   InstanceDiskOptions,
 } from './image/types.js';
 export type { LibvirtDriverOptions, SecurityOptions } from './libvirt/options.js';
+export { type NetworkFeatures, networkFeatures } from './network/features.js';
+export { hostLinks, type Link, type Links, type TapPorts, type VlanPort } from './network/links.js';
 export { ComputeNode } from './node/compute-node.js';
 export type { Guests } from './node/guests.js';
 export type {

@@ -16,11 +16,13 @@ import type {
   NativeImageVerdict,
   NativeLayer,
 } from './native-image.js';
+import type { NativeNetwork } from './native-network.js';
 
 export type * from './native-devices.js';
 export type * from './native-domain.js';
 export type * from './native-events.js';
 export type * from './native-image.js';
+export type * from './native-network.js';
 
 export interface NativeFileStatus {
   readonly type: 'file' | 'directory' | 'other';
@@ -123,6 +125,8 @@ export interface NativeConnection {
     virtType: string,
     callId: CallId,
   ): Promise<string>;
+  /** Rejects where the connection has no driver for network filters. */
+  hasNetworkFilter(name: string, callId: CallId): Promise<boolean>;
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
@@ -163,7 +167,7 @@ export interface NativeStatFs {
   readonly availableBytes: number;
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends NativeNetwork {
   /** libvirt this addon runs with, as a number (virGetVersion). */
   readonly libvirtVersion: () => number;
   readonly libqcowVersion: () => string;
@@ -328,30 +332,6 @@ export interface NativeAddon {
     options: { readonly shared: boolean; readonly wait: boolean },
     callId: CallId,
   ): Promise<NativeFileLock | undefined>;
-
-  /** Makes the bridge and brings it up; false where it stood already. Rejects where the name is some other kind of link. */
-  ensureBridge(name: string, mtu: number, callId: CallId): Promise<boolean>;
-  /** Removes a bridge that has no ports; false where it has some or does not exist. */
-  removeBridge(name: string, callId: CallId): Promise<boolean>;
-  /** Removes a tap; success where there is none, NOT another kind of link. */
-  removeTap(name: string, callId: CallId): Promise<void>;
-  /** undefined where there is no such link. */
-  getLink(
-    name: string,
-    callId: CallId,
-  ): Promise<
-    | {
-        readonly kind: string;
-        readonly index: number;
-        readonly mtu: number;
-        readonly up: boolean;
-        readonly master: string;
-        readonly mac: string;
-        readonly alias: string;
-      }
-    | undefined
-  >;
-  listBridgePorts(bridge: string, callId: CallId): Promise<string[]>;
 }
 
 /** Libraries whose absence stops the addon from loading, with the packages that bring them. */

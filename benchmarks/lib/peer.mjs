@@ -21,6 +21,12 @@ const PEERS = {
   addon: { file: 'addon.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
   'qemu-img': { file: 'qemu-img.mjs', interpreter: process.execPath },
+  ip: {
+    file: 'ip.mjs',
+    interpreter: process.execPath,
+    probe: ['sh', '-c', 'command -v ip && command -v brctl'],
+    needs: 'iproute2 and bridge-utils',
+  },
   curl: {
     file: 'curl.mjs',
     interpreter: process.execPath,
@@ -79,7 +85,9 @@ export function peerObstacle(peer) {
  * is killed at the deadline.
  */
 export async function runPeer(peer, options, under = []) {
-  const [program, ...words] = [...under, ...commandOf(PEERS[peer])];
+  // Its links end with it.
+  const apart = options.work === 'plug' ? ['unshare', '--net', '--'] : [];
+  const [program, ...words] = [...under, ...apart, ...commandOf(PEERS[peer])];
   const child = spawn(program, [...words, JSON.stringify(options)], {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

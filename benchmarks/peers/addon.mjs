@@ -27,7 +27,7 @@ const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
 console.log(
-  JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, hit, pass }[work]()),
+  JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, hit, pass, plug }[work]()),
 );
 
 async function call() {
@@ -138,6 +138,12 @@ async function fetch() {
   } finally {
     undo();
   }
+}
+
+async function plug() {
+  const { plugging } = await import('../lib/plugging.mjs');
+  const { hostLinks } = await import(join(library, 'network/links.js'));
+  return await plugging((bridge, names) => hostLinks.ensureTaps({ names, bridge }), amount);
 }
 
 /** `below` is the kind of the image under an overlay. */

@@ -61,6 +61,7 @@ void ConnectionObject::define(Napi::Env env, Napi::Object exports) {
                       InstanceMethod<&ConnectionObject::node_info>("nodeInfo"),
                       InstanceMethod<&ConnectionObject::capabilities>("capabilities"),
                       InstanceMethod<&ConnectionObject::domain_capabilities>("domainCapabilities"),
+                      InstanceMethod<&ConnectionObject::has_network_filter>("hasNetworkFilter"),
                       InstanceMethod<&ConnectionObject::hostname>("hostname"),
                       InstanceMethod<&ConnectionObject::versions>("versions"),
                       InstanceMethod<&ConnectionObject::is_alive>("isAlive"),
@@ -158,6 +159,17 @@ Napi::Value ConnectionObject::domain_capabilities(const Napi::CallbackInfo& info
           return connection->domain_capabilities(emulator, architecture, machine, virt_type);
         },
         &text_to_js);
+  });
+}
+
+Napi::Value ConnectionObject::has_network_filter(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::probe, call_id(info, 1),
+        [connection = connection_, name = to_text(info[0], "name")](const Cancellation&) {
+          return connection->has_network_filter(name);
+        },
+        [](Napi::Env env, bool found) -> Napi::Value { return Napi::Boolean::New(env, found); });
   });
 }
 

@@ -173,6 +173,18 @@ std::string Connection::domain_capabilities(const std::string& emulator, const s
   return text.get();
 }
 
+bool Connection::has_network_filter(const std::string& name) {
+  const Use use(*this);
+  const NetworkFilterHandle filter(virNWFilterLookupByName(connection_, name.c_str()));
+  if (filter) return true;
+  const virErrorPtr error = virGetLastError();
+  if (error == nullptr || error->code != VIR_ERR_NO_NWFILTER) {
+    throw LibvirtError::last("virNWFilterLookupByName");
+  }
+  virResetLastError();
+  return false;
+}
+
 std::string Connection::hostname() {
   const Use use(*this);
   const StringHandle text(virConnectGetHostname(connection_));

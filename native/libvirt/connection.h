@@ -69,6 +69,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string capabilities();
   std::string domain_capabilities(const std::string& emulator, const std::string& architecture,
                                   const std::string& machine, const std::string& virt_type);
+  /// Whether there is a network filter of that name. Throws LibvirtError with VIR_ERR_NO_SUPPORT where the
+  /// connection has no driver for them, as an embedded one.
+  bool has_network_filter(const std::string& name);
   std::string hostname();
   Versions versions();
   /// Asks the other side. True, or throws what stood in the way.

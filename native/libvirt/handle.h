@@ -17,6 +17,11 @@ struct FreeStream {
 };
 using StreamHandle = std::unique_ptr<virStream, FreeStream>;
 
+struct FreeNetworkFilter {
+  void operator()(virNWFilterPtr filter) const noexcept { virNWFilterFree(filter); }
+};
+using NetworkFilterHandle = std::unique_ptr<virNWFilter, FreeNetworkFilter>;
+
 struct FreeString {
   void operator()(char* text) const noexcept { free(text); }
 };

@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -44,18 +42,9 @@ void disable_ipv6(const std::string& name) {
   [[maybe_unused]] const ssize_t written = write(file.get(), "1", 1);
 }
 
-/// A locally administered address of its own: without one a bridge takes the lowest of its ports', and the
-/// host's connections over it break whenever an instance comes or goes.
-std::array<unsigned char, 6> random_address() {
-  std::array<unsigned char, 6> address{};
-  if (getrandom(address.data(), address.size(), 0) != static_cast<ssize_t>(address.size())) {
-    throw SystemError(errno, "cannot get random bytes");
-  }
-  address[0] = static_cast<unsigned char>((address[0] & 0xfc) | 0x02);
-  return address;
-}
-
 int configure(Netlink& netlink, const Link& bridge, unsigned mtu, bool with_ipv6) {
+  // Of its own: without one a bridge takes the lowest of its ports', and the host's connections over it break
+  // whenever an instance comes or goes.
   const auto address = random_address();
   LinkMessage message(RTM_NEWLINK, 0, bridge.index);
   message.text(IFLA_IFALIAS, kBridgeAlias).bytes(IFLA_ADDRESS, address.data(), address.size());

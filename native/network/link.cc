@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/attr.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -70,12 +71,20 @@ Link parse_link(nlmsghdr* header) {
   if (const nlattr* const master = attributes[IFLA_MASTER]) {
     link.master_index = static_cast<int>(nla_get_u32(master));
   }
+  if (const nlattr* const parent = attributes[IFLA_LINK]) {
+    link.parent_index = static_cast<int>(nla_get_u32(parent));
+  }
   if (const nlattr* const address = attributes[IFLA_ADDRESS]) link.mac = address_text(address);
   if (const nlattr* const alias = attributes[IFLA_IFALIAS]) link.alias = text_of(alias);
   if (nlattr* const details = attributes[IFLA_LINKINFO]) {
     std::array<nlattr*, IFLA_INFO_MAX + 1> parts{};
     if (nla_parse_nested(parts.data(), IFLA_INFO_MAX, details, nullptr) == 0 && parts[IFLA_INFO_KIND]) {
       link.kind = text_of(parts[IFLA_INFO_KIND]);
+    }
+    if (link.kind == "vlan" && parts[IFLA_INFO_DATA] != nullptr) {
+      const nlattr* const id = nla_find(static_cast<nlattr*>(nla_data(parts[IFLA_INFO_DATA])),
+                                        nla_len(parts[IFLA_INFO_DATA]), IFLA_VLAN_ID);
+      if (id != nullptr) link.vlan_id = nla_get_u16(id);
     }
   }
   return link;
@@ -100,6 +109,15 @@ std::optional<Link> get_link(const std::string& name) {
   return link;
 }
 
+std::array<unsigned char, 6> random_address() {
+  std::array<unsigned char, 6> address{};
+  if (getrandom(address.data(), address.size(), 0) != static_cast<ssize_t>(address.size())) {
+    throw SystemError(errno, "cannot get random bytes");
+  }
+  address[0] = static_cast<unsigned char>((address[0] & 0xfc) | 0x02);
+  return address;
+}
+
 bool delete_link(Netlink& netlink, const Link& link) {
   // By index: the name may be another link's by now.
   const int error = netlink.request(LinkMessage(RTM_DELLINK, 0, link.index));
@@ -108,13 +126,15 @@ bool delete_link(Netlink& netlink, const Link& link) {
   return true;
 }
 
-void remove_tap(const std::string& name) {
+void remove_link(const std::string& name, const std::string& kind) {
   check_link_name(name);
   Netlink netlink;
   const auto link = find_link(netlink, name);
   if (!link) return;
-  if (link->kind != "tun") throw SystemError(EINVAL, "not a tap, so left alone:", name);
+  if (link->kind != kind) throw SystemError(EINVAL, "not of the kind " + kind + ", so left alone:", name);
   delete_link(netlink, *link);
 }
+
+void remove_tap(const std::string& name) { remove_link(name, "tun"); }
 
 }  // namespace node_compute

@@ -3,6 +3,7 @@
 
 #include <linux/netlink.h>
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,9 @@ struct Link {
   std::string master;
   std::string mac;
   std::string alias;
+  /// Of a VLAN interface: the interface it is one of, and its VLAN.
+  int parent_index = 0;
+  unsigned vlan_id = 0;
 };
 
 /// Throws InvalidArgument for what Linux takes for no link name, and for a percent sign, which it expands.
@@ -35,11 +39,16 @@ std::optional<Link> get_link(const std::string& name);
 /// another kind of link.
 void remove_tap(const std::string& name);
 
-/// For the other files of this directory: the same on a socket that is open already, without the master's
+/// The same for any kind.
+void remove_link(const std::string& name, const std::string& kind);
+
+/// For the other files of this directory: a look on a socket that is open already, without the master's
 /// name.
 std::optional<Link> find_link(Netlink& netlink, const std::string& name);
 /// What a message of the kernel says of a link.
 Link parse_link(nlmsghdr* header);
+/// A locally administered address of one station.
+std::array<unsigned char, 6> random_address();
 /// False where it is gone.
 bool delete_link(Netlink& netlink, const Link& link);
 

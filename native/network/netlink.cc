@@ -49,6 +49,11 @@ LinkMessage& LinkMessage::byte(int attribute, std::uint8_t value) {
   return *this;
 }
 
+LinkMessage& LinkMessage::half(int attribute, std::uint16_t value) {
+  check(nla_put_u16(message_.get(), attribute, value));
+  return *this;
+}
+
 LinkMessage& LinkMessage::bytes(int attribute, const void* data, int size) {
   check(nla_put(message_.get(), attribute, size, data));
   return *this;
@@ -98,7 +103,7 @@ bool Netlink::dump(const LinkMessage& message, const OnMessage& on_message) {
   send(message);
   const int result = nl_recvmsgs_default(socket_.get());
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-  if (error_ != 0) throw SystemError(error_, "cannot list the links");
+  if (error_ != 0) throw SystemError(error_, "cannot list the links or their addresses");
   if (result == -NLE_DUMP_INTR) return false;
   if (result < 0) fail("cannot read from the netlink socket", result);
   return true;

@@ -27,6 +27,7 @@ class LinkMessage {
   LinkMessage& text(int attribute, const std::string& value);
   LinkMessage& number(int attribute, std::uint32_t value);
   LinkMessage& byte(int attribute, std::uint8_t value);
+  LinkMessage& half(int attribute, std::uint16_t value);
   LinkMessage& bytes(int attribute, const void* data, int size);
   /// `fill` adds what stands inside.
   LinkMessage& nest(int attribute, const std::function<void(LinkMessage&)>& fill);
@@ -52,6 +53,9 @@ class Netlink {
   int request(const LinkMessage& message, const OnMessage& on_message = {});
   /// Sends a dump and hands over every message of the answer. False where links changed meanwhile: ask again.
   bool dump(const LinkMessage& message, const OnMessage& on_message);
+
+  /// For tests that stand in for the kernel, by libnl's own hooks.
+  nl_sock* socket() const noexcept { return socket_.get(); }
 
  private:
   struct FreeSocket {

@@ -143,6 +143,16 @@ TEST_CASE("an unknown domain and a wrong document fail with libvirt's own fields
   CHECK_THROWS_AS(Connection::open("no-such-driver:///", {}), LibvirtError);
 }
 
+TEST_CASE("a connection without network filters says so, and does not say that there is none of that name") {
+  const auto connection = open_test();
+  try {
+    connection->has_network_filter("clean-traffic");
+    FAIL("answered");
+  } catch (const LibvirtError& error) {
+    CHECK(error.code == VIR_ERR_NO_SUPPORT);
+  }
+}
+
 TEST_CASE("an error is that of the thread it happened on") {
   const auto connection = open_test();
   std::vector<std::thread> threads;

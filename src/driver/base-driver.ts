@@ -127,6 +127,12 @@ export abstract class BaseDriver {
   detachInterface(instance: Instance, _vif: Vif, _options?: CallOptions): Promise<void> {
     return this.#unsupported('detachInterface', instance);
   }
+  plugVifs(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('plugVifs', instance);
+  }
+  unplugVifs(instance: Instance, _options?: CallOptions): Promise<void> {
+    return this.#unsupported('unplugVifs', instance);
+  }
   getDiagnostics(uuid: string, _options?: CallOptions): Promise<Diagnostics> {
     return this.#unsupported('getDiagnostics', uuid);
   }

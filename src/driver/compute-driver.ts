@@ -140,6 +140,9 @@ export interface DriverCapabilities {
   readonly consoleStream: boolean;
   readonly imageCache: boolean;
   readonly diskThreshold: boolean;
+  readonly plugVifs: boolean;
+  /** {@link Vif.filter} is obeyed; where not, an instance that asks for one is refused with `UNSUPPORTED`. */
+  readonly vifFilter: boolean;
 }
 
 /**
@@ -310,6 +313,14 @@ export interface ComputeDriver extends AsyncDisposable {
   attachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
   /** As {@link detachVolume}; the bridge goes with its last user. */
   detachInterface(instance: Instance, vif: Vif, options?: CallOptions): Promise<void>;
+  /**
+   * Makes ready what the taps of an instance are plugged into, running or not: bridges, VLANs; a tap that is there and lost
+   * its bridge gets it back. Every start does so by itself. Idempotent. Rejects with `NETWORK_FAILED`; at most two minutes.
+   * Nova: plug_vifs.
+   */
+  plugVifs(instance: Instance, options?: CallOptions): Promise<void>;
+  /** Lets go of it again, for an instance that does not run, else `INVALID_STATE`. Idempotent. Nova: unplug_vifs. */
+  unplugVifs(instance: Instance, options?: CallOptions): Promise<void>;
   /** Figures of a running instance. `INVALID_STATE` where it does not run. Nova: get_instance_diagnostics. */
   getDiagnostics(uuid: string, options?: CallOptions): Promise<Diagnostics>;
   /** `INVALID_STATE` where it does not run, `UNSUPPORTED` where it has no such console; so the two after it. */
@@ -396,6 +407,8 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   swapVolume: 'swapVolume',
   attachInterface: 'attachInterface',
   detachInterface: 'attachInterface',
+  plugVifs: 'plugVifs',
+  unplugVifs: 'plugVifs',
   getDiagnostics: 'diagnostics',
   getVncConsole: 'remoteConsole',
   getSpiceConsole: 'remoteConsole',

@@ -82,6 +82,14 @@ export interface Vif {
   /** Name of the tap on the host, at most 15 bytes. */
   readonly tap: string;
   readonly mtu?: number;
+  /** Interface of the host that joins the bridge to a physical network. */
+  readonly physicalInterface?: string;
+  /** Which VLAN of it, 1 to 4094: its sub-interface, made where missing, is the bridge's port. Default untagged. */
+  readonly vlan?: number;
+  /** Join that interface although the host has IP addresses on it, by which it is then not reached. Default false. */
+  readonly evenWithAddresses?: boolean;
+  /** libvirt's network filter against spoofing, `clean-traffic` ...; needs the capability `vifFilter`. Default the driver's. */
+  readonly filter?: string;
   /** What the guest is told on its config drive; without any it is told to ask by DHCP. */
   readonly addresses?: readonly VifAddress[];
   /** IP addresses of name servers, told there too. */

@@ -48,6 +48,8 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   swapVolume: ['swap_volume'],
   attachInterface: ['attach_interface'],
   detachInterface: ['detach_interface'],
+  plugVifs: ['plug_vifs'],
+  unplugVifs: ['unplug_vifs'],
   getDiagnostics: ['get_diagnostics', 'get_instance_diagnostics'],
   getVncConsole: ['get_vnc_console'],
   getSpiceConsole: ['get_spice_console'],

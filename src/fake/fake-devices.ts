@@ -5,6 +5,7 @@ import type { Instance, Vif } from '../driver/model.js';
 import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } from '../driver/volume.js';
 import { parseDevice, parseVolume } from '../driver/volume-schema.js';
 import type { FakeCall } from './fake-call.js';
+import { checkFilters } from './fake-filters.js';
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js';
 import { ownDevices } from './fake-report.js';
 import { RESCUED } from './fake-rescue.js';
@@ -92,11 +93,19 @@ export class FakeDevices {
       ({ id, mac, tap }) => id === vif.id || mac === vif.mac || tap === vif.tap,
     );
     if (clash?.id === vif.id && clash.mac === vif.mac) return;
+    checkFilters([vif], call);
     if (clash) throw refusal('DEVICE_IN_USE', 'the port, address or tap is that of another interface', call);
     this.#hypervisor.redefine({ ...instance, vifs: [...instance.vifs, vif] });
     if (state === 'running' || state === 'paused') {
       this.#hypervisor.addTaps({ uuid: instance.uuid, vifs: [vif] });
     }
+  }
+
+  /** The taps of a guest that runs are its own. */
+  unplug(instance: Instance, call: FakeCall): void {
+    const state = this.#hypervisor.domains.get(instance.uuid)?.state;
+    if (state === 'running' || state === 'paused') throw call.invalidState(`it is ${state}; stop it first`);
+    this.#hypervisor.removeTaps(instance.uuid);
   }
 
   detachInterface(vif: Vif, call: FakeCall): void {

@@ -35,6 +35,7 @@ import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeDevices } from './fake-devices.js';
 import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js';
 import { FakeFiles } from './fake-files.js';
+import { checkFilters } from './fake-filters.js';
 import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { type FakeChanger, rebuildFake, rescueFake, settleFakeRebuild, unrescueFake } from './fake-rescue.js';
@@ -87,6 +88,7 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
             instanceUuid: uuid,
           });
         }
+        checkFilters(instance.vifs, call);
         const context = {
           hypervisor: this.hypervisor,
           files: this.#files,
@@ -260,6 +262,19 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
     checkInstanceIdentity(instance, 'liveResize');
     await this.call('liveResize', instance.uuid, options, (call) =>
       this.#resize.live(instance, flavor, call),
+    );
+  }
+
+  /** The bridges of a fake host are always there. */
+  override async plugVifs(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'plugVifs');
+    await this.call('plugVifs', instance.uuid, options, async () => undefined);
+  }
+
+  override async unplugVifs(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'unplugVifs');
+    await this.call('unplugVifs', instance.uuid, options, async (call) =>
+      this.#devices.unplug(instance, call),
     );
   }
 

@@ -28,6 +28,8 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   consoleStream: false,
   imageCache: true,
   diskThreshold: true,
+  plugVifs: true,
+  vifFilter: true,
 };
 
 export function infoOf(domain: FakeDomain): InstanceInfo {

@@ -37,6 +37,8 @@ export type FakeCallName =
   | 'swapVolume'
   | 'setDiskThreshold'
   | 'attachInterface'
+  | 'plugVifs'
+  | 'unplugVifs'
   | 'detachInterface'
   | 'migrateDiskAndPowerOff'
   | 'finishMigration'

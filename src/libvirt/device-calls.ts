@@ -55,6 +55,16 @@ export abstract class DeviceCalls extends GuestQuestions {
     await this.deviceHost().interfaces.attach(instance, vif, options);
   }
 
+  override async plugVifs(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'plugVifs');
+    await this.deviceHost().interfaces.plug(instance, options);
+  }
+
+  override async unplugVifs(instance: Instance, options: CallOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'unplugVifs');
+    await this.deviceHost().interfaces.unplug(instance, options);
+  }
+
   override async detachInterface(instance: Instance, vif: Vif, options: CallOptions = {}): Promise<void> {
     checkInstanceIdentity(instance, 'detachInterface');
     await this.deviceHost().interfaces.detach(instance, vif, options);

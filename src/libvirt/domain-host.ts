@@ -12,6 +12,7 @@ export interface DefinitionHost {
   readonly virtType: 'kvm' | 'qemu';
   readonly architecture: string;
   readonly diskCache: DiskCache;
+  readonly vhostNet: boolean | undefined;
   /** Of the instance's image. */
   readonly basePath: string;
 }
@@ -23,7 +24,7 @@ export function domainHost(
   files: InstanceFiles,
   disks: InstanceDisks = {},
 ): DomainHost {
-  const { options, embedded, virtType, architecture, diskCache, basePath } = host;
+  const { options, embedded, virtType, architecture, diskCache, vhostNet, basePath } = host;
   const { emulator, machine, cpuMode, cpuModel, vncListen = '127.0.0.1', security } = options;
   const diskFormat = disks.disk?.format ?? 'qcow2';
   const usual = { path: basePath, format: 'raw' } as const;
@@ -38,6 +39,9 @@ export function domainHost(
     cpuModel,
     cpuTune: embedded ? (security?.cgroups ?? false) : true,
     vncListen: vncListen === '' ? undefined : vncListen,
+    vhostNet,
+    maxQueues: options.maxQueues,
+    vifFilter: options.vifFilter,
     diskCache,
     packageVersion: packageVersion(),
     diskPath: files.disk(),

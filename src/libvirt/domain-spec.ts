@@ -7,6 +7,7 @@ import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { instanceName } from '../driver/model.js';
 import { check, closedObject, dictionary, integer, type Problem } from '../driver/schema.js';
 import { attachedVolumeSchema } from '../driver/volume-schema.js';
+import { FILTER_NAME } from '../network/names.js';
 import { ARCHITECTURES, CPU_MODES, DISK_CACHES, type DomainHost } from './xml/host.js';
 
 const VIFS_MAX = 64;
@@ -78,12 +79,22 @@ const imageSchema = closedObject({
   properties: v.optional(terms),
 });
 
+const filterName = v.pipe(v.string(), v.regex(FILTER_NAME, 'must be the name of a network filter'));
+
+const addressSchema = closedObject({
+  address: ipAddress,
+  prefixLength: integer(0, 128),
+  gateway: v.exactOptional(ipAddress),
+});
+
 const vifSchema = closedObject({
   id: v.optional(uuid),
   mac: v.optional(mac),
   bridge: v.optional(interfaceName),
   tap: v.optional(interfaceName),
   mtu: v.optional(integer(68, 65535)),
+  addresses: v.exactOptional(v.pipe(v.array(addressSchema), v.maxLength(16))),
+  filter: v.exactOptional(filterName),
 });
 
 const cpus = v.pipe(v.array(integer(0, 65535)), v.maxLength(4096));
@@ -112,6 +123,9 @@ const hostSchema = closedObject({
     }),
   ),
   vncListen: v.optional(ipAddress),
+  vhostNet: v.optional(v.boolean()),
+  maxQueues: v.optional(integer(1, 256)),
+  vifFilter: v.optional(filterName),
   diskCache: v.optional(v.picklist(DISK_CACHES)),
   memoryStatsPeriodSeconds: v.optional(integer(0, 3600)),
   rngDevice: v.optional(path),
@@ -234,6 +248,8 @@ function completeVif(vif: v.InferOutput<typeof vifSchema>, instanceUuid: string,
     bridge: vif.bridge ?? 'br-ncompute',
     tap: vif.tap ?? `tap${id.slice(0, 11)}`,
     ...(vif.mtu !== undefined && { mtu: vif.mtu }),
+    ...(vif.addresses !== undefined && { addresses: vif.addresses }),
+    ...(vif.filter !== undefined && { filter: vif.filter }),
   };
 }
 

@@ -1,6 +1,6 @@
 // What this host lets QEMU do: KVM or emulation, and which user it may run as. Read once, at start.
 import { accessSync, constants, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { access, open } from 'node:fs/promises';
 
 /** Debian's name, then Fedora's. */
 const QEMU_USERS = ['libvirt-qemu', 'qemu'] as const;
@@ -59,6 +59,16 @@ export async function supportsDirectIo(directory: string): Promise<boolean> {
   const flags = TMPFILE | constants.O_DIRECTORY | constants.O_RDWR | constants.O_DIRECT;
   try {
     await (await open(directory, flags, 0o600)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether QEMU, started by this process, can have the kernel move the frames of its guest. */
+export async function opensVhostNet(): Promise<boolean> {
+  try {
+    await access('/dev/vhost-net', constants.R_OK | constants.W_OK);
     return true;
   } catch {
     return false;

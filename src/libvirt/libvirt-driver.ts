@@ -34,6 +34,7 @@ import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
+import { unplug } from '../network/plug.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import type { DeviceHost } from './device-change.js';
@@ -42,12 +43,13 @@ import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { GuestAgent } from './guest-agent.js';
 import type { GuestHost } from './guest-questions.js';
-import { findQemuUser, kvmObstacle, type QemuUser, supportsDirectIo } from './host-probe.js';
+import { findQemuUser, kvmObstacle, opensVhostNet, type QemuUser, supportsDirectIo } from './host-probe.js';
 import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
 import type { LiveResizeHost } from './live-resize.js';
+import { NetworkFilters } from './network-filters.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power, type PowerHost } from './power.js';
@@ -86,6 +88,8 @@ const CAPABILITIES: DriverCapabilities = {
   consoleStream: true,
   imageCache: true,
   diskThreshold: true,
+  plugVifs: true,
+  vifFilter: true,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
@@ -106,11 +110,13 @@ const debugLogger: ImageLogger = {
 interface Ready {
   readonly facts: HostFactsOfLibvirt;
   readonly diskCache: DiskCache;
+  /** Of a daemon's host it is not known. */
+  readonly vhostNet: boolean | undefined;
 }
 
 export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
-  readonly capabilities: DriverCapabilities = CAPABILITIES;
+  readonly capabilities: DriverCapabilities;
   readonly #options: LibvirtDriverOptions;
   readonly #logger: ImageLogger;
   readonly #embedded: EmbeddedRoot | undefined;
@@ -118,6 +124,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly #domains: Domains;
   readonly #images: ImageCache;
   readonly #bridges = new Bridges();
+  readonly #filters: NetworkFilters;
   readonly #virtType: 'kvm' | 'qemu';
   readonly #user: QemuUser | undefined;
   readonly #agent: GuestAgent;
@@ -137,6 +144,8 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
     super();
     const parsed = parseLibvirtOptions(options);
     this.#options = parsed;
+    const embedded = parsed.uri === undefined;
+    this.capabilities = { ...CAPABILITIES, vifFilter: !embedded };
     this.#logger = parsed.logger ?? debugLogger;
     // First, as it refuses wrong options of its own before a root is prepared.
     this.#images = new ImageCache({
@@ -144,10 +153,9 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       instancesPath: parsed.instancesPath,
       logger: this.#logger,
     });
-    this.#embedded =
-      parsed.uri === undefined
-        ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
-        : undefined;
+    this.#embedded = embedded
+      ? prepareEmbeddedRoot(parsed.root ?? DEFAULT_ROOT, parsed.security ?? {})
+      : undefined;
     this.#user = this.#embedded ? this.#embedded.user : findQemuUser();
     this.#virtType = this.#chooseVirtType();
     this.#hypervisor = new Hypervisor({
@@ -157,6 +165,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       keepAliveSeconds: parsed.keepAliveSeconds ?? 5,
       logger: this.#logger,
     });
+    this.#filters = new NetworkFilters(this.#hypervisor, embedded, parsed.vifFilter);
     this.#domains = new Domains(this.#hypervisor, parsed.startTimeoutMs ?? 60_000);
     const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
     this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
@@ -167,6 +176,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       hypervisor: this.#hypervisor,
       domains: this.#domains,
       bridges: this.#bridges,
+      filters: this.#filters,
       savedMemory,
       agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
@@ -198,7 +208,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       savedMemory,
       guestTimeoutMs: parsed.liveResizeTimeoutMs ?? 30_000,
     };
-    this.#interfaces = new Interfaces(devices, this.#bridges);
+    this.#interfaces = new Interfaces(devices, this.#bridges, this.#filters);
     this.#snapshots = new Snapshots({
       instancesPath,
       hypervisor: this.#hypervisor,
@@ -224,6 +234,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       facts: await readHostFacts(this.#hypervisor, context),
       // The guest has a page cache of its own: bypass the host's where the file system can.
       diskCache: diskCache ?? ((await supportsDirectIo(instancesPath)) ? 'none' : 'writeback'),
+      vhostNet: this.#embedded && (await opensVhostNet()),
     };
     this.#consoleLogs.start();
   }
@@ -247,6 +258,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
         instancesPath: this.#options.instancesPath,
         images: this.#images,
         bridges: this.#bridges,
+        filters: this.#filters,
         domains: this.#domains,
         user: this.#user,
         logger: this.#logger,
@@ -263,7 +275,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
     const { destroyDisks = true, signal, timeoutMs = DESTROY_TIMEOUT_MS } = options;
     const context: CallContext = { operation: 'destroy', instanceUuid: uuid, signal, timeoutMs };
     await this.#domains.remove(uuid, context);
-    for (const vif of instance.vifs) await this.#bridges.release(vif.bridge, vif.id);
+    for (const vif of instance.vifs) await unplug(this.#bridges, vif);
     if (destroyDisks) await new InstanceFiles(this.#options.instancesPath, uuid).remove(context);
   }
 
@@ -459,7 +471,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   }
 
   #domainHost(instance: Instance, files: InstanceFiles, disks?: InstanceDisks): DomainHost {
-    const { facts, diskCache } = this.#made('spawn');
+    const { facts, diskCache, vhostNet } = this.#made('spawn');
     return domainHost(
       {
         options: this.#options,
@@ -467,6 +479,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
         virtType: this.#virtType,
         architecture: facts.architecture,
         diskCache,
+        vhostNet,
         basePath: this.#images.basePath(instance.image.id),
       },
       instance,

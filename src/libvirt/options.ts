@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import { check, closedObject, dictionary, integer } from '../driver/schema.js';
 import type { ImageCacheOptions, ImageLogger } from '../image/types.js';
+import { FILTER_NAME } from '../network/names.js';
 import { CPU_MODES, type CpuMode, DISK_CACHES, type DiskCache } from './xml/host.js';
 
 /** Which defences QEMU runs with; those of an embedded connection only, a daemon has its own qemu.conf. */
@@ -42,6 +43,13 @@ export interface LibvirtDriverOptions {
   readonly cpuModel?: string | undefined;
   /** Address VNC listens on; '' for no VNC and no graphics adapter. Default `127.0.0.1`. */
   readonly vncListen?: string | undefined;
+  /**
+   * libvirt's network filter of every interface that names none, such as `clean-traffic`: guests then send under their own
+   * addresses only. A libvirtd alone has filters: it needs {@link uri}. Default none, as Nova's `noop` firewall.
+   */
+  readonly vifFilter?: string | undefined;
+  /** Most queues of an interface of an image with `hw_vif_multiqueue_enabled`: Nova's max_queues. Default 256, the kernel's most. */
+  readonly maxQueues?: number | undefined;
   /** Default: `none` where the file system of instancesPath takes O_DIRECT, else `writeback`. */
   readonly diskCache?: DiskCache | undefined;
   readonly security?: SecurityOptions | undefined;
@@ -70,7 +78,7 @@ const absolutePath = v.pipe(
 );
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 
-const schema = closedObject({
+const optionsSchema = closedObject({
   instancesPath: absolutePath,
   uri: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(1024))),
   root: v.optional(
@@ -89,6 +97,8 @@ const schema = closedObject({
   cpuMode: v.optional(v.picklist(CPU_MODES)),
   cpuModel: v.optional(name),
   vncListen: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  vifFilter: v.optional(v.pipe(v.string(), v.regex(FILTER_NAME, 'must be the name of a network filter'))),
+  maxQueues: v.optional(integer(1, 256)),
   diskCache: v.optional(v.picklist(DISK_CACHES)),
   security: v.optional(
     closedObject({
@@ -108,6 +118,14 @@ const schema = closedObject({
     v.custom<ImageLogger>((value) => typeof value === 'object' && value !== null, 'must be a logger'),
   ),
 });
+
+const schema = v.pipe(
+  optionsSchema,
+  v.check(
+    ({ uri, vifFilter }) => vifFilter === undefined || uri !== undefined,
+    'vifFilter needs a uri: QEMU embedded in this process has no network filters',
+  ),
+);
 
 /** Throws `INVALID_ARGUMENT` that lists each problem with its path. */
 export function parseLibvirtOptions(options: unknown): LibvirtDriverOptions {

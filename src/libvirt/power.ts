@@ -4,12 +4,14 @@ import { ComputeError } from '../driver/errors.js';
 import type { Instance, PowerState } from '../driver/model.js';
 import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
+import { plug } from '../network/plug.js';
 import type { Domains } from './domains.js';
 import type { GuestAgent } from './guest-agent.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
 import { instanceCall, wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
+import type { NetworkFilters } from './network-filters.js';
 import type { SavedMemory } from './saved-memory.js';
 import { powerState } from './states.js';
 
@@ -18,6 +20,7 @@ export interface PowerHost {
   readonly hypervisor: Hypervisor;
   readonly domains: Domains;
   readonly bridges: Bridges;
+  readonly filters: NetworkFilters;
   readonly savedMemory: SavedMemory;
   readonly agent: GuestAgent;
   readonly definition: (instance: Instance, files: InstanceFiles, disks?: InstanceDisks) => string;
@@ -192,9 +195,9 @@ export class Power {
 
   /** Idempotent. */
   async plug(instance: Instance, context: CallContext): Promise<void> {
-    for (const { id, bridge, mtu } of instance.vifs) {
-      await this.#host.bridges.acquire(bridge, { user: id, mtu, signal: context.signal });
-    }
+    const { bridges, filters } = this.#host;
+    await filters.check(instance.vifs, context);
+    for (const vif of instance.vifs) await plug(bridges, vif, context.signal);
   }
 
   async #run(

@@ -10,18 +10,21 @@ import type { ImageCache } from '../image/image-cache.js';
 import type { BaseImage, ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
+import { plug, unplug } from '../network/plug.js';
 import type { Domains } from './domains.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { ensureBases, makeDisks } from './make-disks.js';
+import type { NetworkFilters } from './network-filters.js';
 
 /** What a launch needs of the driver. */
 export interface SpawnHost {
   readonly instancesPath: string;
   readonly images: ImageCache;
   readonly bridges: Bridges;
+  readonly filters: NetworkFilters;
   readonly domains: Domains;
   readonly user: QemuUser | undefined;
   readonly logger: ImageLogger;
@@ -76,10 +79,11 @@ class Launch {
   }
 
   async run(): Promise<SpawnResult> {
-    const { domains } = this.#host;
+    const { domains, filters } = this.#host;
     this.#deadline.check();
     // Before anything is made: a flavor that cannot be had costs no download.
     this.#host.definition(this.#instance, this.#files);
+    await filters.check(this.#instance.vifs, this.#context);
     if (await domains.find(this.#instance.uuid, this.#context)) {
       throw new ComputeError(
         'INSTANCE_EXISTS',
@@ -156,10 +160,8 @@ class Launch {
   async #plug(): Promise<void> {
     const { bridges } = this.#host;
     for (const vif of this.#instance.vifs) {
-      this.#undo.add(`release the bridge ${vif.bridge}`, async () => {
-        await bridges.release(vif.bridge, vif.id);
-      });
-      await bridges.acquire(vif.bridge, { user: vif.id, mtu: vif.mtu, signal: this.#deadline.signal });
+      this.#undo.add(`release the bridge ${vif.bridge}`, () => unplug(bridges, vif));
+      await plug(bridges, vif, this.#deadline.signal);
     }
   }
 

@@ -2,12 +2,15 @@
 import { ComputeError } from '../driver/errors.js';
 import { BRIDGE_ALIAS, hostLinks, type Links } from './links.js';
 import { checkBridgeName, checkMtu } from './names.js';
+import { plugUplink, type Uplink, unplugUplink, uplinkPort } from './uplink.js';
 
 export interface AcquireBridgeOptions {
   /** Who uses it: the id of the port. Acquiring twice under one name counts once, so that undo steps may run twice. */
   readonly user: string;
   /** For a bridge that has to be made; default the kernel's 1500. */
   readonly mtu?: number | undefined;
+  /** What it reaches; the same for all users of one bridge. Default nothing: its ports reach each other. */
+  readonly uplink?: Uplink | undefined;
   /** The call rejects with `ABORTED` at once; a bridge that was made for it alone goes again. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -20,6 +23,8 @@ export interface AcquireBridgeOptions {
 export class Bridges {
   readonly #links: Links;
   readonly #users = new Map<string, Set<string>>();
+  /** Of the bridges with users. */
+  readonly #uplinks = new Map<string, Uplink>();
   /** Tail of the queue of each bridge; never rejects. */
   readonly #tails = new Map<string, Promise<void>>();
 
@@ -30,12 +35,13 @@ export class Bridges {
   /**
    * Makes sure that the bridge is there and up, and keeps it until `user` releases it; call it again before each start
    * of an instance, whose bridge may be gone since it was stopped. True when it was made. Rejects with `NETWORK_FAILED`
-   * (the name is another kind of link, no permission ...), `INVALID_ARGUMENT`, `ABORTED`, `TIMEOUT` (30 s).
+   * (the name is another kind of link, the interface has addresses, no permission ...), `INVALID_ARGUMENT`, `ABORTED`, `TIMEOUT` (30 s).
    */
   async acquire(bridge: string, options: AcquireBridgeOptions): Promise<boolean> {
-    const { user, mtu = 0, signal } = options;
+    const { user, mtu = 0, uplink, signal } = options;
     checkBridgeName(bridge);
     checkMtu(mtu);
+    if (uplink) uplinkPort(uplink);
     if (signal?.aborted) throw aborted(bridge, signal);
     const work = this.#enqueue(bridge, async () => {
       if (signal?.aborted) throw aborted(bridge, signal);
@@ -43,10 +49,11 @@ export class Bridges {
       this.#join(bridge, user);
       try {
         const made = await this.#links.ensureBridge(bridge, mtu);
+        if (uplink) await this.#plugUplink(bridge, uplink, mtu);
         if (signal?.aborted) throw aborted(bridge, signal);
         return made;
       } catch (error) {
-        if (!before) await this.#leave(bridge, user).catch(() => false);
+        if (!before) await this.#leave(bridge, user, uplink).catch(() => false);
         throw error;
       }
     });
@@ -55,11 +62,11 @@ export class Bridges {
 
   /**
    * Lets go. True when the bridge was removed: ours, without users and without ports. Idempotent, also for a user that
-   * never acquired it (an instance from before a restart). Rejects with `NETWORK_FAILED`; the user is gone even so.
+   * never acquired it (an instance from before a restart), whose `uplink` is then to be given. Rejects with `NETWORK_FAILED`; the user is gone even so.
    */
-  async release(bridge: string, user: string): Promise<boolean> {
+  async release(bridge: string, user: string, uplink?: Uplink): Promise<boolean> {
     checkBridgeName(bridge);
-    return await this.#enqueue(bridge, () => this.#leave(bridge, user));
+    return await this.#enqueue(bridge, () => this.#leave(bridge, user, uplink));
   }
 
   /** Users of the bridge in this process. */
@@ -72,13 +79,30 @@ export class Bridges {
     this.#users.set(bridge, users.add(user));
   }
 
-  async #leave(bridge: string, user: string): Promise<boolean> {
+  async #plugUplink(bridge: string, uplink: Uplink, mtu: number): Promise<void> {
+    const port = uplinkPort(uplink);
+    const other = this.#uplinks.get(bridge);
+    if (other && uplinkPort(other) !== port) {
+      throw new ComputeError(
+        'NETWORK_FAILED',
+        `the bridge ${bridge} reaches ${uplinkPort(other)}, and ${port} as well would join two networks; give each a bridge of its own`,
+        { operation: 'acquire', details: { bridge, link: port } },
+      );
+    }
+    await plugUplink(this.#links, bridge, uplink, mtu);
+    this.#uplinks.set(bridge, uplink);
+  }
+
+  async #leave(bridge: string, user: string, given: Uplink | undefined): Promise<boolean> {
     const users = this.#users.get(bridge);
     users?.delete(user);
     if (users && users.size > 0) return false;
+    const uplink = this.#uplinks.get(bridge) ?? given;
     this.#users.delete(bridge);
+    this.#uplinks.delete(bridge);
     const link = await this.#links.getLink(bridge);
     if (link?.kind !== 'bridge' || link.alias !== BRIDGE_ALIAS) return false;
+    if (uplink && !(await unplugUplink(this.#links, bridge, uplink))) return false;
     return await this.#links.removeBridge(bridge);
   }
 

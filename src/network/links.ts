@@ -1,19 +1,34 @@
 // The host's network links as this library touches them, with failures told as NETWORK_FAILED.
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
-import { callNative, type NativeAddon } from '../native.js';
-import { checkBridgeName, checkMtu, checkTapName } from './names.js';
+import { callNative, type NativeAddon, type NativeLink } from '../native.js';
+import {
+  checkBridgeName,
+  checkInterfaceName,
+  checkMtu,
+  checkTapName,
+  checkVlan,
+  subInterfaceName,
+} from './names.js';
 
-export interface Link {
-  /** `bridge`, `tun` (taps as well), `veth` ...; empty for a device without a kind. */
-  readonly kind: string;
-  readonly index: number;
+export type Link = NativeLink;
+
+/** A VLAN of an interface of the host, for a bridge. */
+export interface VlanPort {
+  readonly physicalInterface: string;
+  /** 1 to 4094. */
+  readonly vlan: number;
+  readonly bridge: string;
+  /** 0 takes that of the interface. */
   readonly mtu: number;
-  readonly up: boolean;
-  /** Bridge or bond it is a port of; empty for none. */
-  readonly master: string;
-  readonly mac: string;
-  /** {@link BRIDGE_ALIAS} on a bridge that this library made; empty for none. */
-  readonly alias: string;
+}
+
+export interface TapPorts {
+  readonly names: readonly string[];
+  readonly bridge: string;
+  /** Default the kernel's 1500. */
+  readonly mtu?: number;
+  /** They can be opened once for each queue. Default false. */
+  readonly multiQueue?: boolean;
 }
 
 /** Link alias by which a bridge of ours is known, by people too (`ip link`), also after a restart. */
@@ -32,6 +47,21 @@ export interface Links {
   removeTap(name: string): Promise<void>;
   getLink(name: string): Promise<Link | undefined>;
   listBridgePorts(bridge: string): Promise<string[]>;
+  /** Makes an interface of the host a port of the bridge, and brings it up; false where it was one. */
+  addBridgePort(bridge: string, port: string): Promise<boolean>;
+  /** False where it is no port of that bridge. */
+  removeBridgePort(bridge: string, port: string): Promise<boolean>;
+  /**
+   * Makes the sub-interface of a VLAN, named as Neutron's, a port of its bridge; false where it stood. Its interface is
+   * brought up.
+   */
+  ensureVlan(vlan: VlanPort): Promise<boolean>;
+  /** Success where there is none; another kind of link is left alone and rejects. */
+  removeVlan(name: string): Promise<void>;
+  /** Taps that stay when nobody has them open, on their bridge and up; the names of those that did not stand. All, or none. */
+  ensureTaps(taps: TapPorts): Promise<string[]>;
+  /** IP addresses with their prefixes, without those of IPv6 that every link gives itself. */
+  listAddresses(name: string): Promise<string[]>;
 }
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -44,6 +74,11 @@ const KEPT: ReadonlySet<ErrorCode> = new Set([
   'HOST_UNSUITABLE',
 ]);
 const EPERM = 1;
+const EOPNOTSUPP = 95;
+const HINTS: Readonly<Record<number, string>> = {
+  [EPERM]: '; network links need root or CAP_NET_ADMIN',
+  [EOPNOTSUPP]: '; the kernel lacks it: load its module, or see what `node-compute doctor` says',
+};
 
 async function call<T>(
   operation: string,
@@ -55,7 +90,7 @@ async function call<T>(
   } catch (error) {
     if (!ComputeError.is(error) || KEPT.has(error.code)) throw error;
     const errno = error.details.errno;
-    const hint = errno === EPERM ? '; network links need root or CAP_NET_ADMIN' : '';
+    const hint = HINTS[Number(errno)] ?? '';
     throw new ComputeError('NETWORK_FAILED', `${error.message}${hint}`, {
       operation,
       cause: error,
@@ -85,5 +120,41 @@ export const hostLinks: Links = {
   async listBridgePorts(bridge) {
     checkBridgeName(bridge);
     return await call('listBridgePorts', bridge, (addon, callId) => addon.listBridgePorts(bridge, callId));
+  },
+  async addBridgePort(bridge, port) {
+    checkBridgeName(bridge);
+    checkInterfaceName(port);
+    return await call('addBridgePort', port, (addon, callId) => addon.addBridgePort(bridge, port, callId));
+  },
+  async removeBridgePort(bridge, port) {
+    checkBridgeName(bridge);
+    checkInterfaceName(port);
+    return await call('removeBridgePort', port, (addon, callId) =>
+      addon.removeBridgePort(bridge, port, callId),
+    );
+  },
+  async ensureVlan({ physicalInterface, vlan, bridge, mtu }) {
+    const name = subInterfaceName(physicalInterface, checkVlan(vlan));
+    checkBridgeName(bridge);
+    checkMtu(mtu);
+    return await call('ensureVlan', name, (addon, callId) =>
+      addon.ensureVlan({ name, physicalInterface, id: vlan, bridge, mtu }, callId),
+    );
+  },
+  async removeVlan(name) {
+    checkInterfaceName(name);
+    await call('removeVlan', name, (addon, callId) => addon.removeVlan(name, callId));
+  },
+  async ensureTaps({ names, bridge, mtu = 0, multiQueue = false }) {
+    for (const name of names) checkTapName(name);
+    checkBridgeName(bridge);
+    checkMtu(mtu);
+    return await call('ensureTaps', bridge, (addon, callId) =>
+      addon.ensureTaps({ names, bridge, mtu, multiQueue }, callId),
+    );
+  },
+  async listAddresses(name) {
+    checkInterfaceName(name);
+    return await call('listAddresses', name, (addon, callId) => addon.listAddresses(name, callId));
   },
 };

@@ -1,5 +1,5 @@
 // Names on the host and addresses of the guest: taps, bridges, MACs, as Neutron gives them.
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { ComputeError } from '../driver/errors.js';
 
 /** Bridge of an instance whose request names none. */
@@ -7,6 +7,8 @@ export const DEFAULT_BRIDGE = 'br-ncompute';
 
 /** What a link name can be here: what Linux takes (15 bytes, no slash, colon or space), less what a shell or libvirt would expand. */
 const LINK_NAME = /^[A-Za-z0-9][A-Za-z0-9_.+@-]{0,14}$/;
+/** Of a network filter: libvirt keeps each as a file. */
+export const FILTER_NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
@@ -22,15 +24,55 @@ export function checkBridgeName(name: string): string {
   return checkLinkName('bridge', name);
 }
 
+/** Neutron's name of a network's bridge: `brq` and the first 11 characters of the network's UUID. Throws `INVALID_ARGUMENT`. */
+export function networkBridgeName(networkId: string): string {
+  const id = networkId.toLowerCase();
+  if (!UUID.test(id))
+    throw invalid(`the network id ${JSON.stringify(networkId)} is not a UUID`, { networkId });
+  return `brq${id.slice(0, 11)}`;
+}
+
+/**
+ * Neutron's name of a VLAN's sub-interface: `eth1.101`. A name that would be too long for the kernel is that of the
+ * interface cut to 4 characters, and 6 of its digest. Throws `INVALID_ARGUMENT`.
+ */
+export function subInterfaceName(physicalInterface: string, vlan: number): string {
+  checkInterfaceName(physicalInterface);
+  const name = `${physicalInterface}.${checkVlan(vlan)}`;
+  if (name.length <= 15) return name;
+  const digest = createHash('sha1').update(physicalInterface).digest('hex');
+  return `${physicalInterface.slice(0, 4)}${digest.slice(0, 6)}.${vlan}`;
+}
+
+/** 1 to 4094: 0 and 4095 are reserved by 802.1Q. Throws `INVALID_ARGUMENT`. */
+export function checkVlan(vlan: number): number {
+  if (Number.isInteger(vlan) && vlan >= 1 && vlan <= 4094) return vlan;
+  throw invalid(`a VLAN is a whole number from 1 to 4094, not ${vlan}`, { vlan });
+}
+
 /** Throws `INVALID_ARGUMENT` where the name cannot be that of a tap; returns it. */
 export function checkTapName(name: string): string {
   return checkLinkName('tap', name);
 }
 
-function checkLinkName(what: 'bridge' | 'tap', name: string): string {
+/** Throws `INVALID_ARGUMENT` where the name cannot be that of an interface of the host; returns it. */
+export function checkInterfaceName(name: string): string {
+  return checkLinkName('interface', name);
+}
+
+/** A network filter of libvirt's, `clean-traffic`. Throws `INVALID_ARGUMENT` where the name cannot be that of one; returns it. */
+export function checkFilterName(name: string): string {
+  if (FILTER_NAME.test(name)) return name;
+  throw invalid(
+    `${JSON.stringify(name)} cannot name a network filter: 1 to 64 letters, digits or _ . -, a letter or digit first`,
+    { filter: name },
+  );
+}
+
+function checkLinkName(what: 'bridge' | 'tap' | 'interface', name: string): string {
   if (LINK_NAME.test(name)) return name;
   throw invalid(
-    `${JSON.stringify(name)} cannot name a ${what}: 1 to 15 letters, digits or _ . + @ -, a letter or digit first`,
+    `${JSON.stringify(name)} cannot name ${what === 'interface' ? 'an' : 'a'} ${what}: 1 to 15 letters, digits or _ . + @ -, a letter or digit first`,
     { [what]: name },
   );
 }

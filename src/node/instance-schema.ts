@@ -15,7 +15,15 @@ import type { Flavor, Instance, Vif, VifAddress } from '../driver/model.js';
 import { closedObject, integer } from '../driver/schema.js';
 import type { AttachedVolume } from '../driver/volume.js';
 import { attachedVolumeSchema } from '../driver/volume-schema.js';
-import { checkBridgeName, checkMac, checkMtu, checkTapName } from '../network/names.js';
+import {
+  checkBridgeName,
+  checkFilterName,
+  checkInterfaceName,
+  checkMac,
+  checkMtu,
+  checkTapName,
+  checkVlan,
+} from '../network/names.js';
 
 /** The check's ComputeError becomes an issue of the schema; what it returns is the value. */
 export function checked<T extends string | number>(
@@ -53,6 +61,21 @@ export const macText: v.GenericSchema<string> = checked(v.pipe(v.string(), v.max
 const interfaceText = v.pipe(v.string(), v.maxLength(15));
 export const bridgeText: v.GenericSchema<string> = checked(interfaceText, checkBridgeName);
 export const mtuNumber: v.GenericSchema<number> = checked(v.number(), checkMtu);
+
+/** What a VIF may say of its network beyond the bridge. */
+export const networkEntries: {
+  readonly mtu: v.ExactOptionalSchema<v.GenericSchema<number>, undefined>;
+  readonly physicalInterface: v.ExactOptionalSchema<v.GenericSchema<string>, undefined>;
+  readonly vlan: v.ExactOptionalSchema<v.GenericSchema<number>, undefined>;
+  readonly evenWithAddresses: v.ExactOptionalSchema<v.GenericSchema<boolean>, undefined>;
+  readonly filter: v.ExactOptionalSchema<v.GenericSchema<string>, undefined>;
+} = {
+  mtu: v.exactOptional(mtuNumber),
+  physicalInterface: v.exactOptional(checked(interfaceText, checkInterfaceName)),
+  vlan: v.exactOptional(checked(v.number(), checkVlan)),
+  evenWithAddresses: v.exactOptional(v.boolean()),
+  filter: v.exactOptional(checked(v.pipe(v.string(), v.maxLength(64)), checkFilterName)),
+};
 
 const ipText = v.pipe(
   v.string(),
@@ -101,7 +124,7 @@ export const vifSchema: v.GenericSchema<unknown, Vif> = v.object({
   mac: macText,
   bridge: bridgeText,
   tap: checked(interfaceText, checkTapName),
-  mtu: v.exactOptional(mtuNumber),
+  ...networkEntries,
   addresses: v.exactOptional(vifAddresses),
   dnsServers: v.exactOptional(dnsServers),
 });

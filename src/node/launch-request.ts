@@ -6,14 +6,14 @@ import { ComputeError } from '../driver/errors.js';
 import { cleanText, imageSchema, nameText } from '../driver/image-schema.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import { check, closedObject, type Problem } from '../driver/schema.js';
-import { DEFAULT_BRIDGE, generateMac, tapName } from '../network/names.js';
+import { DEFAULT_BRIDGE, generateMac, networkBridgeName, tapName } from '../network/names.js';
 import { configDriveSchema } from './config-drive-request.js';
 import {
   bridgeText,
   dnsServers,
   flavorSchema,
   macText,
-  mtuNumber,
+  networkEntries,
   portIdText,
   uuidText,
   vifAddresses,
@@ -24,9 +24,10 @@ export type InstanceDraft = Omit<Instance, 'id' | 'name'>;
 
 const networkSchema = closedObject({
   portId: v.optional(portIdText),
+  networkId: v.optional(portIdText),
   mac: v.optional(macText),
-  bridge: v.optional(bridgeText, DEFAULT_BRIDGE),
-  mtu: v.optional(mtuNumber),
+  bridge: v.optional(bridgeText),
+  ...networkEntries,
   addresses: v.exactOptional(vifAddresses),
   dnsServers: v.exactOptional(dnsServers),
 });
@@ -155,15 +156,14 @@ function makeVifs(networks: v.InferOutput<typeof requestSchema>['networks'], tak
   const macs = new Set(taken.map(({ mac }) => mac));
   const taps = new Set(taken.map(({ tap }) => tap));
   return networks.map(
-    ({ portId = randomUUID(), mac = generateMac(macs), bridge, mtu, addresses, dnsServers }, index) => {
+    ({ portId = randomUUID(), mac = generateMac(macs), bridge, networkId, ...network }, index) => {
+      checkUplink(network, bridge ?? networkId, index);
       const vif: Vif = {
         id: portId,
         mac,
-        bridge,
+        bridge: bridge ?? (networkId === undefined ? DEFAULT_BRIDGE : networkBridgeName(networkId)),
         tap: tapName(portId),
-        ...(mtu !== undefined && { mtu }),
-        ...(addresses && { addresses }),
-        ...(dnsServers && { dnsServers }),
+        ...network,
       };
       if (taps.has(vif.tap))
         throw invalid([{ path: ['networks', index, 'portId'], message: 'the port is in use' }]);
@@ -174,6 +174,21 @@ function makeVifs(networks: v.InferOutput<typeof requestSchema>['networks'], tak
       return vif;
     },
   );
+}
+
+/** The default bridge is for guests alone: what reaches a network of the host has a bridge of its own. */
+function checkUplink(
+  { physicalInterface, vlan, evenWithAddresses }: Partial<Vif>,
+  bridge: string | undefined,
+  index: number,
+): void {
+  const path = ['networks', index];
+  if (physicalInterface === undefined && (vlan !== undefined || evenWithAddresses !== undefined)) {
+    throw invalid([{ path, message: 'vlan and evenWithAddresses need a physicalInterface' }]);
+  }
+  if (physicalInterface !== undefined && bridge === undefined) {
+    throw invalid([{ path, message: 'a physicalInterface needs a networkId or a bridge' }]);
+  }
 }
 
 /** An absent key and one that is undefined mean the same. Bounded, so that a deep message cannot exhaust the stack. */

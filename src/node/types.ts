@@ -64,9 +64,20 @@ export interface NetworkRequest {
   readonly portId?: string;
   /** Locally administered `fa:16:3e:..` by default, as Neutron's. */
   readonly mac?: string;
-  /** Default `br-ncompute`. */
+  /** Default `brq` and the first 11 characters of {@link networkId}, as Neutron's; without one `br-ncompute`. */
   readonly bridge?: string;
+  /** UUID of the network. */
+  readonly networkId?: string;
+  /** Of bridge, sub-interface, tap and guest. Default the kernel's 1500. */
   readonly mtu?: number;
+  /** Interface of the host that joins the bridge to a physical network; needs a `networkId` or `bridge`. Default none. */
+  readonly physicalInterface?: string;
+  /** Which VLAN of it, 1 to 4094; default untagged. */
+  readonly vlan?: number;
+  /** Join that interface although the host has IP addresses on it, by which it is then not reached. Default false. */
+  readonly evenWithAddresses?: boolean;
+  /** libvirt's network filter against spoofing, such as `clean-traffic`; `UNSUPPORTED` where the driver has none. Default the driver's. */
+  readonly filter?: string;
   /** Fixed addresses, which the guest reads on its config drive; default: it asks by DHCP. At most 16. */
   readonly addresses?: readonly VifAddress[];
   /** Name servers for the config drive, at most 8. */

@@ -183,6 +183,17 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
       this.hypervisor.addTaps(instance);
     }
   },
+  'unplugs what runs': class extends Base {
+    override async unplugVifs(instance: Instance): Promise<void> {
+      this.hypervisor.removeTaps(instance.uuid);
+    }
+  },
+  'starts without the filter that was asked for': class extends Base {
+    override async spawn(instance: Instance, options?: SpawnOptions): Promise<SpawnResult> {
+      const vifs = instance.vifs.map(({ filter: _ignored, ...vif }) => vif);
+      return await super.spawn({ ...instance, vifs }, options);
+    }
+  },
   'fails to stop what is stopped': class extends Base {
     override async powerOff(uuid: string, options?: PowerOffOptions): Promise<void> {
       const { powerState } = await super.getInfo(uuid);

@@ -8,7 +8,7 @@ import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
-import { type } from '../support/console.js';
+import { type } from '../support/guest-console.js';
 import { eventually, qemuProcesses, TestHost } from '../support/host.js';
 
 const LOG_MAX = 64 * 1024;

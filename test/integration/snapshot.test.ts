@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { ComputeNode, GlanceImageService, type NodeEvent, type SnapshotStep } from '../../src/index.js';
-import { type } from '../support/console.js';
+import { type } from '../support/guest-console.js';
 import { eventually, GUEST_IMAGE, TestHost } from '../support/host.js';
 
 const obstacle = PrivateGlance.obstacle();

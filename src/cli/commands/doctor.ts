@@ -5,7 +5,7 @@ import { action } from '../command.js';
 import { type Check, type Finding, problem, type Verdict } from '../doctor/check.js';
 import { checkEmbedded } from '../doctor/embedded.js';
 import { checkKvm, checkKvmAccess, checkQemuUser } from '../doctor/kvm.js';
-import { checkNetwork } from '../doctor/network.js';
+import { checkFilterPrograms, checkKernelNetwork, checkNetwork } from '../doctor/network.js';
 import { checkAddon, checkMkfs, checkNode, checkQemu, checkQemuDriver } from '../doctor/software.js';
 import { checkStorage } from '../doctor/storage.js';
 import { type SharedOptions, withNodeOptions } from '../node-options.js';
@@ -22,6 +22,8 @@ const CHECKS: readonly Check[] = [
   (subject) => checkKvmAccess(subject),
   checkStorage,
   () => checkNetwork(),
+  checkKernelNetwork,
+  (subject) => checkFilterPrograms(subject),
   checkEmbedded,
 ];
 

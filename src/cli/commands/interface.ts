@@ -1,6 +1,7 @@
 // node-compute interface attach, detach.
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { action } from '../command.js';
+import { whole } from '../flag-values.js';
 import { findInstance } from '../instance-name.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 
@@ -9,6 +10,10 @@ interface NetworkOptions {
   readonly mac?: string;
   readonly port?: string;
   readonly mtu?: number;
+  readonly network?: string;
+  readonly physicalInterface?: string;
+  readonly vlan?: number;
+  readonly filter?: string;
 }
 
 export function interfaceCommand(): Command {
@@ -23,15 +28,23 @@ function attachCommand(): Command {
     .option('--bridge <name>', 'made where missing; br-ncompute by default')
     .option('--mac <address>', 'random by default')
     .option('--port <uuid>', 'of the port; random by default')
-    .option('--mtu <bytes>', 'that the guest is told', mtu)
+    .option('--mtu <bytes>', 'that the guest is told', whole)
+    .option('--network <uuid>', 'whose bridge it is: brq and 11 characters of it')
+    .option('--physical-interface <name>', 'that joins the bridge to a network of the host')
+    .option('--vlan <id>', 'of that interface, 1 to 4094', whole)
+    .option('--filter <name>', "libvirt's network filter, such as clean-traffic")
     .action(
       action(async ({ output, signal }, wanted: string, options: SharedOptions & NetworkOptions) => {
-        const { bridge, mac, port, mtu } = options;
+        const { bridge, mac, port, mtu, network: networkId, physicalInterface, vlan, filter } = options;
         const network = {
           ...(bridge !== undefined && { bridge }),
           ...(mac !== undefined && { mac }),
           ...(port !== undefined && { portId: port }),
           ...(mtu !== undefined && { mtu }),
+          ...(networkId !== undefined && { networkId }),
+          ...(physicalInterface !== undefined && { physicalInterface }),
+          ...(vlan !== undefined && { vlan }),
+          ...(filter !== undefined && { filter }),
         };
         await onNode(options, async (node) => {
           const { uuid, displayName } = await findInstance(node, wanted);
@@ -58,9 +71,4 @@ function detachCommand(): Command {
 
 function withInstance(name: string, description: string): Command {
   return withNodeOptions(new Command(name).description(description).argument('<instance>', 'UUID or name'));
-}
-
-function mtu(text: string): number {
-  if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError('must be a whole number of bytes');
-  return Number(text);
 }

@@ -30,7 +30,7 @@ export function defineRefusals(bench: ContractBench): void {
     'says by flags what it can do, and rejects everything else with UNSUPPORTED',
     async () => {
       const flags = new Set<keyof DriverCapabilities>(Object.values(METHOD_CAPABILITY));
-      for (const flag of [...flags, 'softReboot'] as const) {
+      for (const flag of [...flags, 'softReboot', 'vifFilter'] as const) {
         assert.equal(typeof bench.driver.capabilities[flag], 'boolean', `capability ${flag}`);
       }
       const instance = await bench.contract.makeInstance();
@@ -213,6 +213,8 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     swapVolume: () => driver.swapVolume(instance, VOLUME, VOLUME),
     attachInterface: () => driver.attachInterface(instance, vif),
     detachInterface: () => driver.detachInterface(instance, vif),
+    plugVifs: () => driver.plugVifs(instance),
+    unplugVifs: () => driver.unplugVifs(instance),
     getDiagnostics: () => driver.getDiagnostics(uuid),
     getVncConsole: () => driver.getVncConsole(uuid),
     getSpiceConsole: () => driver.getSpiceConsole(uuid),

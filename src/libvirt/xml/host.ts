@@ -64,6 +64,12 @@ export interface HostFacts {
   readonly pinning?: CpuPinning | undefined;
   /** Address VNC listens on, e.g. `127.0.0.1`. Default: no VNC and no graphics adapter. */
   readonly vncListen?: string | undefined;
+  /** Whether QEMU can use /dev/vhost-net. Default: libvirt finds out at start. */
+  readonly vhostNet?: boolean | undefined;
+  /** Most queues of an interface with more than one. Default 256. */
+  readonly maxQueues?: number | undefined;
+  /** Network filter of every interface that names none. Default none. */
+  readonly vifFilter?: string | undefined;
   /** Default `none` (O_DIRECT), which tmpfs has only since Linux 6.6. */
   readonly diskCache?: DiskCache | undefined;
   /** How often the guest's balloon reports, in seconds; 0 for never. Default 10, as Nova. */

@@ -17,7 +17,7 @@ export function volumeXml(instance: Instance, host: DomainHost, volume: Attached
 
 export function interfaceXml(instance: Instance, host: DomainHost, vif: Vif): string {
   const guest = resolveGuest(instance.flavor, instance.image);
-  return serialize(interfaceElement(vif, guest, resolvePlatform(guest, host)));
+  return serialize(interfaceElement(vif, guest, resolvePlatform(guest, host), host));
 }
 
 /** Names of the disks that are no volumes: root, ephemeral, swap, config drive. */

@@ -1,7 +1,7 @@
 // The checks of doctor on hosts that this one is not.
 import { describe, expect, it } from 'vitest';
 import { checkKvmAccess, checkQemuUser } from '../../../src/cli/doctor/kvm.js';
-import { checkNetwork } from '../../../src/cli/doctor/network.js';
+import { checkFilterPrograms, checkNetwork, kernelFindings } from '../../../src/cli/doctor/network.js';
 import { checkMkfs, checkNode } from '../../../src/cli/doctor/software.js';
 import { checkStorage } from '../../../src/cli/doctor/storage.js';
 
@@ -46,6 +46,29 @@ describe('doctor', () => {
   it('reads the right to make bridges from the effective capabilities', () => {
     expect(checkNetwork('CapEff:\t0000000000001000\n')[0]?.verdict).toBe('ok');
     expect(checkNetwork('CapEff:\t0000000000000fff\n')[0]?.verdict).toBe('warning');
+  });
+
+  it('tells what the kernel lacks for networks, and what brings it', () => {
+    const verdicts = (features: Parameters<typeof kernelFindings>[0]) =>
+      kernelFindings(features).map(({ check, verdict }) => [check, verdict]);
+    const all = { bridge: true, vlan: true, bridgeVlanFiltering: true };
+    expect(verdicts(all).map(([, verdict]) => verdict)).toEqual(['ok', 'ok', 'ok']);
+    expect(verdicts({ bridge: false, vlan: false, bridgeVlanFiltering: false })).toEqual([
+      ['bridge', 'problem'],
+      ['802.1Q', 'warning'],
+      ['bridge VLANs', 'warning'],
+    ]);
+    const mends = kernelFindings({ ...all, vlan: false }).map(({ mend }) => mend);
+    expect(mends).toEqual([undefined, expect.stringContaining('modprobe 8021q'), undefined]);
+    expect(verdicts(undefined)).toEqual([['kernel network', 'warning']]);
+  });
+
+  it('looks for the programs of network filters where a daemon would use them', () => {
+    expect(checkFilterPrograms({ embedded: true }, '/nonexistent')).toEqual([]);
+    expect(checkFilterPrograms({ embedded: false }, '/nonexistent')).toMatchObject([
+      { check: 'ebtables', verdict: 'warning', mend: expect.stringContaining('apt-get install ebtables') },
+      { check: 'iptables', verdict: 'warning' },
+    ]);
   });
 
   it('warns of a missing mkfs, with the package that brings it', () => {

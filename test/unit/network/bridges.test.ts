@@ -4,63 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ComputeError } from '../../../src/driver/errors.js';
 import { Bridges } from '../../../src/network/bridges.js';
-import { BRIDGE_ALIAS, type Link, type Links } from '../../../src/network/links.js';
-
-/** A kernel in memory that answers a few turns of the event loop later, and notes two calls at once for one bridge. */
-class FakeLinks implements Links {
-  readonly links = new Map<string, Link>();
-  readonly ports = new Map<string, string[]>();
-  readonly calls: string[] = [];
-  overlaps = 0;
-  mostAtOnce = 0;
-  delay: () => Promise<void> = () => turn();
-  failure: Error | undefined;
-  readonly #running = new Map<string, number>();
-
-  add(name: string, parts: Partial<Link> = {}): void {
-    const link = { kind: 'bridge', index: 2, mtu: 1500, up: true, master: '', mac: '', alias: '', ...parts };
-    this.links.set(name, link);
-  }
-
-  async #call<T>(call: string, name: string, work: () => T): Promise<T> {
-    this.calls.push(`${call} ${name}`);
-    const running = (this.#running.get(name) ?? 0) + 1;
-    this.#running.set(name, running);
-    if (running > 1) this.overlaps += 1;
-    const all = [...this.#running.values()].reduce((sum, one) => sum + one, 0);
-    this.mostAtOnce = Math.max(this.mostAtOnce, all);
-    try {
-      await this.delay();
-      if (this.failure) throw this.failure;
-      return work();
-    } finally {
-      this.#running.set(name, (this.#running.get(name) ?? 1) - 1);
-    }
-  }
-
-  ensureBridge(name: string, mtu: number): Promise<boolean> {
-    return this.#call('ensure', name, () => {
-      if (this.links.has(name)) return false;
-      this.add(name, { alias: BRIDGE_ALIAS, mtu });
-      return true;
-    });
-  }
-  removeBridge(name: string): Promise<boolean> {
-    return this.#call('remove', name, () => {
-      if ((this.ports.get(name)?.length ?? 0) > 0) return false;
-      return this.links.delete(name);
-    });
-  }
-  removeTap(): Promise<void> {
-    return Promise.reject(new Error('not for Bridges'));
-  }
-  getLink(name: string): Promise<Link | undefined> {
-    return this.#call('get', name, () => this.links.get(name));
-  }
-  listBridgePorts(bridge: string): Promise<string[]> {
-    return Promise.resolve(this.ports.get(bridge) ?? []);
-  }
-}
+import { BRIDGE_ALIAS } from '../../../src/network/links.js';
+import { FakeLinks } from './fake-links.js';
 
 function setUp(): { links: FakeLinks; bridges: Bridges } {
   const links = new FakeLinks();

@@ -3,15 +3,41 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   checkBridgeName,
+  checkFilterName,
   checkMac,
   checkMtu,
   checkTapName,
   DEFAULT_BRIDGE,
   generateMac,
+  networkBridgeName,
+  subInterfaceName,
   tapName,
 } from '../../../src/network/names.js';
 
 const refused = expect.objectContaining({ code: 'INVALID_ARGUMENT' });
+
+describe("a network's names", () => {
+  it("are Neutron's", () => {
+    expect(networkBridgeName('1B9D6BCD-bbfd-4b2d-9b5d-ab8dfbbd4bed')).toBe('brq1b9d6bcd-bb');
+    expect(subInterfaceName('eth1', 101)).toBe('eth1.101');
+    expect(subInterfaceName('enp129s0f0', 4094)).toBe('enp129s0f0.4094');
+  });
+
+  it('fit a link however long the interface is named, and differ with it', () => {
+    const name = subInterfaceName('enp129s0f0np0', 4094);
+    expect(name).toMatch(/^enp1[0-9a-f]{6}\.4094$/);
+    expect(subInterfaceName('enp129s0f1np0', 4094)).not.toBe(name);
+    expect(subInterfaceName('enp129s0f0np0', 7)).toBe('enp129s0f0np0.7');
+  });
+
+  it.each(['', 'network', '../../x', '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed\n'])('refuse %j', (id) => {
+    expect(() => networkBridgeName(id)).toThrow(refused);
+  });
+
+  it.each(['', '-x', "a' onload", '<x/>', 'a/b', 'x'.repeat(65)])('refuse the filter %j', (name) => {
+    expect(() => checkFilterName(name)).toThrow(refused);
+  });
+});
 
 describe('tapName', () => {
   it("is Neutron's: tap and the first 11 characters of the port's id", () => {

@@ -152,6 +152,20 @@ it('docs/embedding.md: the example of events ends with its signal', async () => 
   await following;
 });
 
+it('docs/embedding.md: the example of snapshots makes two images', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const code = example('docs/embedding.md', 'node.snapshot');
+  const { take } = await run(`export async function take(node, uuid) {\n${code}}`);
+  await (take as (node: ComputeNode, uuid: string) => Promise<void>)(node, instance.uuid);
+  const whole = { instanceUuid: instance.uuid, state: 'whole' };
+  expect([...bench.hypervisor.snapshots]).toEqual([
+    [expect.stringMatching(/^[0-9a-f-]{36}$/), whole],
+    ['/backup/guest.qcow2', whole],
+  ]);
+});
+
 it('docs/embedding.md: the example of a resize confirms it', async () => {
   const bench = makeBench();
   const node = await bench.open();
@@ -191,6 +205,18 @@ it('docs/config-drive.md: the example launches an instance with its drive', asyn
   expect(log.mock.calls).toEqual([['instance-00000001 reads its config drive']]);
   const [uuid = ''] = bench.left().filter((name) => name.length === 36);
   expect(readFileSync(join(bench.path, uuid, 'disk.config'), 'latin1')).toContain('#cloud-config');
+});
+
+it('docs/network.md: the example has an interface in a VLAN, on the bridge of its network', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const code = example('docs/network.md', 'vlan');
+  const { launch } = await run(`export async function launch(node) {\n${code}}`);
+  await (launch as (node: ComputeNode) => Promise<void>)(node);
+  expect([...bench.hypervisor.domains.values()][0]?.instance.vifs).toMatchObject([
+    { bridge: 'br-vms' },
+    { bridge: 'brq5f0c8c1e-7d', physicalInterface: 'eth1', vlan: 101, mtu: 1450 },
+  ]);
 });
 
 it('docs/errors.md: the example tells a refusal from what may work later', async () => {

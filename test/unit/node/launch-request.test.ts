@@ -54,6 +54,21 @@ describe('a launch request', () => {
     expect('projectId' in draft).toBe(false);
   });
 
+  it('names the bridge of a network as Neutron does, and keeps what the network is on', () => {
+    const networkId = '1B9D6BCD-bbfd-4b2d-9b5d-ab8dfbbd4bed';
+    const uplink = { physicalInterface: 'eth1', vlan: 101, evenWithAddresses: false };
+    const networks = [
+      { networkId, ...uplink, filter: 'clean-traffic' },
+      { networkId, bridge: 'br0' },
+    ];
+    const { draft } = parseLaunchRequest({ ...request(), networks });
+    expect(draft.vifs).toMatchObject([
+      { bridge: 'brq1b9d6bcd-bb', ...uplink, filter: 'clean-traffic' },
+      { bridge: 'br0' },
+    ]);
+    expect(Object.keys(draft.vifs[1] ?? {})).toEqual(['id', 'mac', 'bridge', 'tap']);
+  });
+
   it('may hold undefined where it may hold nothing', () => {
     const { image, flavor } = request();
     const { draft } = parseLaunchRequest({
@@ -137,6 +152,13 @@ describe('a launch request', () => {
     [{ mac: 'fa:16:3e:00:00' }, 'networks.0.mac'],
     [{ mtu: 1 }, 'networks.0.mtu'],
     [{ portId: 'tap' }, 'networks.0.portId'],
+    [{ networkId: 'brq' }, 'networks.0.networkId'],
+    [{ bridge: 'br0', physicalInterface: 'eth0; reboot' }, 'networks.0.physicalInterface'],
+    [{ bridge: 'br0', physicalInterface: 'eth0', vlan: 4095 }, 'networks.0.vlan'],
+    [{ bridge: 'br0', vlan: 1 }, 'networks.0'],
+    [{ bridge: 'br0', evenWithAddresses: true }, 'networks.0'],
+    [{ physicalInterface: 'eth0' }, 'networks.0'],
+    [{ filter: "a'/><x" }, 'networks.0.filter'],
     [{ tap: 'eth0' }, 'networks.0.tap'],
   ])('is refused for its network: %j', (network, path) => {
     expect(paths({ ...request(), networks: [network] })).toEqual([path]);

@@ -40,7 +40,7 @@ export function devicesElement(
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
     ...pciePortElements(platform, host),
-    ...instance.vifs.map((vif) => interfaceElement(vif, guest, platform)),
+    ...instance.vifs.map((vif) => interfaceElement(vif, guest, platform, host)),
     ...serialElements(guest, platform, host),
     agentChannelElement(guest),
     tpmElement(guest, platform),

@@ -1,16 +1,25 @@
 // A network interface on a Linux bridge.
 import type { Vif } from '../../../driver/model.js';
 import { element, type XmlElement } from '../element.js';
+import type { HostFacts } from '../host.js';
 import type { Platform } from '../platform.js';
 import type { Guest } from '../vocabulary/guest.js';
 import type { VifLimit, VifLimits } from '../vocabulary/limits.js';
 import { unsupportedTerm } from '../vocabulary/rule.js';
+import { filterrefElement } from './filterref.js';
 
-/** Queues a tap can have. */
+type InterfaceHost = Partial<Pick<HostFacts, 'vhostNet' | 'maxQueues' | 'vifFilter'>>;
+
+/** Queues a tap can have, since Linux 4. */
 const QUEUES_MAX = 256;
 
 /** Bandwidth stays with the flavor; the tap is named by us so that it can be found again. */
-export function interfaceElement(vif: Vif, guest: Guest, platform: Platform): XmlElement {
+export function interfaceElement(
+  vif: Vif,
+  guest: Guest,
+  platform: Platform,
+  host: InterfaceHost = {},
+): XmlElement {
   const model = guest.vifModel;
   if (model === 'spapr-vlan' && !platform.architecture.startsWith('ppc64')) {
     throw unsupportedTerm('hw_vif_model', model, `not on ${platform.architecture}`);
@@ -20,18 +29,27 @@ export function interfaceElement(vif: Vif, guest: Guest, platform: Platform): Xm
     element('source', { bridge: vif.bridge }),
     element('target', { dev: vif.tap }),
     element('model', { type: model }),
-    driverElement(guest),
+    driverElement(guest, platform, host),
+    filterrefElement(vif, vif.filter ?? host.vifFilter),
     bandwidthElement(guest.vifLimits),
     vif.mtu === undefined ? undefined : element('mtu', { size: vif.mtu }),
   ]);
 }
 
-// No driver name: libvirt takes vhost where the kernel has it and QEMU's own where not.
-function driverElement({ vcpus, vifModel, vifMultiqueue, packedRing }: Guest): XmlElement | undefined {
+// Without a name libvirt takes vhost where the kernel has it and QEMU's own where not.
+function driverElement(
+  { vcpus, vifModel, vifMultiqueue, packedRing }: Guest,
+  { virtType }: Platform,
+  { vhostNet, maxQueues = QUEUES_MAX }: InterfaceHost,
+): XmlElement | undefined {
   if (vifModel !== 'virtio') return undefined;
-  const queues = vifMultiqueue && vcpus > 1 ? Math.min(vcpus, QUEUES_MAX) : undefined;
+  const most = vifMultiqueue ? Math.min(vcpus, maxQueues, QUEUES_MAX) : 1;
+  const queues = most > 1 ? most : undefined;
   if (queues === undefined && !packedRing) return undefined;
-  return element('driver', { queues, packed: packedRing ? 'on' : undefined });
+  // Emulated guests have no vhost.
+  const usual = vhostNet && virtType === 'kvm' ? 'vhost' : 'qemu';
+  const name = queues === undefined || vhostNet === undefined ? undefined : usual;
+  return element('driver', { name, queues, packed: packedRing ? 'on' : undefined });
 }
 
 function bandwidthElement({ inbound, outbound }: VifLimits): XmlElement | undefined {

@@ -1,5 +1,6 @@
 // The network interface.
 import { expect, it } from 'vitest';
+import type { Vif } from '../../../../src/driver/model.js';
 import { interfaceElement } from '../../../../src/libvirt/xml/devices/interface.js';
 import { expectRefusal, guestOf, lines, platformOf, type Words } from '../support.js';
 
@@ -32,6 +33,35 @@ it('has a queue for each vCPU where asked, on virtio only', () => {
     'FLAVOR_IMAGE_CONFLICT',
     'hw_vif_multiqueue_enabled',
   );
+});
+
+it('names who moves the frames of several queues where that is known, and keeps to the most queues', () => {
+  const guest = guestOf({ 'hw:vif_multiqueue_enabled': 'true' });
+  const driver = (host: Parameters<typeof interfaceElement>[3], virtType: 'kvm' | 'qemu') =>
+    lines(interfaceElement(vif, guest, platformOf(guest, { virtType }), host))[5];
+  expect(driver({ vhostNet: true }, 'kvm')).toBe("  <driver name='vhost' queues='4'/>");
+  expect(driver({ vhostNet: true }, 'qemu')).toBe("  <driver name='qemu' queues='4'/>");
+  expect(driver({ vhostNet: false }, 'kvm')).toBe("  <driver name='qemu' queues='4'/>");
+  expect(driver({ maxQueues: 3 }, 'kvm')).toBe("  <driver queues='3'/>");
+  expect(driver({ maxQueues: 1, vhostNet: true }, 'kvm')).not.toContain('driver');
+});
+
+it("has the filter that it names, else the host's, with its addresses", () => {
+  const guest = guestOf({}, {});
+  const filtered = (more: Partial<Vif>, vifFilter?: string): string[] =>
+    lines(interfaceElement({ ...vif, ...more }, guest, platformOf(guest), { vifFilter })).slice(5, -1);
+  const addresses = [
+    { address: '192.0.2.7', prefixLength: 24 },
+    { address: '2001:db8::7', prefixLength: 64 },
+  ];
+  expect(filtered({ addresses })).toEqual([]);
+  expect(filtered({}, 'clean-traffic')).toEqual(["  <filterref filter='clean-traffic'/>"]);
+  expect(filtered({ addresses, filter: 'no-ip-spoofing' }, 'clean-traffic')).toEqual([
+    "  <filterref filter='no-ip-spoofing'>",
+    "    <parameter name='IP' value='192.0.2.7'/>",
+    "    <parameter name='IPV6' value='2001:db8::7'/>",
+    '  </filterref>',
+  ]);
 });
 
 it('limits bandwidth in both directions', () => {
