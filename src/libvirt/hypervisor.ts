@@ -299,8 +299,9 @@ export class Hypervisor {
   async #resync(connection: NativeConnection): Promise<void> {
     try {
       const call = { operation: 'resync', timeoutMs: CALL_TIMEOUT_MS };
-      const { events, changes } = this.#states.compare(await this.#list(connection, call));
+      const records = await this.#list(connection, call);
       if (this.#connection !== connection) return;
+      const { events, changes } = this.#states.compare(records);
       for (const event of events) this.events.publish({ type: 'lifecycle', ...event, resync: true });
       this.events.publish({ type: 'resynced', changes });
     } catch (error) {
