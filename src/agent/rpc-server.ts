@@ -7,6 +7,7 @@ import { Answers } from './answers.js';
 import { Backoff } from './backoff.js';
 import type { Broker, Consumer, Delivery, Exchange, Queue } from './broker.js';
 import type { CommandJournal, UnfinishedCommand } from './command-journal.js';
+import { Deferred } from './deferred.js';
 import { decodeRequest, newId, type RpcRequest } from './envelope.js';
 import { DEFAULT_LIMITS, type JsonLimits } from './json.js';
 import { decodeValue } from './nova-object.js';
@@ -52,6 +53,12 @@ export type RpcReport =
   /** Nobody takes the answer: the caller is gone. */
   | { readonly kind: 'answer-lost'; readonly method: string; readonly error: unknown };
 
+interface Place {
+  readonly before: Promise<void>;
+  /** Idempotent. */
+  readonly leave: () => void;
+}
+
 /**
  * A call is acknowledged when its method begins, and answered. A command is written to the journal, acknowledged, and
  * done when its turn comes; a copy of either is dropped by its `_unique_id`. Commands that a process left unfinished
@@ -68,6 +75,7 @@ export class RpcServer {
   /** Of messages not yet acknowledged: a copy is acknowledged after the first. */
   readonly #taking = new Map<string, Promise<void>>();
   readonly #running = new Set<Promise<void>>();
+  #line: Promise<void> = Promise.resolve();
   #consumers: readonly Consumer[] = [];
 
   /** Resolves when all three queues are consumed, which waits for the broker. Rejects as `Broker.consume`. */
@@ -213,18 +221,16 @@ export class RpcServer {
     const { uniqueId, method } = request;
     const release = await this.#turn(this.#accepted);
     if (!release) return;
+    const place = this.#place();
     const outcome = await this.#journal(() => this.#options.journal.record(uniqueId, delivery.body));
-    if (outcome === undefined) {
-      release();
+    if (outcome !== undefined) delivery.ack();
+    if (outcome === 'recorded') {
+      this.#background(this.#execute(request, served, args, place).finally(release));
       return;
     }
-    delivery.ack();
-    if (outcome === 'known') {
-      release();
-      this.#report({ kind: 'duplicate', method, uniqueId });
-      return;
-    }
-    this.#background(this.#execute(request, served, args).finally(release));
+    place.leave();
+    release();
+    if (outcome === 'known') this.#report({ kind: 'duplicate', method, uniqueId });
   }
 
   /** Never rejects. */
@@ -232,33 +238,40 @@ export class RpcServer {
     request: RpcRequest,
     served: RpcMethod,
     args: Readonly<Record<string, unknown>>,
+    place: Place = this.#place(),
   ): Promise<void> {
     const { uniqueId, method } = request;
     const { journal } = this.#options;
-    const release = await this.#turn(this.#commands);
-    if (!release) return;
+    const release = await this.#turn(this.#commands, place.before);
     try {
+      if (!release) return;
       const begun = await this.#journal(() => journal.begin(uniqueId));
-      if (begun === undefined) return;
-      if (begun === 'set-aside') {
-        this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
-        return;
-      }
+      if (begun === 'set-aside') this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
+      if (begun !== 'begun') return;
+      const done = this.#invoke(request, served, args);
+      place.leave();
       try {
-        await this.#invoke(request, served, args);
+        await done;
       } catch (error) {
         if (this.#closing.error) {
-          await journal
-            .release(uniqueId)
-            .catch((problem: unknown) => this.#report({ kind: 'journal', error: problem }));
+          await this.#write(() => journal.release(uniqueId));
           return;
         }
         this.#report({ kind: 'failed', method, uniqueId, error });
       }
-      await journal.finish(uniqueId).catch((error: unknown) => this.#report({ kind: 'journal', error }));
+      await this.#write(() => journal.finish(uniqueId));
     } finally {
-      release();
+      place.leave();
+      release?.();
     }
+  }
+
+  /** Commands begin in the order in which they came, though the journal is written for many at once. */
+  #place(): Place {
+    const before = this.#line;
+    const begun = new Deferred<void>();
+    this.#line = begun.promise;
+    return { before, leave: () => begun.resolve() };
   }
 
   /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
@@ -281,7 +294,7 @@ export class RpcServer {
     } catch (error) {
       // It was served when it was recorded: by another version of this program.
       this.#report({ kind: 'refused', method: 'unknown', uniqueId: id, error });
-      await journal.finish(id).catch((problem: unknown) => this.#report({ kind: 'journal', error: problem }));
+      await this.#write(() => journal.finish(id));
     }
   }
 
@@ -307,7 +320,18 @@ export class RpcServer {
     return undefined;
   }
 
-  async #turn(turnstile: Turnstile): Promise<Release | undefined> {
+  /** Of a command that is over: where this fails it is done again at the next start. */
+  async #write(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      this.#report({ kind: 'journal', error });
+    }
+  }
+
+  /** Undefined where the server closes first. */
+  async #turn(turnstile: Turnstile, before?: Promise<void>): Promise<Release | undefined> {
+    await before;
     try {
       return await turnstile.enter(this.#closing);
     } catch {
