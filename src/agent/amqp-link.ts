@@ -25,11 +25,17 @@ export class AmqpLink {
   #publications = 0;
   #failure: Error | undefined;
   readonly #end = new Deferred<Error>();
+  readonly #closed = new Deferred<void>();
+  readonly #underWay = new Set<Deferred<never>>();
+  #closing: Promise<void> | undefined;
 
   constructor(connection: ChannelModel) {
     this.#connection = connection;
     connection.on('error', (error) => this.fail(error));
-    connection.on('close', (error?: Error) => this.fail(error ?? new Error('the connection was closed')));
+    connection.on('close', (error?: Error) => {
+      this.#closed.resolve();
+      this.fail(error ?? new Error('the connection was closed'));
+    });
   }
 
   /** Resolves with why it ended. */
@@ -38,7 +44,16 @@ export class AmqpLink {
   }
 
   /** Rejects with `LinkLost`, or with a ComputeError where the broker refuses the exchange. */
-  async publish(publication: Publication): Promise<'delivered' | 'unroutable'> {
+  publish(publication: Publication): Promise<'delivered' | 'unroutable'> {
+    return this.#guarded(this.#publish(publication));
+  }
+
+  /** Resolves with whether the queue was there before. Rejects as {@link publish}. */
+  consume(queue: Queue, options: ConsumeOptions): Promise<{ channel: Channel; existed: boolean }> {
+    return this.#guarded(this.#consume(queue, options));
+  }
+
+  async #publish(publication: Publication): Promise<'delivered' | 'unroutable'> {
     const { exchange, key, body, expirationMs, mandatory = false } = publication;
     const channel = await this.#publishChannel();
     if (exchange) await this.#declare(channel, exchange);
@@ -66,12 +81,12 @@ export class AmqpLink {
     return this.#returned.delete(messageId) ? 'unroutable' : 'delivered';
   }
 
-  /** Resolves with whether the queue was there before. Rejects as {@link publish}. */
-  async consume(queue: Queue, options: ConsumeOptions): Promise<{ channel: Channel; existed: boolean }> {
+  async #consume(queue: Queue, options: ConsumeOptions): Promise<{ channel: Channel; existed: boolean }> {
     const existed = await this.#exists(queue.name);
     const channel = await this.#channel(() => this.#connection.createChannel());
-    // A queue deleted by hand, or a declaration refused: the consumers come back by a new connection.
-    channel.on('error', (error) => this.fail(error));
+    let isConsumed = false;
+    // Before, it is a refusal that is told; afterwards the consumers come back by a new connection.
+    channel.on('error', (error) => isConsumed && this.fail(error));
     const { name, durable = false, expiresMs, bind } = queue;
     await settled(`queue ${name}`, async () => {
       await channel.prefetch(options.prefetch);
@@ -85,6 +100,7 @@ export class AmqpLink {
     await settled(`queue ${name}`, () =>
       channel.consume(name, (message) => this.#deliver(channel, options, message)),
     );
+    isConsumed = true;
     return { channel, existed };
   }
 
@@ -93,18 +109,37 @@ export class AmqpLink {
     if (this.#failure) return;
     this.#failure = error;
     this.#end.resolve(error);
+    for (const work of this.#underWay) work.reject(lost(error));
     void this.close();
   }
 
   /** Waits for the broker to agree, not for long; idempotent. */
-  async close(): Promise<void> {
-    const timer = setTimeout(() => destroy(this.#connection), CLOSE_MS);
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#closed.isSettled) return;
+    const destroy = (): void => {
+      destroySocket(this.#connection);
+      this.#closed.resolve();
+    };
+    const timer = setTimeout(destroy, CLOSE_MS);
+    this.#connection.close().catch(destroy);
+    await this.#closed.promise;
+    clearTimeout(timer);
+  }
+
+  /** What amqplib would leave unsettled when the connection ends is settled. */
+  async #guarded<T>(work: Promise<T>): Promise<T> {
+    const guard = new Deferred<never>();
+    this.#underWay.add(guard);
+    if (this.#failure) guard.reject(lost(this.#failure));
     try {
-      await this.#connection.close();
-    } catch {
-      destroy(this.#connection);
+      return await Promise.race([work, guard.promise]);
     } finally {
-      clearTimeout(timer);
+      this.#underWay.delete(guard);
     }
   }
 
@@ -222,8 +257,11 @@ function lost(cause: unknown): LinkLost {
   return new LinkLost('the connection to the broker broke', { cause });
 }
 
-/** A broker that is frozen, or gone without a word, never agrees: amqplib would keep the socket, and the process. */
-function destroy(connection: ChannelModel): void {
-  const { stream } = connection.connection as { stream?: { destroy?: () => void } };
-  stream?.destroy?.();
+/**
+ * A broker that is frozen, or gone without a word, never agrees: amqplib would keep the socket, its heartbeat's timers and
+ * the process. It gives them up for an error of the socket, not for its mere end.
+ */
+function destroySocket(connection: ChannelModel): void {
+  const { stream } = connection.connection as { stream?: { destroy?: (error: Error) => void } };
+  stream?.destroy?.(new Error('the connection was given up'));
 }

@@ -1,5 +1,6 @@
 // Answers to callers: results, failures, signs of life; a caller who is gone costs a little patience, and no memory.
 
+import { setMaxListeners } from 'node:events';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import { Backoff } from './backoff.js';
@@ -31,6 +32,7 @@ export class Answers {
   constructor(broker: Broker, onLost: OnLost) {
     this.#broker = broker;
     this.#onLost = onLost;
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** In the background. A result that has no form in JSON is a failure. */

@@ -1,5 +1,6 @@
 // Takes requests from the queues of a topic, a host and its fanout, and has each done once, as oslo.messaging's RPCServer.
 
+import { setMaxListeners } from 'node:events';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import { type Release, Turnstile } from '../node/turns.js';
@@ -98,6 +99,7 @@ export class RpcServer {
   private constructor(broker: Broker, options: RpcServerOptions) {
     const { mostCalls = 64, mostCommands = 10, mostWaiting = 1000 } = options;
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
     this.#answers = new Answers(broker, (method, error) =>
       this.#report({ kind: 'answer-lost', method, error }),
     );
