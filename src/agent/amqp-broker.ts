@@ -1,7 +1,7 @@
 // AMQP 0-9-1 by amqplib: one connection at a time to one of the hosts, and another when it breaks.
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
-import { type Channel, connect } from 'amqplib';
+import { connect } from 'amqplib';
 import { ComputeError } from '../driver/errors.js';
 import { AmqpLink, LinkLost } from './amqp-link.js';
 import { Backoff, type BackoffOptions } from './backoff.js';
@@ -54,7 +54,7 @@ interface Consumption {
   isStarted: boolean;
   /** Over the present link. */
   starting: Promise<void> | undefined;
-  channel: Channel | undefined;
+  cancel: (() => Promise<void>) | undefined;
 }
 
 export class AmqpBroker implements Broker {
@@ -80,7 +80,7 @@ export class AmqpBroker implements Broker {
       started: new Deferred(),
       isStarted: false,
       starting: undefined,
-      channel: undefined,
+      cancel: undefined,
     };
     this.#consumptions.add(consumption);
     try {
@@ -155,7 +155,7 @@ export class AmqpBroker implements Broker {
     } finally {
       signal.removeEventListener('abort', onClose);
       await link.close();
-      for (const consumption of this.#consumptions) consumption.starting = consumption.channel = undefined;
+      for (const consumption of this.#consumptions) consumption.starting = consumption.cancel = undefined;
       if (!signal.aborted && this.#link.isSettled) this.#link = new Deferred();
     }
   }
@@ -213,8 +213,8 @@ export class AmqpBroker implements Broker {
   async #begin(link: AmqpLink, consumption: Consumption): Promise<void> {
     const { queue, options, started } = consumption;
     try {
-      const { channel, existed } = await link.consume(queue, options);
-      consumption.channel = channel;
+      const { existed, cancel } = await link.consume(queue, options);
+      consumption.cancel = cancel;
       if (!this.#consumptions.has(consumption)) await this.#cancel(consumption);
       else if (consumption.isStarted && !existed) options.onQueueLost?.();
       consumption.isStarted = true;
@@ -232,7 +232,7 @@ export class AmqpBroker implements Broker {
 
   async #cancel(consumption: Consumption): Promise<void> {
     this.#consumptions.delete(consumption);
-    await consumption.channel?.close().catch(() => undefined);
+    await consumption.cancel?.();
   }
 
   #checkOpen(): void {

@@ -16,6 +16,12 @@ export class LinkLost extends Error {
   override readonly name = 'LinkLost';
 }
 
+export interface LinkConsumer {
+  /** The queue was there before. */
+  readonly existed: boolean;
+  readonly cancel: () => Promise<void>;
+}
+
 export class AmqpLink {
   readonly #connection: ChannelModel;
   readonly #declared = new Set<string>();
@@ -48,8 +54,8 @@ export class AmqpLink {
     return this.#guarded(this.#publish(publication));
   }
 
-  /** Resolves with whether the queue was there before. Rejects as {@link publish}. */
-  consume(queue: Queue, options: ConsumeOptions): Promise<{ channel: Channel; existed: boolean }> {
+  /** Rejects as {@link publish}. */
+  consume(queue: Queue, options: ConsumeOptions): Promise<LinkConsumer> {
     return this.#guarded(this.#consume(queue, options));
   }
 
@@ -81,7 +87,7 @@ export class AmqpLink {
     return this.#returned.delete(messageId) ? 'unroutable' : 'delivered';
   }
 
-  async #consume(queue: Queue, options: ConsumeOptions): Promise<{ channel: Channel; existed: boolean }> {
+  async #consume(queue: Queue, options: ConsumeOptions): Promise<LinkConsumer> {
     const existed = await this.#exists(queue.name);
     const channel = await this.#channel(() => this.#connection.createChannel());
     let isConsumed = false;
@@ -101,7 +107,7 @@ export class AmqpLink {
       channel.consume(name, (message) => this.#deliver(channel, options, message)),
     );
     isConsumed = true;
-    return { channel, existed };
+    return { existed, cancel: () => this.#closeChannel(channel) };
   }
 
   /** The first reason stays. */
@@ -215,8 +221,12 @@ export class AmqpLink {
       if (codeOf(error) === NOT_FOUND) return false;
       throw refusedOrLost(`queue ${queue}`, error);
     }
-    await channel.close().catch(() => undefined);
+    await this.#closeChannel(channel);
     return true;
+  }
+
+  async #closeChannel(channel: Channel): Promise<void> {
+    await this.#guarded(channel.close()).catch(() => undefined);
   }
 
   async #channel<T extends Channel>(create: () => Promise<T>): Promise<T> {
