@@ -279,9 +279,9 @@ describe('a connection that breaks', () => {
       let isBack = false;
       const done: unknown[] = [];
       const { host } = await serve(broker, {
-        m: () => {
+        m: (_args, { signal }) => {
           asked++;
-          return isBack ? 'again' : new Promise(() => undefined);
+          return isBack ? 'again' : new Promise((resolve) => signal.addEventListener('abort', resolve));
         },
         count: ({ n }) => done.push(n),
       });
