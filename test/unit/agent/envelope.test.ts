@@ -11,6 +11,7 @@ import {
 import { RpcFailure } from '../../../src/agent/errors.js';
 import { DEFAULT_LIMITS, parseJson, stringifyJson } from '../../../src/agent/json.js';
 import { ComputeError } from '../../../src/driver/errors.js';
+import { mutate } from '../../agent/mutate.js';
 import { HOSTS, wire } from '../../agent/traces.js';
 
 function envelope(message: unknown): Buffer {
@@ -215,30 +216,6 @@ it('ten thousand mutated messages are read or refused with the one code, and lea
   const bodies = HOSTS.flatMap((host) =>
     wire(host).flatMap(({ body }) => (body ? [Buffer.from(JSON.stringify(body))] : [])),
   );
-  const mutate = (body: Buffer, seed: number): Buffer => {
-    const copy = Buffer.from(body);
-    let state = seed;
-    const next = (below: number): number => {
-      state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-      return state % below;
-    };
-    switch (next(4)) {
-      case 0:
-        return copy.subarray(0, next(copy.length));
-      case 1:
-        for (let count = next(8) + 1; count > 0; count--) copy[next(copy.length)] = next(256);
-        return copy;
-      case 2: {
-        const at = next(copy.length);
-        return Buffer.concat([copy.subarray(0, at), copy.subarray(next(copy.length))]);
-      }
-      default: {
-        const brackets = ['"', '[', '{', '}', ']', ',', ':', '\\', '\u0000', '9'];
-        copy.write(brackets[next(brackets.length)] ?? '', next(copy.length));
-        return copy;
-      }
-    }
-  };
   const outcomes = { read: 0, refused: 0 };
   const read = (decode: (body: Buffer) => RpcRequest | object, body: Buffer): void => {
     try {
