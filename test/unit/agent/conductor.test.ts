@@ -55,6 +55,16 @@ async function withConductor(
   return { conductor: new Conductor(client, zed), client, broker };
 }
 
+/** A conductor that answers `reply`, and what it was sent. */
+async function recorded(): Promise<{ conductor: Conductor; exchange: { reply: unknown; sent: unknown } }> {
+  const exchange: { reply: unknown; sent: unknown } = { reply: null, sent: null };
+  const { conductor } = await withConductor((args) => {
+    exchange.sent = args;
+    return exchange.reply;
+  });
+  return { conductor, exchange };
+}
+
 function calls(host: (typeof HOSTS)[number], method: string): readonly Row[] {
   return rows(host).filter((row) => row.kind === 'call' && row.method === method && !('error' in row));
 }
@@ -63,17 +73,12 @@ describe.each(HOSTS)('the calls of %s', (host) => {
   it('of classes are the same, and answered the same', async () => {
     const traced = calls(host, 'object_class_action_versions');
     expect(traced.length).toBeGreaterThan(30);
-    let reply: unknown;
-    let sent: unknown;
-    const { conductor } = await withConductor((args) => {
-      sent = args;
-      return reply;
-    });
+    const { conductor, exchange } = await recorded();
     for (const { args = {}, reply: answered } of traced) {
       const { objname, objmethod, args: positional, kwargs } = args as Fields;
-      reply = answered;
+      exchange.reply = answered;
       const result = await conductor.classAction(objname, objmethod, { args: positional, kwargs });
-      expect(sent).toEqual({ ...args, object_versions: objectVersions(zed, objname) });
+      expect(exchange.sent).toEqual({ ...args, object_versions: objectVersions(zed, objname) });
       expect(encodeValue(result)).toEqual(answered ?? null);
     }
   });
@@ -81,18 +86,13 @@ describe.each(HOSTS)('the calls of %s', (host) => {
   it('of objects are the same, and leave them as the conductor said', async () => {
     const traced = calls(host, 'object_action');
     expect(traced.length).toBeGreaterThan(30);
-    let reply: unknown;
-    let sent: unknown;
-    const { conductor } = await withConductor((args) => {
-      sent = args;
-      return reply;
-    });
+    const { conductor, exchange } = await recorded();
     for (const { args = {}, reply: answered } of traced) {
       const { objinst, objmethod, args: positional, kwargs } = args as Fields;
       const object = decodeValue(objinst) as NovaObject;
-      reply = answered;
+      exchange.reply = answered;
       const result = await conductor.action(object, objmethod, { args: positional, kwargs });
-      expect(sent).toEqual(args);
+      expect(exchange.sent).toEqual(args);
       const [updates, value] = answered as [Record<string, unknown>, unknown];
       expect(encodeValue(result) ?? null).toEqual(value);
       const { obj_what_changed: changed, ...fields } = updates;
