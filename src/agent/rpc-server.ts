@@ -146,23 +146,28 @@ export class RpcServer {
   /** Never rejects. A message that is left unacknowledged comes again when this server has closed. */
   async #take(delivery: Delivery): Promise<void> {
     const { body, redelivered } = delivery;
-    const { journal, limits = DEFAULT_LIMITS } = this.#options;
+    const { journal } = this.#options;
     if (redelivered && (await this.#journal(() => journal.suspect(body))) !== 'may-pass') {
       if (this.#closing.error) return;
       this.#report({ kind: 'set-aside', uniqueId: undefined, bytes: body.length });
       delivery.ack();
       return;
     }
+    await this.#read(delivery);
+    if (redelivered) await this.#journal(() => journal.clear(body));
+  }
+
+  async #read(delivery: Delivery): Promise<void> {
+    const { body } = delivery;
     let request: RpcRequest;
     try {
-      request = decodeRequest(body, limits);
+      request = decodeRequest(body, this.#options.limits ?? DEFAULT_LIMITS);
     } catch (error) {
       this.#report({ kind: 'unreadable', bytes: body.length, error: error as ComputeError });
       delivery.ack();
       return;
     }
     await this.#accept(request, delivery);
-    if (redelivered) await this.#journal(() => journal.clear(body));
   }
 
   async #accept(request: RpcRequest, delivery: Delivery): Promise<void> {

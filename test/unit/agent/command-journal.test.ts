@@ -88,7 +88,7 @@ it('a command that killed three processes is set aside, with its message', async
   expect(await (await reopen(directory)).unfinished()).toEqual([]);
 });
 
-it('a message that came four times without being read is set aside; one that was read is forgotten', async () => {
+it('a message that came again and again without being read is set aside; one that was read is forgotten', async () => {
   const directory = scratch();
   const poison = body('unreadable');
   expect(await (await reopen(directory)).suspect(poison)).toBe('may-pass');
