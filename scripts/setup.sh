@@ -10,7 +10,7 @@ level=${1:-test}
 
 build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
-test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs ebtables git iptables libarchive-tools libxml2-utils python3-configobj python3-jinja2 python3-jsonpatch
+test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs ebtables git iptables libarchive-tools libxml2-utils openssl python3-configobj python3-jinja2 python3-jsonpatch
   python3-jsonschema python3-netifaces python3-oauthlib python3-requests python3-yaml strace xfsprogs'
 peer_packages='bridge-utils libjson-c-dev python3-libvirt python3-nova'
 fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel
@@ -78,7 +78,8 @@ $package
       install_clang_format
       ;;
   esac
-  [ "$level" != test ] || install_glance
+  [ "$level" != test ] || install_service glance-api
+  [ "$level" != test ] || install_service rabbitmq-server
   [ "$level" != test ] || unpack_cloud_init
 }
 
@@ -98,11 +99,11 @@ download_cloud_init() {
   (cd build/cloud-init && apt-get -qq -o APT::Sandbox::User=root download cloud-init)
 }
 
-# The tests start a Glance of their own. Where systemd runs, the package starts one on every address, which nobody asked for.
-install_glance() {
-  dpkg-query -W -f='${db:Status-Abbrev}' glance-api 2>/dev/null | grep -q '^ii' && return 0
-  apt_install glance-api
-  [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now glance-api
+# The tests start one of their own. Where systemd runs, the package starts one on every address, which nobody asked for.
+install_service() { # package, which names its service too
+  dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii' && return 0
+  apt_install "$1"
+  [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now "$1"
 }
 
 # One by one, and none of them must be: a benchmark names whom it skips.

@@ -210,7 +210,7 @@ it('docs/config-drive.md: the example launches an instance with its drive', asyn
 it('docs/network.md: the example has an interface in a VLAN, on the bridge of its network', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const code = example('docs/network.md', 'vlan');
+  const code = example('docs/network.md', 'vlan: 101');
   const { launch } = await run(`export async function launch(node) {\n${code}}`);
   await (launch as (node: ComputeNode) => Promise<void>)(node);
   expect([...bench.hypervisor.domains.values()][0]?.instance.vifs).toMatchObject([

@@ -1,0 +1,61 @@
+// What a server serves: methods by name, namespace and version, and who of them a request is for.
+import type { RpcContext, RpcRequest } from './envelope.js';
+import { RpcFailure } from './errors.js';
+
+export interface RpcInvocation {
+  readonly method: string;
+  readonly context: RpcContext;
+  readonly uniqueId: string;
+  /** Fires when the server closes; for a command, what it has not finished then is done again at the next start. */
+  readonly signal: AbortSignal;
+}
+
+/** Objects among the arguments are NovaObjects, and may be in the result. An {@link RpcFailure} reaches the caller as it is. */
+export type RpcMethod = (args: Readonly<Record<string, unknown>>, invocation: RpcInvocation) => unknown;
+
+export interface RpcEndpoint {
+  readonly namespace?: string;
+  /** Newest that it serves: any minor version up to this one, of this major version. */
+  readonly version: string;
+  readonly methods: Readonly<Record<string, RpcMethod>>;
+}
+
+const DISPATCHER = 'oslo_messaging.rpc.dispatcher';
+
+/** Throws an RpcFailure, `UnsupportedVersion` or `NoSuchMethod`, that the caller's oslo.messaging knows. */
+export function findMethod(endpoints: readonly RpcEndpoint[], request: RpcRequest): RpcMethod {
+  const { method, namespace, version } = request;
+  const compatible = endpoints.filter(
+    (endpoint) => endpoint.namespace === namespace && isCompatible(endpoint.version, version),
+  );
+  for (const { methods } of compatible) {
+    if (Object.hasOwn(methods, method)) return methods[method] as RpcMethod;
+  }
+  if (compatible.length > 0) {
+    throw new RpcFailure({
+      class: 'NoSuchMethod',
+      module: DISPATCHER,
+      message: `Endpoint does not support RPC method ${method}`,
+    });
+  }
+  throw new RpcFailure({
+    class: 'UnsupportedVersion',
+    module: DISPATCHER,
+    message: `Endpoint does not support RPC version ${version}. Attempted method: ${method}`,
+  });
+}
+
+function isCompatible(offered: string, asked: string): boolean {
+  const [major = NaN, minor = NaN] = offered.split('.').map(Number);
+  const [, askedMajor, askedMinor] = /^(\d{1,9})\.(\d{1,9})$/.exec(asked) ?? [];
+  return Number(askedMajor) === major && Number(askedMinor) <= minor;
+}
+
+/** What every service of Nova answers, so that others see that it is there. */
+export function pingEndpoint(service: string): RpcEndpoint {
+  return {
+    namespace: 'baseapi',
+    version: '1.1',
+    methods: { ping: ({ arg }) => ({ service, arg: arg ?? null }) },
+  };
+}

@@ -1,0 +1,357 @@
+// Takes requests from the queues of a topic, a host and its fanout, and has each done once, as oslo.messaging's RPCServer.
+
+import { setMaxListeners } from 'node:events';
+import { Deadline } from '../driver/deadline.js';
+import { ComputeError } from '../driver/errors.js';
+import { type Release, Turnstile } from '../node/turns.js';
+import { Answers } from './answers.js';
+import { Backoff } from './backoff.js';
+import type { Broker, Consumer, Delivery, Exchange, Queue } from './broker.js';
+import type { CommandJournal, UnfinishedCommand } from './command-journal.js';
+import { Deferred } from './deferred.js';
+import { decodeRequest, newId, type RpcRequest } from './envelope.js';
+import { DEFAULT_LIMITS, type JsonLimits } from './json.js';
+import { decodeValue } from './nova-object.js';
+import { RecentIds } from './recent-ids.js';
+import { fanoutExchange, TRANSIENT_QUEUE_MS } from './rpc-client.js';
+import { findMethod, type RpcEndpoint, type RpcMethod } from './rpc-endpoint.js';
+
+export interface RpcServerOptions {
+  /** E.g. `compute`. */
+  readonly topic: string;
+  readonly host: string;
+  readonly endpoints: readonly RpcEndpoint[];
+  readonly journal: CommandJournal;
+  /** oslo.messaging's control_exchange. Default `nova`. */
+  readonly exchange?: string;
+  /** oslo.messaging's amqp_durable_queues: as all services of the cloud have it. Default false. */
+  readonly durableQueues?: boolean;
+  /** Messages of each queue that the broker hands out before the first is acknowledged. Default 64. */
+  readonly prefetch?: number;
+  /** Commands under way at once; further ones wait, acknowledged. Default 10. */
+  readonly mostCommands?: number;
+  /** Commands that wait; beyond these the broker keeps them. Default 1000. */
+  readonly mostWaiting?: number;
+  /** Calls under way at once; further ones wait at the broker. Default 64. */
+  readonly mostCalls?: number;
+  readonly limits?: JsonLimits;
+  /** What the sender will not hear of. Must not throw. */
+  readonly onReport?: (report: RpcReport) => void;
+}
+
+export type RpcReport =
+  /** It cannot be read, and is dropped. */
+  | { readonly kind: 'unreadable'; readonly bytes: number; readonly error: ComputeError }
+  | { readonly kind: 'duplicate'; readonly method: string; readonly uniqueId: string }
+  /** A cast of no method or version that is served here. */
+  | { readonly kind: 'refused'; readonly method: string; readonly uniqueId: string; readonly error: unknown }
+  /** A command was rejected by its method. */
+  | { readonly kind: 'failed'; readonly method: string; readonly uniqueId: string; readonly error: unknown }
+  /** A command, or a message without one, that was under way in as many processes that died as the journal allows. */
+  | { readonly kind: 'set-aside'; readonly uniqueId: string | undefined; readonly bytes: number }
+  /** The journal could not be written: the broker keeps the command, and another try follows. */
+  | { readonly kind: 'journal'; readonly error: unknown }
+  /** Nobody takes the answer: the caller is gone. */
+  | { readonly kind: 'answer-lost'; readonly method: string; readonly error: unknown };
+
+interface Place {
+  readonly before: Promise<void>;
+  /** Idempotent. */
+  readonly leave: () => void;
+}
+
+/**
+ * A call is acknowledged when its method begins, and answered. A command is written to the journal, acknowledged, and
+ * done when its turn comes; a copy of either is dropped by its `_unique_id`. Commands that a process left unfinished
+ * are done first, those one at a time that were under way when it died.
+ */
+export class RpcServer {
+  readonly #options: RpcServerOptions;
+  readonly #answers: Answers;
+  readonly #closing = new Deadline({ operation: 'RPC server' });
+  readonly #calls: Turnstile;
+  readonly #commands: Turnstile;
+  readonly #accepted: Turnstile;
+  readonly #recent = new RecentIds();
+  /** Of messages not yet acknowledged: a copy is acknowledged after the first. */
+  readonly #taking = new Map<string, Promise<void>>();
+  readonly #running = new Set<Promise<void>>();
+  #line: Promise<void> = Promise.resolve();
+  #consumers: readonly Consumer[] = [];
+
+  /** Resolves when all three queues are consumed, which waits for the broker. Rejects as `Broker.consume`. */
+  static async open(
+    broker: Broker,
+    options: RpcServerOptions & { readonly signal?: AbortSignal },
+  ): Promise<RpcServer> {
+    const server = new RpcServer(broker, options);
+    const unfinished = await options.journal.unfinished();
+    server.#background(server.#resume(unfinished));
+    try {
+      server.#consumers = await server.#consume(broker, options.signal);
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
+  }
+
+  private constructor(broker: Broker, options: RpcServerOptions) {
+    const { mostCalls = 64, mostCommands = 10, mostWaiting = 1000 } = options;
+    this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
+    this.#answers = new Answers(broker, (method, error) =>
+      this.#report({ kind: 'answer-lost', method, error }),
+    );
+    this.#calls = new Turnstile(mostCalls);
+    this.#commands = new Turnstile(mostCommands);
+    this.#accepted = new Turnstile(mostCommands + mostWaiting);
+  }
+
+  /**
+   * Takes nothing more, ends the signal of what is under way, and waits for it. Commands that are unfinished then stay in
+   * the journal. Idempotent.
+   */
+  async close(): Promise<void> {
+    this.#closing.cancel(
+      new ComputeError('CLOSED', 'the RPC server was closed', { operation: 'RPC server' }),
+    );
+    await Promise.all(this.#consumers.map((consumer) => consumer.cancel()));
+    while (this.#running.size > 0) await Promise.all(this.#running);
+    await this.#answers.close();
+  }
+
+  async #consume(broker: Broker, signal: AbortSignal | undefined): Promise<readonly Consumer[]> {
+    const {
+      topic,
+      host,
+      exchange: name = 'nova',
+      durableQueues: durable = false,
+      prefetch = 64,
+    } = this.#options;
+    const exchange: Exchange = { name, type: 'topic', durable };
+    const queues: readonly Queue[] = [
+      { name: topic, durable, bind: { exchange, key: topic } },
+      { name: `${topic}.${host}`, durable, bind: { exchange, key: `${topic}.${host}` } },
+      {
+        name: `${topic}_fanout_${newId()}`,
+        expiresMs: TRANSIENT_QUEUE_MS,
+        bind: { exchange: fanoutExchange(topic), key: topic },
+      },
+    ];
+    const onDelivery = (delivery: Delivery): void => this.#background(this.#take(delivery));
+    return Promise.all(queues.map((queue) => broker.consume(queue, { prefetch, onDelivery, signal })));
+  }
+
+  /** Never rejects. A message that is left unacknowledged comes again when this server has closed. */
+  async #take(delivery: Delivery): Promise<void> {
+    const { body, redelivered } = delivery;
+    const { journal } = this.#options;
+    if (redelivered && (await this.#journal(() => journal.suspect(body))) !== 'may-pass') {
+      if (this.#closing.error) return;
+      this.#report({ kind: 'set-aside', uniqueId: undefined, bytes: body.length });
+      delivery.ack();
+      return;
+    }
+    await this.#read(delivery);
+    if (redelivered) await this.#journal(() => journal.clear(body));
+  }
+
+  async #read(delivery: Delivery): Promise<void> {
+    const { body } = delivery;
+    let request: RpcRequest;
+    try {
+      request = decodeRequest(body, this.#options.limits ?? DEFAULT_LIMITS);
+    } catch (error) {
+      this.#report({ kind: 'unreadable', bytes: body.length, error: error as ComputeError });
+      delivery.ack();
+      return;
+    }
+    await this.#accept(request, delivery);
+  }
+
+  async #accept(request: RpcRequest, delivery: Delivery): Promise<void> {
+    const { uniqueId, method } = request;
+    if (!this.#recent.add(uniqueId)) {
+      await this.#taking.get(uniqueId);
+      if (!this.#closing.error) delivery.ack();
+      this.#report({ kind: 'duplicate', method, uniqueId });
+      return;
+    }
+    let served: RpcMethod;
+    let args: Readonly<Record<string, unknown>>;
+    try {
+      served = findMethod(this.#options.endpoints, request);
+      args = decodeValue(request.args) as Record<string, unknown>;
+    } catch (error) {
+      delivery.ack();
+      if (request.answerTo) this.#answers.failure(request, error);
+      else this.#report({ kind: 'refused', method, uniqueId, error });
+      return;
+    }
+    const take = request.answerTo ? this.#call : this.#command;
+    const taking = take.call(this, request, served, args, delivery);
+    this.#taking.set(uniqueId, taking);
+    await taking;
+    this.#taking.delete(uniqueId);
+  }
+
+  async #call(
+    request: RpcRequest,
+    served: RpcMethod,
+    args: Readonly<Record<string, unknown>>,
+    delivery: Delivery,
+  ): Promise<void> {
+    const release = await this.#turn(this.#calls);
+    if (!release) return;
+    delivery.ack();
+    const stop = this.#answers.signsOfLife(request);
+    this.#background(
+      this.#invoke(request, served, args)
+        .then(
+          (result) => this.#answers.result(request, result),
+          (error: unknown) => this.#answers.failure(request, error),
+        )
+        .finally(() => {
+          stop();
+          release();
+        }),
+    );
+  }
+
+  async #command(
+    request: RpcRequest,
+    served: RpcMethod,
+    args: Readonly<Record<string, unknown>>,
+    delivery: Delivery,
+  ): Promise<void> {
+    const { uniqueId, method } = request;
+    const release = await this.#turn(this.#accepted);
+    if (!release) return;
+    const place = this.#place();
+    const outcome = await this.#journal(() => this.#options.journal.record(uniqueId, delivery.body));
+    if (outcome !== undefined) delivery.ack();
+    if (outcome === 'recorded') {
+      this.#background(this.#execute(request, served, args, place).finally(release));
+      return;
+    }
+    place.leave();
+    release();
+    if (outcome === 'known') this.#report({ kind: 'duplicate', method, uniqueId });
+  }
+
+  /** Never rejects. */
+  async #execute(
+    request: RpcRequest,
+    served: RpcMethod,
+    args: Readonly<Record<string, unknown>>,
+    place: Place = this.#place(),
+  ): Promise<void> {
+    const { uniqueId, method } = request;
+    const { journal } = this.#options;
+    const release = await this.#turn(this.#commands, place.before);
+    try {
+      if (!release) return;
+      const begun = await this.#journal(() => journal.begin(uniqueId));
+      if (begun === 'set-aside') this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
+      if (begun !== 'begun') return;
+      const done = this.#invoke(request, served, args);
+      place.leave();
+      try {
+        await done;
+      } catch (error) {
+        if (this.#closing.error) {
+          await this.#write(() => journal.release(uniqueId));
+          return;
+        }
+        this.#report({ kind: 'failed', method, uniqueId, error });
+      }
+      await this.#write(() => journal.finish(uniqueId));
+    } finally {
+      place.leave();
+      release?.();
+    }
+  }
+
+  /** Commands begin in the order in which they came, though the journal is written for many at once. */
+  #place(): Place {
+    const before = this.#line;
+    const begun = new Deferred<void>();
+    this.#line = begun.promise;
+    return { before, leave: () => begun.resolve() };
+  }
+
+  /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
+  async #resume(commands: readonly UnfinishedCommand[]): Promise<void> {
+    for (const { id } of commands) this.#recent.add(id);
+    const inDoubt = commands.filter(({ tries }) => tries > 0);
+    for (const command of inDoubt) await this.#redo(command);
+    await Promise.all(commands.filter(({ tries }) => tries === 0).map((command) => this.#redo(command)));
+  }
+
+  async #redo({ id, body }: UnfinishedCommand): Promise<void> {
+    const { journal, limits = DEFAULT_LIMITS, endpoints } = this.#options;
+    try {
+      const request = { ...decodeRequest(body, limits), uniqueId: id };
+      await this.#execute(
+        request,
+        findMethod(endpoints, request),
+        decodeValue(request.args) as Record<string, unknown>,
+      );
+    } catch (error) {
+      // It was served when it was recorded: by another version of this program.
+      this.#report({ kind: 'refused', method: 'unknown', uniqueId: id, error });
+      await this.#write(() => journal.finish(id));
+    }
+  }
+
+  async #invoke(
+    { method, context, uniqueId }: RpcRequest,
+    served: RpcMethod,
+    args: Readonly<Record<string, unknown>>,
+  ): Promise<unknown> {
+    return served(args, { method, context, uniqueId, signal: this.#closing.signal });
+  }
+
+  /** Tries until it succeeds; undefined where the server closes first. */
+  async #journal<T>(write: () => Promise<T>): Promise<T | undefined> {
+    const backoff = new Backoff();
+    while (!this.#closing.error) {
+      try {
+        return await write();
+      } catch (error) {
+        this.#report({ kind: 'journal', error });
+        await backoff.pause(this.#closing.signal).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  /** Of a command that is over: where this fails it is done again at the next start. */
+  async #write(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      this.#report({ kind: 'journal', error });
+    }
+  }
+
+  /** Undefined where the server closes first. */
+  async #turn(turnstile: Turnstile, before?: Promise<void>): Promise<Release | undefined> {
+    await before;
+    try {
+      return await turnstile.enter(this.#closing);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #background(work: Promise<void>): void {
+    const running = work.finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  #report(report: RpcReport): void {
+    this.#options.onReport?.(report);
+  }
+}
