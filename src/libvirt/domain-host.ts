@@ -37,6 +37,7 @@ export function domainHost(
     cpuMode,
     cpuModel,
     cpuTune: embedded ? (security?.cgroups ?? false) : true,
+    pinning: instance.placement,
     vncListen: vncListen === '' ? undefined : vncListen,
     diskCache,
     packageVersion: packageVersion(),

@@ -4,10 +4,18 @@ import * as v from 'valibot';
 import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, Instance, Vif } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import { integer } from '../driver/schema.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
-import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
+import {
+  flavorSchema,
+  instanceSchema,
+  placementSchema,
+  vifSchema,
+  vifsSchema,
+  volumesSchema,
+} from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
 
 /*
@@ -45,7 +53,12 @@ export type JournalLine =
     }
   /** It was shut down or suspended, or shut itself down: a boot of the host is no reason to start it. */
   | { readonly event: 'halted' }
-  | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
+  | {
+      readonly event: 'resized';
+      readonly flavor: Flavor;
+      readonly diskGb: number;
+      readonly placement?: InstancePlacement | undefined;
+    }
   | { readonly event: 'terminate' };
 
 const diskGb = integer(0);
@@ -68,7 +81,12 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('device'), device: deviceSchema }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
-  v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
+  v.object({
+    event: v.literal('resized'),
+    flavor: flavorSchema,
+    diskGb,
+    placement: v.exactOptional(placementSchema),
+  }),
   v.object({ event: v.literal('terminate') }),
 ]);
 
@@ -182,7 +200,7 @@ export function parseJournal(text: string): JournalState {
         halted = true;
         break;
       case 'resized':
-        instance = { ...instance, flavor: line.flavor };
+        instance = withFlavor(instance, line.flavor, line.placement);
         diskGb = line.diskGb;
         break;
       case 'terminate':
@@ -193,6 +211,15 @@ export function parseJournal(text: string): JournalState {
     }
   }
   return { kind: 'known', instance, diskGb, phase, step, task, device, halted };
+}
+
+/** The place of the flavor before goes with it. */
+export function withFlavor(
+  { placement: _before, ...rest }: Instance,
+  flavor: Flavor,
+  placement: InstancePlacement | undefined,
+): Instance {
+  return { ...rest, flavor, ...(placement && { placement }) };
 }
 
 function parseLine(text: string): JournalLine | undefined {

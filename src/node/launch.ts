@@ -124,8 +124,11 @@ class Launch {
 
   #claim(): void {
     const { tracker } = this.#context;
-    const { flavor } = this.#known.instance;
-    const claim = tracker.claim(this.#uuid, flavor, { diskGb: this.#known.diskGb });
+    const { flavor, image } = this.#known.instance;
+    const { diskGb } = this.#known;
+    const claim = tracker.claim(this.#uuid, flavor, { diskGb, properties: image.properties });
+    const { placement } = claim;
+    if (placement) this.#known.instance = { ...this.#known.instance, placement };
     this.#endStep(describeClaim(claim.record), { claim: claim.record });
   }
 

@@ -14,6 +14,7 @@ export function nodeReport(
   instances: number,
 ): NodeReport {
   const { vcpus, memoryMb, diskGb } = tracker.usage();
+  const pcpus = tracker.pcpus();
   return {
     hypervisorType: resource.hypervisorType,
     hypervisorVersion: resource.hypervisorVersion,
@@ -23,6 +24,7 @@ export function nodeReport(
     vcpus,
     memoryMb,
     diskGb,
+    ...(pcpus && { pcpus }),
     memoryMbUsedByHost: resource.memoryMbUsed,
     diskGbUsedByHost: resource.localGbUsed,
     diskAvailableLeastGb: resource.diskAvailableLeastGb,

@@ -97,12 +97,16 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {
-  const { allocationRatios, reserved } = options;
+  const { allocationRatios, reserved, memoryOverheadMb, dedicatedCpus } = options;
   const resource = await driver.getAvailableResource();
+  const cells = driver.capabilities.usage ? (await driver.getInventory()).numaCells : undefined;
   return new ResourceTracker({
     totals: totalsOf(resource),
     ...(allocationRatios && { allocationRatios }),
     ...(reserved && { reserved }),
+    overheadMb: memoryOverheadMb,
+    dedicatedCpus,
+    cells,
   });
 }
 

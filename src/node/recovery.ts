@@ -46,6 +46,8 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
       uuid: instance.uuid,
       flavor: instance.flavor,
       diskGb,
+      properties: instance.image.properties,
+      placement: instance.placement,
     })),
   );
   for (const recovery of recoveries) {

@@ -1,5 +1,6 @@
 // The two operations that change what an instance claims here: another flavor, another host.
 import type { Flavor } from '../driver/model.js';
+import { withFlavor } from './journal.js';
 import { checkFlavorHoldsImage, diskClaimGb } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { operate } from './operation.js';
@@ -17,9 +18,10 @@ export async function resizeInstance(
   await operate(context, uuid, { task: 'resize', options }, async (known, { signal }) => {
     const { instance } = known;
     checkFlavorHoldsImage(uuid, flavor, instance.image);
-    const resized = { ...instance, flavor };
-    const diskGb = diskClaimGb(resized);
-    const extra = tracker.claim(`${uuid} (resize)`, flavor, { diskGb });
+    const diskGb = diskClaimGb({ flavor, image: instance.image });
+    const both = `${uuid} (resize)`;
+    const extra = tracker.claim(both, flavor, { diskGb, properties: instance.image.properties });
+    const resized = withFlavor(instance, flavor, extra.placement);
     try {
       await driver.migrateDiskAndPowerOff(instance, flavor, { signal });
       try {
@@ -29,15 +31,13 @@ export async function resizeInstance(
         throw error;
       }
       await driver.confirmMigration(resized, { signal });
-      await known.journal.append({ event: 'resized', flavor, diskGb });
+      await known.journal.append({ event: 'resized', flavor, diskGb, placement: extra.placement });
+      tracker.move(both, uuid);
     } finally {
       extra.release();
     }
     known.instance = resized;
     known.diskGb = diskGb;
-    tracker.release(uuid);
-    // Room that the two claims had together is there for the one.
-    tracker.claim(uuid, flavor, { diskGb });
   });
 }
 

@@ -30,6 +30,10 @@ export interface ComputeNodeOptions {
   readonly allocationRatios?: { readonly cpu?: number; readonly memory?: number; readonly disk?: number };
   /** Held back for the host. Default: 512 MiB of memory. */
   readonly reserved?: { readonly memoryMb?: number; readonly vcpus?: number; readonly diskGb?: number };
+  /** MiB claimed for each instance beside its flavor's memory: what the emulator takes. Default 0, as Nova. */
+  readonly memoryOverheadMb?: number;
+  /** Host CPUs for vCPUs that ask for one each (`hw:cpu_policy=dedicated`), Nova's cpu_dedicated_set. Default none. */
+  readonly dedicatedCpus?: readonly number[];
   /** Launches under way at once; more wait their turn. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentLaunches?: number;
   /**

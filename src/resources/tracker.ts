@@ -1,9 +1,11 @@
 // The ledger of a node: what its host has, what its instances were promised, and whether one more fits.
 import { ComputeError } from '../driver/errors.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import {
   type Claim,
   type ClaimedFlavor,
   type ClaimRecord,
+  type ClaimShortage,
   claimedAmounts,
   claimRefused,
   RESOURCE_NAMES,
@@ -12,6 +14,9 @@ import {
   type ResourceName,
   shortages,
 } from './claims.js';
+import { type HostCell, HostTopology } from './host-topology.js';
+import { layoutShortages } from './layout-shortages.js';
+import { type TopologyRequest, topologyRequest } from './topology-request.js';
 import type { ResourceUsage } from './types.js';
 
 export interface ResourceTrackerOptions {
@@ -29,31 +34,55 @@ export interface ResourceTrackerOptions {
     readonly vcpus?: number | undefined;
     readonly diskGb?: number | undefined;
   };
+  /** MiB that each instance takes beside its flavor's memory: the emulator's own. Default 0, as Nova's libvirt driver estimates. */
+  readonly overheadMb?: number | undefined;
+  /** Host CPUs for vCPUs that ask for one each, Nova's cpu_dedicated_set; the others are shared. Default none. */
+  readonly dedicatedCpus?: readonly number[] | undefined;
+  /** NUMA cells of the host. Without them guest cells and large pages are not counted, and a flavor that asks for CPUs of its own is refused with `UNSUPPORTED`. */
+  readonly cells?: readonly HostCell[] | undefined;
 }
 
 export interface ClaimOptions {
   /** Disk in GiB in place of the flavor's: for a root disk of 0 GiB, which takes the size of its image. */
   readonly diskGb?: number | undefined;
+  /** Of the image, which may ask for a layout, too. */
+  readonly properties?: Readonly<Record<string, string>> | undefined;
 }
 
 /** An instance that stands on the host already. */
-export interface ClaimedInstance {
+export interface ClaimedInstance extends ClaimOptions {
   readonly uuid: string;
   readonly flavor: ClaimedFlavor;
-  readonly diskGb?: number | undefined;
+  /** What its claim was given. */
+  readonly placement?: InstancePlacement | undefined;
+}
+
+interface Entry {
+  readonly amounts: ResourceAmounts;
+  readonly layout?: { readonly request: TopologyRequest; readonly placement: InstancePlacement };
 }
 
 /** Every method is synchronous, so that no two claims can pass on the same free resources. Keeps nothing on disk. */
 export class ResourceTracker {
   readonly #ratios: ResourceAmounts;
   readonly #reserved: ResourceAmounts;
+  readonly #overheadMb: number;
+  readonly #dedicatedCpus: number;
+  readonly #topology: HostTopology | undefined;
+  readonly #listeners = new Set<() => void>();
   #totals: ResourceAmounts;
-  #claims = new Map<string, { readonly amounts: ResourceAmounts }>();
+  #claims = new Map<string, Entry>();
   #used: Record<ResourceName, number> = { vcpus: 0, memoryMb: 0, diskGb: 0 };
 
   /** Throws `INVALID_ARGUMENT` for a ratio that is not above 0, and for negative totals and reservations. */
   constructor(options: ResourceTrackerOptions) {
-    const { allocationRatios: ratios = {}, reserved = {} } = options;
+    const {
+      allocationRatios: ratios = {},
+      reserved = {},
+      overheadMb = 0,
+      dedicatedCpus = [],
+      cells,
+    } = options;
     this.#ratios = { vcpus: ratios.cpu ?? 4, memoryMb: ratios.memory ?? 1, diskGb: ratios.disk ?? 1 };
     this.#reserved = {
       vcpus: reserved.vcpus ?? 0,
@@ -66,12 +95,28 @@ export class ResourceTracker {
       }
     }
     checkAmounts('reserved', this.#reserved);
+    if (!Number.isInteger(overheadMb) || overheadMb < 0) {
+      throw invalid(`the memory overhead must be a whole number of MiB, not ${overheadMb}`);
+    }
+    this.#overheadMb = overheadMb;
+    this.#dedicatedCpus = new Set(dedicatedCpus).size;
+    this.#topology = cells && new HostTopology(cells, dedicatedCpus, this.#ratios);
+    if (this.#topology && this.#topology.dedicatedCpus.total !== this.#dedicatedCpus) {
+      throw invalid('dedicatedCpus names CPUs that the host does not have');
+    }
     this.#totals = checkAmounts('total', options.totals);
   }
 
   /** Takes what the host has now; claims stand, also where they are above the new limit. */
   setTotals(totals: ResourceAmounts): void {
     this.#totals = checkAmounts('total', totals);
+    this.#changed();
+  }
+
+  /** Calls the listener after every change; it must be quick. Returns how to stop. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**
@@ -86,11 +131,31 @@ export class ResourceTracker {
         instanceUuid: uuid,
       });
     }
-    const amounts = claimedAmounts(flavor, options.diskGb);
-    const record = this.#record(uuid, amounts);
+    const request = topologyRequest(flavor, options.properties);
+    const amounts = this.#amounts(flavor, options.diskGb, request);
+    const record = this.#record(uuid, amounts, request);
     const refused = shortages(record);
-    if (refused.length > 0) throw claimRefused(record, refused);
-    return this.#grant(uuid, amounts, record);
+    if (!request || !this.#topology) {
+      if (request && request.dedicated.length > 0) throw noCells(uuid);
+      if (refused.length > 0) throw claimRefused(record, refused);
+      return this.#grant(uuid, { amounts }, record);
+    }
+    const placement = place(this.#topology, request, record, refused);
+    return this.#grant(uuid, { amounts, layout: { request, placement } }, record);
+  }
+
+  /**
+   * The claim of `from` becomes that of `to`, in one step, and what `to` had before is released: the end of a resize,
+   * whose two claims stood side by side. False, and nothing is changed, where `from` has none.
+   */
+  move(from: string, to: string): boolean {
+    const entry = this.#claims.get(from);
+    if (!entry || from === to) return entry !== undefined;
+    this.release(to);
+    this.#claims.delete(from);
+    this.#claims.set(to, entry);
+    this.#changed();
+    return true;
   }
 
   /**
@@ -99,21 +164,24 @@ export class ResourceTracker {
    * for a bad flavor, and then changes nothing.
    */
   rebuild(instances: Iterable<ClaimedInstance>): Map<string, Claim> {
-    const wanted = new Map<string, ResourceAmounts>();
-    for (const { uuid, flavor, diskGb } of instances) {
+    const wanted = new Map<string, Entry>();
+    for (const { uuid, flavor, diskGb, properties, placement } of instances) {
       if (wanted.has(uuid)) {
         throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} was given twice`, {
           operation: 'rebuild',
           instanceUuid: uuid,
         });
       }
-      wanted.set(uuid, claimedAmounts(flavor, diskGb));
+      // Without a placement it floats over the host, whatever its flavor says.
+      const request = placement && topologyRequest(flavor, properties);
+      const amounts = this.#amounts(flavor, diskGb, request);
+      wanted.set(uuid, { amounts, ...(request && placement && { layout: { request, placement } }) });
     }
-    this.#claims = new Map();
-    this.#used = { vcpus: 0, memoryMb: 0, diskGb: 0 };
+    for (const uuid of [...this.#claims.keys()]) this.release(uuid);
     const claims = new Map<string, Claim>();
-    for (const [uuid, amounts] of wanted) {
-      claims.set(uuid, this.#grant(uuid, amounts, this.#record(uuid, amounts)));
+    for (const [uuid, entry] of wanted) {
+      const record = this.#record(uuid, entry.amounts, entry.layout?.request);
+      claims.set(uuid, this.#grant(uuid, entry, record));
     }
     return claims;
   }
@@ -124,6 +192,8 @@ export class ResourceTracker {
     if (!entry) return false;
     this.#claims.delete(uuid);
     for (const resource of RESOURCE_NAMES) this.#used[resource] -= entry.amounts[resource];
+    if (entry.layout) this.#topology?.give(entry.layout.request, entry.layout.placement);
+    this.#changed();
     return true;
   }
 
@@ -136,6 +206,12 @@ export class ResourceTracker {
     return this.#claims.get(uuid)?.amounts;
   }
 
+  /** Host CPUs that the instance has for itself. */
+  dedicated(uuid: string): number {
+    const placement = this.#claims.get(uuid)?.layout?.placement;
+    return placement ? placement.dedicated.length + (placement.emulator?.length ?? 0) : 0;
+  }
+
   /** Instances with a claim. */
   get size(): number {
     return this.#claims.size;
@@ -145,8 +221,24 @@ export class ResourceTracker {
     return { vcpus: this.#usage('vcpus'), memoryMb: this.#usage('memoryMb'), diskGb: this.#usage('diskGb') };
   }
 
+  /** Host CPUs set aside for instances that ask for their own; undefined where there are none. */
+  pcpus(): ResourceUsage | undefined {
+    if (this.#dedicatedCpus === 0) return undefined;
+    const { total, used } = this.#topology?.dedicatedCpus ?? { total: this.#dedicatedCpus, used: 0 };
+    return { total, reserved: 0, allocationRatio: 1, limit: total, used };
+  }
+
+  #amounts(
+    flavor: ClaimedFlavor,
+    diskGb: number | undefined,
+    request: TopologyRequest | undefined,
+  ): ResourceAmounts {
+    const dedicated = request?.dedicated.length ?? 0;
+    return claimedAmounts(flavor, { diskGb, dedicated, overheadMb: this.#overheadMb });
+  }
+
   #usage(resource: ResourceName): ResourceUsage {
-    const total = this.#totals[resource];
+    const total = this.#totals[resource] - (resource === 'vcpus' ? this.#sharedOut() : 0);
     const reserved = this.#reserved[resource];
     const allocationRatio = this.#ratios[resource];
     // The small addend undoes the rounding of a product such as 100 * 1.15, which is 114.99999999999999.
@@ -154,7 +246,16 @@ export class ResourceTracker {
     return { total, reserved, allocationRatio, limit, used: this.#used[resource] };
   }
 
-  #record(uuid: string, asked: ResourceAmounts): ClaimRecord {
+  /** CPUs that are no longer shared. */
+  #sharedOut(): number {
+    return Math.min(this.#dedicatedCpus, this.#totals.vcpus);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #record(uuid: string, asked: ResourceAmounts, request?: TopologyRequest): ClaimRecord {
     const check = (resource: ResourceName): ResourceCheck => ({
       asked: asked[resource],
       ...this.#usage(resource),
@@ -164,22 +265,52 @@ export class ResourceTracker {
       vcpus: check('vcpus'),
       memoryMb: check('memoryMb'),
       diskGb: check('diskGb'),
+      ...(request && request.dedicated.length > 0 && { pcpus: this.#pcpuCheck(request) }),
     };
   }
 
-  #grant(uuid: string, amounts: ResourceAmounts, record: ClaimRecord): Claim {
-    const entry = { amounts };
+  #pcpuCheck({ dedicated, isolatesEmulator }: TopologyRequest): ResourceCheck {
+    const usage = this.pcpus() ?? { total: 0, reserved: 0, allocationRatio: 1, limit: 0, used: 0 };
+    return { asked: dedicated.length + (isolatesEmulator ? 1 : 0), ...usage };
+  }
+
+  #grant(uuid: string, entry: Entry, record: ClaimRecord): Claim {
+    const { amounts, layout } = entry;
     this.#claims.set(uuid, entry);
     for (const resource of RESOURCE_NAMES) this.#used[resource] += amounts[resource];
+    if (layout) this.#topology?.take(layout.request, layout.placement);
+    this.#changed();
     return {
       instanceUuid: uuid,
       amounts,
       record,
+      ...(layout && { placement: layout.placement }),
       release: () => {
         if (this.#claims.get(uuid) === entry) this.release(uuid);
       },
     };
   }
+}
+
+/** Throws `CLAIM_REFUSED` with what was short already and what the cells lack. */
+function place(
+  topology: HostTopology,
+  request: TopologyRequest,
+  record: ClaimRecord,
+  refused: readonly ClaimShortage[],
+): InstancePlacement {
+  const fit = topology.fit(request);
+  if ('placement' in fit && refused.length === 0) return fit.placement;
+  const short = 'placement' in fit ? [] : layoutShortages(topology, request, record, fit);
+  throw claimRefused(record, [...refused, ...short]);
+}
+
+function noCells(uuid: string): ComputeError {
+  return new ComputeError(
+    'UNSUPPORTED',
+    `instance ${uuid} asks for CPUs of its own, and the driver does not tell which the host has`,
+    { operation: 'claim', instanceUuid: uuid },
+  );
 }
 
 function checkAmounts(what: string, amounts: ResourceAmounts): ResourceAmounts {

@@ -34,7 +34,7 @@ export function domainXml(instance: Instance, host: DomainHost): string {
     textElement('uuid', instance.uuid),
     metadataElement(instance, host),
     memoryElement(guest),
-    memoryBackingElement(guest),
+    memoryBackingElement(guest, host.pinning),
     vcpuElement(guest),
     cputuneElement(guest, host),
     numatuneElement(guest, host),
