@@ -1,7 +1,7 @@
 // What a node reports: the driver's view of the host beside the claims.
 import type { AvailableResource } from '../driver/model.js';
-import type { ResourceTracker } from '../resources/tracker.js';
-import type { NodeReport } from '../resources/types.js';
+import type { ResourceTracker } from './tracker.js';
+import type { NodeReport } from './types.js';
 
 /** What the claims are counted against. */
 export function totalsOf(resource: AvailableResource): { vcpus: number; memoryMb: number; diskGb: number } {
