@@ -14,7 +14,7 @@ import { type ReportSink, SinkRunner, type SinkStatus } from './sink.js';
 const JITTER = 0.1;
 
 export interface ReporterOptions {
-  /** Milliseconds between two samples of the host, give or take a tenth. Default 60000, Nova's update_resources_interval. */
+  /** Milliseconds between two samples of the host, give or take a tenth. Default 10000, Nova's report_interval: schedulers take one that is silent for a minute as down. */
   readonly intervalMs?: number | undefined;
   /** At most one report on change in so many milliseconds; the first of a row goes out at once. Default 20. */
   readonly coalesceMs?: number | undefined;
@@ -53,7 +53,7 @@ export class ResourceReporter implements AsyncDisposable {
 
   private constructor(source: ReportSource, options: ReporterOptions) {
     this.#source = source;
-    this.#intervalMs = limited('intervalMs', options.intervalMs ?? 60_000, 10);
+    this.#intervalMs = limited('intervalMs', options.intervalMs ?? 10_000, 10);
     this.#coalesceMs = limited('coalesceMs', options.coalesceMs ?? 20, 0);
     limited('sinkTimeoutMs', options.sinkTimeoutMs ?? 30_000, 1);
     limited('sinkBackoffMs', options.sinkBackoffMs ?? 1000, 1);
