@@ -78,7 +78,7 @@ $package
       install_clang_format
       ;;
   esac
-  [ "$level" != test ] || install_glance
+  [ "$level" != test ] || install_services
   [ "$level" != test ] || unpack_cloud_init
 }
 
@@ -98,11 +98,13 @@ download_cloud_init() {
   (cd build/cloud-init && apt-get -qq -o APT::Sandbox::User=root download cloud-init)
 }
 
-# The tests start a Glance of their own. Where systemd runs, the package starts one on every address, which nobody asked for.
-install_glance() {
-  dpkg-query -W -f='${db:Status-Abbrev}' glance-api 2>/dev/null | grep -q '^ii' && return 0
-  apt_install glance-api
-  [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now glance-api
+# The tests start services of their own. Where systemd runs, these packages start one each on every address, which nobody asked for.
+install_services() {
+  for service in glance-api placement-api prometheus; do
+    dpkg-query -W -f='${db:Status-Abbrev}' "$service" 2>/dev/null | grep -q '^ii' && continue
+    apt_install "$service"
+    [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now "$service"
+  done
 }
 
 # One by one, and none of them must be: a benchmark names whom it skips.

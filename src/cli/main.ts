@@ -27,6 +27,7 @@ import {
   suspendCommand,
   terminateCommand,
 } from './commands/power.js';
+import { reportCommand } from './commands/report.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -41,6 +42,7 @@ const commands = [
   launchCommand(),
   listCommand(),
   showCommand(),
+  reportCommand(),
   consoleCommand(),
   stopCommand(),
   startCommand(),

@@ -38,11 +38,11 @@ it('scrapes a node: what is claimed, what runs, and every line of it', async ({ 
     ]);
   }, wait);
   // It drops what it cannot read, and says that the target is up all the same.
-  const lines = (await (await fetch(sink.url ?? '')).text())
-    .split('\n')
-    .filter((line) => /^node_compute/.test(line));
-  const [scraped] = await prometheus.query('scrape_samples_scraped');
-  expect(scraped?.value).toBe(lines.length);
+  await vi.waitFor(async () => {
+    const text = await (await fetch(sink.url ?? '')).text();
+    const [scraped] = await prometheus.query('scrape_samples_scraped');
+    expect(scraped?.value).toBe(text.split('\n').filter((line) => line.startsWith('node_compute')).length);
+  }, wait);
   await node.terminate(instance.uuid);
   await vi.waitFor(
     async () => expect(await prometheus.query('node_compute_instances')).toMatchObject([{ value: 0 }]),
