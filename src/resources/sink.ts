@@ -1,5 +1,6 @@
 // Where reports go, each sink at its own pace: one that is slow or dead delays no other, and nothing else.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Deadline } from '../driver/deadline.js';
 import type { LatestReport } from './latest-report.js';
 import { type DeltaReport, type FullReport, reportDelta } from './report.js';
 
@@ -97,17 +98,13 @@ export class SinkRunner {
 
   /** A sink that does not hear its signal is left behind. */
   async #deliver(update: ReportUpdate): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(this.#options.timeoutMs)]);
-    let onAbort: (() => void) | undefined;
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = () => reject(signal.reason as Error);
-      signal.addEventListener('abort', onAbort, { once: true });
+    const { timeoutMs } = this.#options;
+    using deadline = new Deadline({
+      operation: `a report to the sink ${this.#sink.name}`,
+      signal: this.#stop.signal,
+      timeoutMs,
     });
-    try {
-      await Promise.race([(async () => await this.#sink.deliver(update, signal))(), aborted]);
-    } finally {
-      if (onAbort) signal.removeEventListener('abort', onAbort);
-    }
+    await deadline.race((async () => await this.#sink.deliver(update, deadline.signal))());
   }
 
   #succeeded(report: FullReport): void {

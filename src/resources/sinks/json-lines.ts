@@ -1,5 +1,4 @@
 // A sink that writes each report as one line of JSON: the first whole, then deltas. For files, pipes, log shippers.
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { reportJson } from '../report-json.js';
 import type { ReportSink } from '../sink.js';
@@ -10,17 +9,28 @@ export interface JsonLinesOptions {
   readonly name?: string;
 }
 
-/** The stream is the caller's: it is waited for while it is full, and not ended. */
+/** The stream is the caller's: each line waits until it is taken, and the stream is not ended. */
 export function jsonLinesSink(
   stream: Writable,
   { whole = false, name = 'json-lines' }: JsonLinesOptions = {},
 ): ReportSink {
+  // The failure of a write is told by its callback; unheard, the event would end the process.
+  const heard = (): void => undefined;
   return {
     name,
-    async deliver({ report, delta }, signal) {
+    async open() {
+      stream.on('error', heard);
+    },
+    async deliver({ report, delta }) {
+      // Why it broke; a write would only say that it is broken.
       if (stream.errored) throw stream.errored;
-      if (stream.writableNeedDrain) await once(stream, 'drain', { signal });
-      stream.write(`${reportJson(whole ? report : (delta ?? report))}\n`);
+      const line = `${reportJson(whole ? report : (delta ?? report))}\n`;
+      await new Promise<void>((resolve, reject) => {
+        stream.write(line, (error) => (error ? reject(error) : resolve()));
+      });
+    },
+    async close() {
+      stream.off('error', heard);
     },
   };
 }

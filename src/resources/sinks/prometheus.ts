@@ -52,6 +52,8 @@ export class PrometheusSink implements ReportSink {
         cause,
       });
     }
+    // One connection that cannot be taken is no reason to end the process.
+    server.on('error', () => undefined);
     // It answers for as long as the process lives for other reasons.
     server.unref();
     this.#server = server;

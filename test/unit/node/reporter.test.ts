@@ -225,9 +225,18 @@ it('JSON lines: a stream that is full is waited for, others are not', async () =
   const reporter = await reporterOf(node, { sinks: [jsonLinesSink(stream), callbackSink(() => undefined)] });
   await node.launch(request());
   await vi.waitFor(() => expect(reporter.sinks[1]?.sequence).toBe(reporter.report.sequence));
-  expect(reporter.sinks[0]?.sequence).toBe(1);
+  expect(reporter.sinks[0]).toMatchObject({ delivered: 0, failed: 0 });
   stream.resume();
   await vi.waitFor(() => expect(reporter.sinks[0]?.sequence).toBe(reporter.report.sequence));
+});
+
+it('JSON lines: a stream that breaks is a failure of its sink, not of the process', async () => {
+  const node = await makeBench().open();
+  const stream = new PassThrough();
+  const reporter = await reporterOf(node, { sinkBackoffMs: 5, sinks: [jsonLinesSink(stream)] });
+  stream.destroy(new Error('EPIPE'));
+  await node.launch(request());
+  await vi.waitFor(() => expect(reporter.sinks[0]).toMatchObject({ error: { message: 'EPIPE' } }));
 });
 
 it('Prometheus reads the newest report on the loopback, and nothing else there', async () => {
@@ -343,4 +352,34 @@ it('keeps nothing alive by itself', async () => {
   onTestFinished(() => void child.kill('SIGKILL'));
   const [code] = (await Promise.race([once(child, 'exit'), sleep(15_000).then(() => ['late'])])) as [unknown];
   expect(code).toBe(0);
+});
+
+it('CPUs of its own are told, kept over a restart, and free again', async () => {
+  const bench = makeBench();
+  const node = await bench.open({ dedicatedCpus: [4, 5, 6] });
+  const flavor = { vcpus: 2, memoryMb: 512, rootGb: 1, extraSpecs: { 'hw:cpu_policy': 'dedicated' } };
+  await node.launch(request({ flavor }));
+  const placed = { dedicated: [4, 5], shared: [0, 1, 2, 3, 7], nodes: [0] };
+  expect(bench.hypervisor.domains.get(UUID)?.instance.placement).toEqual(placed);
+  const reporter = await reporterOf(node);
+  expect(reporter.report).toMatchObject({
+    node: { vcpus: { total: 5, used: 0 }, pcpus: { total: 3, used: 2 } },
+    instances: [{ vcpus: 0, pcpus: 2, memoryMb: 512 }],
+  });
+  await node.close();
+
+  const next = await bench.open({ dedicatedCpus: [4, 5, 6] });
+  const other = { ...request({ flavor }), uuid: crypto.randomUUID() };
+  await expect(next.launch(other)).rejects.toMatchObject({
+    code: 'CLAIM_REFUSED',
+    retryable: true,
+    details: { refused: [{ resource: 'pcpus', asked: 2, used: 2, limit: 3 }] },
+  });
+  await next.terminate(UUID);
+  await next.launch(other);
+  expect(await next.report()).toMatchObject({ pcpus: { used: 2 } });
+});
+
+it('a host has only the CPUs that it has', async () => {
+  await expect(makeBench().open({ dedicatedCpus: [63] })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
 });
