@@ -5,10 +5,13 @@ export interface NewImage {
   readonly [attribute: string]: unknown;
 }
 
-/** Debian's glance-api on 127.0.0.1 without Keystone, sqlite and image files in one directory. */
+/** Debian's glance-api, on 127.0.0.1 by default, without Keystone, sqlite and image files in one directory. */
 export class PrivateGlance {
   static obstacle(): string | undefined;
-  static start(directory: string): Promise<PrivateGlance>;
+  static start(
+    directory: string,
+    options?: { readonly address?: string; readonly under?: readonly string[] },
+  ): Promise<PrivateGlance>;
   readonly url: string;
   add(image: NewImage, data?: Uint8Array | string): Promise<string>;
   deactivate(id: string): Promise<void>;

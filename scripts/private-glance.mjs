@@ -1,4 +1,4 @@
-// A Glance of one's own: Debian's glance-api on 127.0.0.1 without Keystone, sqlite and image files in one directory.
+// A Glance of one's own: Debian's glance-api without Keystone, sqlite and image files in one directory.
 import { execFile, execFileSync } from 'node:child_process';
 import { accessSync, constants, createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,15 +27,19 @@ export class PrivateGlance {
     return undefined;
   }
 
-  /** The directory exists, and is the caller's to remove. */
-  static async start(directory) {
+  /**
+   * The directory exists, and is the caller's to remove. `under` are words before the command, for a network namespace
+   * that has the address.
+   */
+  static async start(directory, { address = '127.0.0.1', under = [] } = {}) {
     const port = await freePort();
-    const config = writeConfig(directory, port);
+    const config = writeConfig(directory, address, port);
     await promisify(execFile)('glance-manage', ['--config-file', config, 'db_sync'], { timeout: START_MS });
-    const url = `http://127.0.0.1:${port}`;
+    const url = `http://${address}:${port}`;
     const service = await PrivateService.start({
       name: 'glance-api',
       args: ['--config-file', config],
+      under,
       directory,
       url: `${url}/healthcheck`,
     });
@@ -91,14 +95,14 @@ export class PrivateGlance {
 }
 
 /** Without a flavor the pipeline of the package asks nobody for a token. */
-function writeConfig(directory, port) {
+function writeConfig(directory, address, port) {
   for (const name of ['images', 'staging', 'tasks', 'lock'])
     mkdirSync(join(directory, name), { mode: 0o700 });
   const path = join(directory, 'glance-api.conf');
   writeFileSync(
     path,
     `[DEFAULT]
-bind_host = 127.0.0.1
+bind_host = ${address}
 bind_port = ${port}
 workers = 1
 enabled_backends = file:file

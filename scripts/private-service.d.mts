@@ -1,6 +1,8 @@
 export interface ServiceOptions {
   readonly name: string;
   readonly args: readonly string[];
+  /** Words before the command. */
+  readonly under?: readonly string[];
   readonly directory: string;
   readonly env?: Readonly<Record<string, string>>;
   /** Answers with success once it is ready. */

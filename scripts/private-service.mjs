@@ -15,10 +15,11 @@ export class PrivateService {
   #exited;
 
   /** Its output is in `output.log` of the directory. Resolves once `url` answers with success; a service that does not is ended. */
-  static async start({ name, args, directory, env, url }) {
+  static async start({ name, args, under = [], directory, env, url }) {
     const output = openSync(join(directory, 'output.log'), 'w', 0o600);
     // A process group of its own: its workers end with it.
-    const child = spawn(name, args, {
+    const [program, ...words] = [...under, name, ...args];
+    const child = spawn(program, words, {
       cwd: directory,
       detached: true,
       stdio: ['ignore', output, output],

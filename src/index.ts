@@ -16,10 +16,13 @@ export {
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
+  type RebuildOptions,
+  type RescueOptions,
   type SpawnOptions,
   type SpawnProgress,
   type SpawnResult,
   type SpawnStep,
+  type UnrescueOptions,
   type UsageOptions,
 } from './driver/compute-driver.js';
 export type {
@@ -67,6 +70,7 @@ export {
   type Vif,
   type VifAddress,
 } from './driver/model.js';
+export { type DriverMethod, NOVA_METHODS } from './driver/nova-methods.js';
 export type { InstancePlacement } from './driver/placement.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
@@ -149,9 +153,15 @@ export type {
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
+  RebuildNodeOptions,
+  RebuildRequest,
   Recovery,
+  RescueNodeOptions,
+  ShelveOptions,
   ShutdownOptions,
   StepTiming,
+  UnshelveOptions,
+  VmState,
 } from './node/types.js';
 export type {
   Claim,

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
@@ -23,6 +24,7 @@ import { TEST_DOMAIN, TEST_DOMAIN_UUID } from './client.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
 import { TRACE_LIBVIRTD } from './programs.mjs';
+import { ShapedNetwork } from './shaped-network.mjs';
 
 const MIB = 1024 ** 2;
 /** Data of the image, which is 64 MiB large: enough to be an image, little enough that a launch is not its copy. */
@@ -67,10 +69,14 @@ function writeProgramData(path, bytes) {
   }
 }
 
+/** Made by scripts/setup.sh. */
+const GUEST = fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta.url));
+
 export class BenchmarkHost {
   #libvirtds = new Map();
-  #glance;
+  #glances = new Map();
   #servers = [];
+  #networks = [];
 
   constructor() {
     this.directory = mkdtempSync(join(process.env.NODE_COMPUTE_BENCH_DIR ?? tmpdir(), 'ncb-'));
@@ -106,16 +112,25 @@ export class BenchmarkHost {
     return path;
   }
 
-  /** A Glance, and the large image of kind `cloud` in it. */
-  async glance() {
-    this.#glance ??= this.#startGlance();
-    return await this.#glance;
+  /** An image that boots, which says BOOTED on its console and lets go of devices; and the same as raw. */
+  guest() {
+    const base = join(this.directory, 'guest.raw');
+    if (!existsSync(base)) execFileSync('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', GUEST, base]);
+    return { image: GUEST, base };
   }
 
-  async #startGlance() {
-    const directory = join(this.directory, 'glance');
+  /** A Glance, and the large image of kind `cloud` in it; across a network of `rate` where that is given. */
+  async glance(rate) {
+    if (!this.#glances.has(rate)) this.#glances.set(rate, this.#startGlance(rate));
+    return await this.#glances.get(rate);
+  }
+
+  async #startGlance(rate) {
+    const directory = join(this.directory, `glance-${rate ?? 'local'}`);
     mkdirSync(directory);
-    const server = await PrivateGlance.start(directory);
+    const network = rate && new ShapedNetwork(rate, this.#networks.length);
+    if (network) this.#networks.push(network);
+    const server = await PrivateGlance.start(directory, network);
     this.#servers.push(server);
     const id = await server.add({ disk_format: 'qcow2', container_format: 'bare' }, this.largeImage('cloud'));
     const answer = await fetch(`${server.url}/v2/images/${id}`);
@@ -198,6 +213,8 @@ export class BenchmarkHost {
   dispose() {
     for (const daemon of this.#libvirtds.values()) daemon.stop();
     for (const server of this.#servers) server.kill();
+    // Called at the end, and at the exit of the process once more.
+    for (const network of this.#networks.splice(0)) network.dispose();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }

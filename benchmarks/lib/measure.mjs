@@ -74,7 +74,8 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
 }
 
 /** The argument of a contender's peer: what is common to all, what the host has for it, and what the scenario says. */
-export async function optionsOf({ peer, libvirtd, name, image, glance, options = {} }, host, common) {
+export async function optionsOf(contender, host, common) {
+  const { peer, libvirtd, name, image, glance, guest, options = {} } = contender;
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',
@@ -83,11 +84,12 @@ export async function optionsOf({ peer, libvirtd, name, image, glance, options =
     directory: host.directoryOf(name),
     image: image ? host.largeImage(image) : host.image,
     base: host.base,
+    ...(guest && host.guest()),
     bridge: host.bridge,
     ...(template && { xml: template.path, ...(peer === 'bare-qemu' && { command: template.command }) }),
     ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
-    ...(glance && { glance: await host.glance() }),
+    ...(glance && { glance: await host.glance(glance.rate) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };

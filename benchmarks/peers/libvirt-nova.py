@@ -251,20 +251,38 @@ class Work:
                 samples.append(milliseconds() - begin)
         return {"terminate": samples}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
 
-    def reboot(self):
-        self.spawn()
-        one = self.instances[0]
-        samples, cpu, begun = [], None, None
+    def in_turn(self, operations):
+        """Milliseconds of operations that are done in turn, by name."""
+        samples = {name: [] for name in operations}
+        cpu = begun = None
         for turn in range(WARMUP + COUNT):
             if turn == WARMUP:
                 cpu, begun = cpu_seconds(), milliseconds()
-            begin = milliseconds()
-            self.driver.reboot(
-                self.context, one, network_model.NetworkInfo(), "HARD", block_device_info=self.block_devices(one)
-            )
-            if turn >= WARMUP:
-                samples.append(milliseconds() - begin)
-        return {"reboot": samples}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+            for name, operation in operations.items():
+                begin = milliseconds()
+                operation()
+                if turn >= WARMUP:
+                    samples[name].append(milliseconds() - begin)
+        return samples, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
+    def reboot(self):
+        self.spawn()
+        one = self.instances[0]
+        nothing, devices = network_model.NetworkInfo(), self.block_devices(one)
+        return self.in_turn(
+            {"reboot": lambda: self.driver.reboot(self.context, one, nothing, "HARD", block_device_info=devices)}
+        )
+
+    def save(self):
+        self.spawn()
+        one = self.instances[0]
+        nothing, devices = network_model.NetworkInfo(), self.block_devices(one)
+        return self.in_turn(
+            {
+                "suspend": lambda: self.driver.suspend(self.context, one),
+                "resume": lambda: self.driver.resume(self.context, one, nothing, block_device_info=devices),
+            }
+        )
 
     def idle(self):
         time.sleep(1)

@@ -1,6 +1,7 @@
 """libvirt's own Python binding: an overlay by qemu-img, define, start; see ../README.md."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import queue
@@ -18,6 +19,8 @@ WARMUP = OPTIONS.get("warmup", 0)
 COUNT = OPTIONS.get("count", 1)
 CONCURRENCY = OPTIONS.get("concurrency", 1)
 DIRECTORY = OPTIONS["directory"]
+VOLUME = """<disk type="file" device="disk"><driver name="qemu" type="raw" cache="none" io="native"/>
+<source file="{}"/><target dev="vdb" bus="virtio"/></disk>"""
 
 
 def milliseconds():
@@ -77,11 +80,20 @@ class Instance:
         if self.domain is not None:
             if self.domain.isActive():
                 self.domain.destroy()
-            self.domain.undefine()
+            self.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
             self.domain = None
         for path in (self.disk, self.log, self.base):
             if path and os.path.exists(path):
                 os.unlink(path)
+
+    def wait_for_boot(self):
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with contextlib.suppress(FileNotFoundError), open(self.log, encoding="latin-1") as console:
+                if '"BOOTED"' in console.read():
+                    return
+            time.sleep(0.05)
+        raise RuntimeError("the guest of " + self.uuid + " did not boot in 120 s")
 
     def process(self):
         wanted = ("\0-uuid\0" + self.uuid + "\0").encode()
@@ -153,20 +165,63 @@ class Work:
                 samples["gone"].append(gone[0] - begin)
         return samples, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
 
-    def reboot(self):
-        one = self.instance()
-        one.start()
-        samples = []
+    def in_turn(self, operations):
+        """Milliseconds of operations that are done in turn, by name."""
+        samples = {name: [] for name in operations}
         cpu = begun = None
         for turn in range(WARMUP + COUNT):
             if turn == WARMUP:
                 cpu, begun = cpu_seconds(), milliseconds()
-            begin = milliseconds()
+            for name, operation in operations.items():
+                begin = milliseconds()
+                operation()
+                if turn >= WARMUP:
+                    samples[name].append(milliseconds() - begin)
+        return samples, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
+    def reboot(self):
+        one = self.instance()
+        one.start()
+
+        def hard():
             one.domain.destroy()
             one.domain.create()
-            if turn >= WARMUP:
-                samples.append(milliseconds() - begin)
-        return {"reboot": samples}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
+        return self.in_turn({"reboot": hard})
+
+    def save(self):
+        one = self.instance()
+        one.start()
+        return self.in_turn({"suspend": one.domain.managedSave, "resume": one.domain.create})
+
+    def attach(self):
+        one = self.instance()
+        one.start()
+        one.wait_for_boot()
+        volume = os.path.join(DIRECTORY, "volume.raw")
+        with open(volume, "wb") as file:
+            file.truncate(16 * 2**20)
+        document = VOLUME.format(volume)
+        removed = queue.SimpleQueue()
+        handle = self.connection.domainEventRegisterAny(
+            one.domain,
+            libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+            lambda _connection, _domain, alias, _opaque: removed.put(alias),
+            None,
+        )
+        live, config = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+        def detach():
+            one.domain.detachDeviceFlags(document, live)
+            removed.get(timeout=60)
+            one.domain.detachDeviceFlags(document, config)
+
+        answer = self.in_turn(
+            {"attach": lambda: one.domain.attachDeviceFlags(document, live | config), "detach": detach}
+        )
+        self.connection.domainEventDeregisterAny(handle)
+        os.unlink(volume)
+        return answer
 
     def idle(self):
         time.sleep(1)
@@ -262,7 +317,7 @@ def wait_for_exit(pid):
 
 
 def main():
-    if OPTIONS["work"] == "events":
+    if OPTIONS["work"] in ("events", "attach"):
         libvirt.virEventRegisterDefaultImpl()
         threading.Thread(target=run_event_loop, daemon=True).start()
     work = Work(libvirt.open(OPTIONS["uri"]))

@@ -302,6 +302,22 @@ static double reboot(void) {
   return (milliseconds() - begun) / 1e3;
 }
 
+static double save(void) {
+  const virDomainPtr domain = start()->domain;
+  double begun = milliseconds();
+  for (int i = 0; i < warmup + count; ++i) {
+    if (i == warmup) begun = milliseconds();
+    const double begin = milliseconds();
+    if (virDomainManagedSave(domain, 0) < 0) fail("suspend");
+    const double saved = milliseconds();
+    if (virDomainCreate(domain) < 0) fail("resume");
+    if (i < warmup) continue;
+    sample("suspend", saved - begin);
+    sample("resume", milliseconds() - saved);
+  }
+  return (milliseconds() - begun) / 1e3;
+}
+
 static double idle(void) {
   sleep(1);
   sample("idle", status_of("VmRSS:") / 1024.0);
@@ -420,7 +436,7 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     double (*run)(void);
-  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"idle", idle}, {"call", call}, {"events", events}};
+  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"save", save}, {"idle", idle}, {"call", call}, {"events", events}};
   json_object *options = argc == 2 ? json_tokener_parse(argv[1]) : NULL;
   const char *work = options ? text_option(options, "work") : NULL;
   double (*run)(void) = NULL;
@@ -428,7 +444,7 @@ int main(int argc, char **argv) {
     if (strcmp(works[i].name, work) == 0) run = works[i].run;
   }
   if (!run) {
-    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, idle, call or events\n");
+    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, save, idle, call or events\n");
     return 1;
   }
   directory = text_option(options, "directory");

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { booted, makeVolume } from '../lib/guest.mjs';
 import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
 import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
 import { exit, processOf, proportionalMib, residentMib } from '../lib/process.mjs';
@@ -55,6 +56,8 @@ try {
     waterfall,
     terminate,
     reboot,
+    save,
+    attach,
     idle,
     memory,
     events,
@@ -169,15 +172,41 @@ async function terminate() {
 
 async function reboot() {
   const { uuid } = await start();
-  const samples = [];
+  return await inTurn({ reboot: () => node.reboot(uuid, 'hard') });
+}
+
+async function save() {
+  const { uuid } = await start();
+  return await inTurn({
+    suspend: () => node.suspend(uuid),
+    resume: () => node.resume(uuid),
+  });
+}
+
+/** The guest must boot: it is what lets go of a device. */
+async function attach() {
+  const { uuid } = await start();
+  await booted(join(instancesPath, uuid, 'console.log'));
+  const volume = { driverVolumeType: 'file', data: { path: makeVolume(directory), format: 'raw' } };
+  return await inTurn({
+    attach: () => node.attachVolume(uuid, volume),
+    detach: () => node.detachVolume(uuid, volume),
+  });
+}
+
+/** Milliseconds of operations that are done in turn, by name. */
+async function inTurn(operations) {
+  const samples = Object.fromEntries(Object.keys(operations).map((name) => [name, []]));
   let usage = meter();
   for (let i = 0; i < warmup + count; i += 1) {
     if (i === warmup) usage = meter();
-    const begin = performance.now();
-    await node.reboot(uuid, 'hard');
-    if (i >= warmup) samples.push(performance.now() - begin);
+    for (const [name, operation] of Object.entries(operations)) {
+      const begin = performance.now();
+      await operation();
+      if (i >= warmup) samples[name].push(performance.now() - begin);
+    }
   }
-  return { samples: { reboot: samples }, ...usage() };
+  return { samples, ...usage() };
 }
 
 async function idle() {

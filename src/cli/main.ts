@@ -26,8 +26,10 @@ import {
   stopCommand,
   suspendCommand,
   terminateCommand,
+  unrescueCommand,
 } from './commands/power.js';
 import { reportCommand } from './commands/report.js';
+import { rebuildCommand, rescueCommand } from './commands/rescue.js';
 import { showCommand } from './commands/show.js';
 import { volumeCommand } from './commands/volume.js';
 import { Output, USAGE } from './output.js';
@@ -50,6 +52,9 @@ const commands = [
   suspendCommand(),
   resumeCommand(),
   crashCommand(),
+  rescueCommand(),
+  unrescueCommand(),
+  rebuildCommand(),
   terminateCommand(),
   volumeCommand(),
   interfaceCommand(),

@@ -5,8 +5,10 @@ import type {
   CacheOutcome,
   CallOptions,
   OpenConsoleOptions,
-  SpawnOptions,
+  RebuildOptions,
+  RescueOptions,
   SpawnResult,
+  UnrescueOptions,
   UsageOptions,
 } from './compute-driver.js';
 import type { ConsoleEndpoint, Screenshot } from './console.js';
@@ -51,14 +53,17 @@ export abstract class BaseDriver {
   triggerCrashDump(uuid: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('triggerCrashDump', uuid);
   }
-  rescue(instance: Instance, _image: ImageMeta, _options?: CallOptions): Promise<void> {
+  rescue(instance: Instance, _image: ImageMeta, _options?: RescueOptions): Promise<void> {
     return this.#unsupported('rescue', instance);
   }
-  unrescue(instance: Instance, _options?: CallOptions): Promise<void> {
+  unrescue(instance: Instance, _options?: UnrescueOptions): Promise<void> {
     return this.#unsupported('unrescue', instance);
   }
-  rebuild(instance: Instance, _image: ImageMeta, _options?: SpawnOptions): Promise<SpawnResult> {
+  rebuild(instance: Instance, _image: ImageMeta, _options?: RebuildOptions): Promise<SpawnResult> {
     return this.#unsupported('rebuild', instance);
+  }
+  settleRebuild(instance: Instance, _outcome: 'old' | 'new', _options?: CallOptions): Promise<void> {
+    return this.#unsupported('settleRebuild', instance);
   }
   snapshot(instance: Instance, _imageId: string, _options?: CallOptions): Promise<void> {
     return this.#unsupported('snapshot', instance);

@@ -82,6 +82,24 @@ export interface OpenConsoleOptions extends CallOptions {
   readonly force?: boolean | undefined;
 }
 
+export interface RescueOptions extends CallOptions {
+  /** Milliseconds the guest is given to shut itself down; 0 (the default) pulls the plug at once. */
+  readonly shutdownTimeoutMs?: number | undefined;
+  readonly onProgress?: SpawnOptions['onProgress'];
+}
+
+export interface UnrescueOptions extends CallOptions {
+  /** Start it then. Default true. */
+  readonly powerOn?: boolean | undefined;
+}
+
+export interface RebuildOptions extends SpawnOptions {
+  /** Milliseconds the guest is given to shut itself down; 0 (the default) pulls the plug at once. */
+  readonly shutdownTimeoutMs?: number | undefined;
+  /** Its ephemeral disk stays as it is. Default false. */
+  readonly preserveEphemeral?: boolean | undefined;
+}
+
 /** What {@link ComputeDriver.destroy} removes beside the domain. */
 export interface DestroyOptions extends CallOptions {
   /** Remove `<instances_path>/<uuid>`. Default true. */
@@ -174,9 +192,29 @@ export interface ComputeDriver extends AsyncDisposable {
   resumeStateOnHostBoot(instance: Instance, options?: CallOptions): Promise<void>;
   /** An NMI, upon which a guest that is set up so dumps its memory. `INVALID_STATE` where it does not run. */
   triggerCrashDump(uuid: string, options?: CallOptions): Promise<void>;
-  rescue(instance: Instance, image: ImageMeta, options?: CallOptions): Promise<void>;
-  unrescue(instance: Instance, options?: CallOptions): Promise<void>;
-  rebuild(instance: Instance, image: ImageMeta, options?: SpawnOptions): Promise<SpawnResult>;
+  /**
+   * Stops it and starts it from a disk of its own made of `image`, its own disks behind that one: the root disk second.
+   * It stays so over powerOff, powerOn and reboot, and its devices cannot be changed. On failure and abort it is as it was,
+   * and runs where it ran. `INVALID_STATE` where it is paused, suspended or rescued. Default deadline: ten minutes.
+   */
+  rescue(instance: Instance, image: ImageMeta, options?: RescueOptions): Promise<void>;
+  /**
+   * Stops it, gives it back the definition it had and removes the rescue disk; also what a rescue that was cut short by a
+   * crash left. Not rescued is success. The signal is heeded before the first effect only.
+   */
+  unrescue(instance: Instance, options?: UnrescueOptions): Promise<void>;
+  /**
+   * New disks from `image`, and a new config drive where `configDrive` is given; uuid, flavor, interfaces and volumes stay.
+   * `instance` is as it shall be, but for its image. It runs again where it ran. The new disks are made beside the old ones;
+   * step `definition` puts them in their place: on failure and abort before that it is as it was, after it the signal is
+   * not heeded any more. `INVALID_STATE` where it is paused, suspended or rescued. Default deadline: ten minutes.
+   */
+  rebuild(instance: Instance, image: ImageMeta, options?: RebuildOptions): Promise<SpawnResult>;
+  /**
+   * After a crash within a rebuild. `new`, where step `definition` had been told of: the new disks take their place.
+   * `old`: they are removed. `instance` is as it is then. Neither starts it. Idempotent.
+   */
+  settleRebuild(instance: Instance, outcome: 'old' | 'new', options?: CallOptions): Promise<void>;
   snapshot(instance: Instance, imageId: string, options?: CallOptions): Promise<void>;
   migrateDiskAndPowerOff(
     instance: Instance,
@@ -298,6 +336,7 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   rescue: 'rescue',
   unrescue: 'rescue',
   rebuild: 'rebuild',
+  settleRebuild: 'rebuild',
   snapshot: 'snapshot',
   migrateDiskAndPowerOff: 'resize',
   finishMigration: 'resize',

@@ -5,6 +5,7 @@ import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
+import { defineRescue } from './contract/rescue.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
 
@@ -26,6 +27,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('refusals', () => defineRefusals(bench));
     describe('life of an instance', () => defineLifecycle(bench));
     describe('suspend', () => defineSuspend(bench));
+    describe('rescue and rebuild', () => defineRescue(bench));
     describe('image cache', () => defineImageCache(bench));
     describe('devices', () => defineDevices(bench));
     describe('undo', () => defineUndo(bench));

@@ -5,6 +5,8 @@ import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } fro
 import { parseDevice, parseVolume } from '../driver/volume-schema.js';
 import type { FakeCall } from './fake-call.js';
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js';
+import { ownDevices } from './fake-report.js';
+import { RESCUED } from './fake-rescue.js';
 
 export class FakeDevices {
   readonly #hypervisor: FakeHypervisor;
@@ -25,7 +27,7 @@ export class FakeDevices {
     if (standing && (wanted ?? standing.device) === standing.device) return standing;
     if (standing) throw refusal('DEVICE_IN_USE', `the volume is ${standing.device} already`, call);
     if (wanted?.startsWith('sd')) throw refusal('UNSUPPORTED', 'the instance has no SCSI', call);
-    const taken = new Set([...ownDevices(instance), ...volumes.map((one) => one.device)]);
+    const taken = new Set([...ownDevices(instance.flavor), ...volumes.map((one) => one.device)]);
     if (wanted !== undefined && taken.has(wanted)) {
       throw refusal('DEVICE_IN_USE', `${wanted} is another disk`, call);
     }
@@ -110,13 +112,9 @@ export class FakeDevices {
     const domain = this.#hypervisor.domains.get(call.instanceUuid ?? '');
     if (!domain) throw call.notFound();
     if (domain.state === 'suspended') throw call.invalidState('it is suspended; resume it first');
+    if (this.#hypervisor.rescued.has(domain.instance.uuid)) throw call.invalidState(RESCUED);
     return domain;
   }
-}
-
-function ownDevices({ flavor }: Instance): string[] {
-  const count = 1 + (flavor.ephemeralGb > 0 ? 1 : 0) + (flavor.swapMb > 0 ? 1 : 0);
-  return ['vda', 'vdb', 'vdc'].slice(0, count);
 }
 
 function refusal(code: ErrorCode, message: string, { operation, instanceUuid }: FakeCall): ComputeError {

@@ -9,8 +9,11 @@ import type {
   PowerOffOptions,
   RebootOptions,
   RebootType,
+  RebuildOptions,
+  RescueOptions,
   SpawnOptions,
   SpawnResult,
+  UnrescueOptions,
   UsageOptions,
 } from '../driver/compute-driver.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
@@ -33,6 +36,7 @@ import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js'
 import { FakeFiles } from './fake-files.js';
 import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
+import { type FakeChanger, rebuildFake, rescueFake, settleFakeRebuild, unrescueFake } from './fake-rescue.js';
 import { spawnFake } from './fake-spawn.js';
 import { inventoryOf, usageOf } from './fake-usage.js';
 
@@ -240,13 +244,69 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
     });
   }
 
+  override async rescue(instance: Instance, image: ImageMeta, options: RescueOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'rescue');
+    const { signal, timeoutMs = SPAWN_TIMEOUT_MS } = options;
+    await this.call('rescue', instance.uuid, { signal, timeoutMs }, (call) =>
+      rescueFake(this.#changer(), instance, image, options, call),
+    );
+  }
+
+  override async unrescue(instance: Instance, options: UnrescueOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'unrescue');
+    const { powerOn = true } = options;
+    await this.call('unrescue', instance.uuid, options, (call) =>
+      unrescueFake(this.#changer(), instance, powerOn, call),
+    );
+  }
+
+  override async rebuild(
+    instance: Instance,
+    image: ImageMeta,
+    options: RebuildOptions = {},
+  ): Promise<SpawnResult> {
+    checkInstanceIdentity(instance, 'rebuild');
+    const { signal, timeoutMs = SPAWN_TIMEOUT_MS } = options;
+    return await this.call('rebuild', instance.uuid, { signal, timeoutMs }, async (call) => {
+      const outcome = await rebuildFake(this.#changer(), { ...instance, image }, options, call);
+      return { ...outcome, info: infoOf(this.domain(call)) };
+    });
+  }
+
+  override async settleRebuild(
+    instance: Instance,
+    outcome: 'old' | 'new',
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'settleRebuild');
+    await this.call('settleRebuild', instance.uuid, options, (call) =>
+      settleFakeRebuild(this.#changer(), instance, outcome, call),
+    );
+  }
+
+  #changer(): FakeChanger {
+    return {
+      hypervisor: this.hypervisor,
+      files: this.#files,
+      images: this.#images,
+      halt: async (instance, timeoutMs, call) => {
+        await this.askToShutDown(instance, timeoutMs, call);
+        this.hypervisor.stop(instance.uuid, 'destroyed');
+      },
+      boot: (instance) => {
+        if (!this.hypervisor.domains.has(instance.uuid)) this.hypervisor.define(instance);
+        this.start(instance);
+      },
+    };
+  }
+
   override async getDiagnostics(uuid: string, options: CallOptions = {}): Promise<Diagnostics> {
     return await this.call('getDiagnostics', uuid, options, async (call) => {
       const domain = this.domain(call);
       if (domain.state !== 'running' && domain.state !== 'paused') {
         throw call.invalidState(`it is ${domain.state}, not running`);
       }
-      return diagnosticsOf(domain);
+      return diagnosticsOf(domain, this.hypervisor.rescued.has(uuid));
     });
   }
 

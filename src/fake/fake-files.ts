@@ -5,6 +5,9 @@ import type { ConfigDriveContent } from '../driver/config-drive.js';
 import type { Instance } from '../driver/model.js';
 import { callNative } from '../native.js';
 
+/** Behind the names of files that a rebuild makes. */
+export const REBUILD = '.rebuild';
+
 /** Written under `<instancesPath>/<uuid>`; without a path the fake keeps its disks in memory only. */
 export class FakeFiles {
   readonly #instancesPath: string | undefined;
@@ -13,21 +16,54 @@ export class FakeFiles {
     this.#instancesPath = instancesPath;
   }
 
-  async writeDisks({ uuid, flavor }: Instance): Promise<void> {
+  async writeDisks({ uuid, flavor, image }: Instance, suffix = ''): Promise<void> {
     if (this.#instancesPath === undefined) return;
     const directory = join(this.#instancesPath, uuid);
     const call = { operation: 'spawn', instanceUuid: uuid };
     await callNative((addon, id) => addon.makeDirectory(directory, 0o711, id), call);
-    await this.#write(uuid, 'disk', 'fake disk\n');
-    if (flavor.ephemeralGb > 0) await this.#write(uuid, 'disk.local', 'fake ephemeral disk\n');
-    if (flavor.swapMb > 0) await this.#write(uuid, 'disk.swap', 'fake swap disk\n');
+    await this.#write(uuid, `disk${suffix}`, `fake disk of ${image.id}\n`);
+    if (flavor.ephemeralGb > 0) await this.#write(uuid, `disk.local${suffix}`, 'fake ephemeral disk\n');
+    if (flavor.swapMb > 0) await this.#write(uuid, `disk.swap${suffix}`, 'fake swap disk\n');
   }
 
-  async writeConfigDrive(instance: Instance, content: ConfigDriveContent | undefined): Promise<void> {
+  async writeConfigDrive(
+    instance: Instance,
+    content: ConfigDriveContent | undefined,
+    suffix = '',
+  ): Promise<void> {
     const { uuid, configDrive } = instance;
     if (configDrive === undefined) return;
     const image = configDriveImage(instance, configDrive, content);
-    if (this.#instancesPath !== undefined) await this.#write(uuid, 'disk.config', image);
+    if (this.#instancesPath !== undefined) await this.#write(uuid, `disk.config${suffix}`, image);
+  }
+
+  async writeRescue(uuid: string, imageId: string): Promise<void> {
+    if (this.#instancesPath !== undefined) {
+      await this.#write(uuid, 'disk.rescue', `fake disk of ${imageId}\n`);
+    }
+  }
+
+  async removeRescue(uuid: string): Promise<void> {
+    await this.remove(uuid, 'disk.rescue');
+  }
+
+  /** What a rebuild made takes the place of what stood. */
+  async adopt(uuid: string): Promise<void> {
+    if (this.#instancesPath === undefined) return;
+    const directory = join(this.#instancesPath, uuid);
+    const call = { operation: 'rebuild', instanceUuid: uuid };
+    const names = await callNative((addon, id) => addon.listDirectory(directory, id), call);
+    for (const name of names.filter((one) => one.endsWith(REBUILD))) {
+      const source = join(directory, name);
+      const target = source.slice(0, -REBUILD.length);
+      await callNative((addon, id) => addon.publishFile(source, target, false, id), call);
+    }
+  }
+
+  async removeRebuild(uuid: string): Promise<void> {
+    for (const name of ['disk', 'disk.local', 'disk.swap', 'disk.config']) {
+      await this.remove(uuid, `${name}${REBUILD}`);
+    }
   }
 
   async writeDefinition(uuid: string, name: string): Promise<void> {
@@ -39,10 +75,11 @@ export class FakeFiles {
     );
   }
 
-  async remove(uuid: string): Promise<void> {
+  /** All of it, or that file. */
+  async remove(uuid: string, name = ''): Promise<void> {
     const path = this.#instancesPath;
     if (path === undefined) return;
-    await callNative((addon, id) => addon.removeTree(join(path, uuid), id), {
+    await callNative((addon, id) => addon.removeTree(join(path, uuid, name), id), {
       operation: 'destroy',
       instanceUuid: uuid,
     });

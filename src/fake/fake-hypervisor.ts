@@ -38,6 +38,8 @@ export interface FakeHypervisorState {
   readonly images: readonly string[];
   /** Name of the tap, uuid of its instance. */
   readonly taps: readonly (readonly [string, string])[];
+  /** uuid of a rescued instance, id of the image that it is rescued with. */
+  readonly rescued?: readonly (readonly [string, string])[];
 }
 
 export interface FakeLifecycle {
@@ -57,6 +59,7 @@ export class FakeHypervisor {
   /** ids of images in the cache. */
   readonly images: Set<string>;
   readonly taps: Map<string, string>;
+  readonly rescued: Map<string, string>;
   /** Fetches under way, by image id: a second launch joins. */
   readonly fetches: Map<string, Promise<void>> = new Map();
   readonly #listeners = new Set<(event: FakeLifecycle) => void>();
@@ -70,6 +73,7 @@ export class FakeHypervisor {
     this.disks = new Set(state?.disks);
     this.images = new Set(state?.images);
     this.taps = new Map(state?.taps);
+    this.rescued = new Map(state?.rescued);
     this.#lastDomainId = state?.lastDomainId ?? 0;
     this.#onChange = onChange;
   }
@@ -86,6 +90,7 @@ export class FakeHypervisor {
       disks: [...this.disks],
       images: [...this.images],
       taps: [...this.taps],
+      rescued: [...this.rescued],
     };
   }
 
@@ -110,7 +115,17 @@ export class FakeHypervisor {
   }
 
   removeDisk(uuid: string): void {
+    this.rescued.delete(uuid);
     if (this.disks.delete(uuid)) this.#onChange?.();
+  }
+
+  rescue(uuid: string, imageId: string): void {
+    this.rescued.set(uuid, imageId);
+    this.#onChange?.();
+  }
+
+  unrescue(uuid: string): void {
+    if (this.rescued.delete(uuid)) this.#onChange?.();
   }
 
   addTaps(instance: Pick<Instance, 'uuid' | 'vifs'>): void {

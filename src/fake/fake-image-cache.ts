@@ -36,9 +36,10 @@ export class FakeImageCache {
 
   /** A pass: images age at once here, as there is no clock. Those of instances and of `inUse` stay. */
   prune(inUse: readonly string[]): void {
-    const { domains, images } = this.#hypervisor;
+    const { domains, images, rescued } = this.#hypervisor;
     const begin = performance.now();
-    const used = new Set([...inUse, ...[...domains.values()].map(({ instance }) => instance.image.id)]);
+    const standing = [...domains.values()].map(({ instance }) => instance.image.id);
+    const used = new Set([...inUse, ...standing, ...rescued.values()]);
     const unused = [...images].filter((id) => !used.has(id));
     for (const imageId of unused) {
       this.#hypervisor.removeImage(imageId);

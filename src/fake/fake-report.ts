@@ -10,8 +10,8 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   softReboot: true,
   consoleOutput: true,
   suspend: true,
-  rescue: false,
-  rebuild: false,
+  rescue: true,
+  rebuild: true,
   snapshot: false,
   resize: false,
   liveMigration: false,
@@ -43,12 +43,16 @@ export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo 
   };
 }
 
-export function diagnosticsOf({ instance, state }: FakeDomain): Diagnostics {
+/** Names of the disks that are no volumes. */
+export function ownDevices({ ephemeralGb, swapMb }: Instance['flavor'], rescued = false): string[] {
+  const count = 1 + [ephemeralGb > 0, swapMb > 0, rescued].filter(Boolean).length;
+  return ['vda', 'vdb', 'vdc', 'vdd'].slice(0, count);
+}
+
+export function diagnosticsOf({ instance, state }: FakeDomain, rescued: boolean): Diagnostics {
   const { flavor, vifs, volumes = [], configDrive, createdAt } = instance;
   const diskDetails = [
-    'vda',
-    ...(flavor.ephemeralGb > 0 ? ['vdb'] : []),
-    ...(flavor.swapMb > 0 ? ['vdc'] : []),
+    ...ownDevices(flavor, rescued),
     ...(configDrive ? ['sda'] : []),
     ...volumes.map(({ device }) => device),
   ];

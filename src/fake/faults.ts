@@ -15,6 +15,10 @@ export type FakeCallName =
   | 'resume'
   | 'resumeStateOnHostBoot'
   | 'triggerCrashDump'
+  | 'rescue'
+  | 'unrescue'
+  | 'rebuild'
+  | 'settleRebuild'
   | 'getDiagnostics'
   | 'getInfo'
   | 'instanceExists'
@@ -33,8 +37,17 @@ export type FakeCallName =
   | 'attachInterface'
   | 'detachInterface';
 
-/** `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before anything is undone. */
-export type FaultPoint = FakeCallName | `spawn.${SpawnStep}` | `spawn.${SpawnStep}.done` | 'spawn.undo';
+/**
+ * `<call>` is its beginning; `spawn.<step>` is before the step's effect, `spawn.<step>.done` after it, `spawn.undo` before
+ * anything is undone. So for `rescue` and `rebuild`, whose parts are named here.
+ */
+export type FaultPoint =
+  | FakeCallName
+  | `spawn.${SpawnStep}`
+  | `spawn.${SpawnStep}.done`
+  | `rescue.${'disk' | 'stop' | 'start'}`
+  | `rebuild.${'disk' | 'stop' | 'start'}`
+  | `${'spawn' | 'rescue' | 'rebuild'}.undo`;
 
 export type FaultAction =
   /** Rejects with this. Anything but a ComputeError arrives as `HYPERVISOR`. */

@@ -127,12 +127,12 @@ export interface BlankBaseOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Nova's names of an instance's disks: root, ephemeral, swap. */
-export type DiskName = 'disk' | 'disk.local' | 'disk.swap';
+/** Nova's names of an instance's disks: root, ephemeral, swap, and the root disk of one that is rescued. */
+export type DiskName = 'disk' | 'disk.local' | 'disk.swap' | 'disk.rescue';
 
 export interface InstanceDiskOptions {
   /** Default `disk`, the root disk. */
-  readonly name?: DiskName | undefined;
+  readonly name?: DiskName | `${DiskName}.rebuild` | undefined;
   readonly instanceUuid?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Of the wait for others who hold the base's lock. Default: none. */

@@ -7,7 +7,7 @@ import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import type { Domains } from './domains.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
-import { wrongState } from './instance-call.js';
+import { rescued, wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { type LiveDevices, parseDevices } from './live-devices.js';
@@ -106,6 +106,8 @@ export class DeviceChange {
       const paused = state === 'paused';
       const files = new InstanceFiles(devices.instancesPath, uuid);
       const disks = await files.readDisks(context);
+      // They would be gone with the rescue, or come back with its end.
+      if (disks?.['disk.rescue']) throw rescued(context);
       const found = { domain, running: state === 'running' || paused, paused, files, disks };
       return await work(new DeviceChange(devices, instance, context, found, undo));
     } catch (error) {

@@ -1,7 +1,7 @@
 // What a domain definition takes from its host: the options, the machine, and the files of the instance.
 import type { Instance } from '../driver/model.js';
 import { packageVersion } from '../version.js';
-import type { InstanceDisks } from './instance-disks.js';
+import type { DiskInfo, InstanceDisks } from './instance-disks.js';
 import type { InstanceFiles } from './instance-files.js';
 import type { LibvirtDriverOptions } from './options.js';
 import type { Architecture, DiskCache, DomainHost } from './xml/host.js';
@@ -46,11 +46,23 @@ export function domainHost(
     backingPath: base?.path,
     backingFormat: base?.format,
     ephemeralPath: files.disk('disk.local'),
+    ephemeralFormat: disks['disk.local']?.format,
     ephemeralBackingPath: disks['disk.local']?.base?.path,
     swapPath: files.disk('disk.swap'),
     swapBackingPath: disks['disk.swap']?.base?.path,
+    ...(disks['disk.rescue'] && rescueHost(files, disks['disk.rescue'])),
     configDrivePath: instance.configDrive && files.configDrive,
     consoleLogPath: files.consoleLog,
     nvramPath: files.nvram,
+  };
+}
+
+function rescueHost(files: InstanceFiles, { format, base, device }: DiskInfo): Partial<DomainHost> {
+  return {
+    rescuePath: files.disk('disk.rescue'),
+    rescueFormat: format,
+    rescueDevice: device,
+    rescueBackingPath: base?.path,
+    rescueBackingFormat: base?.format,
   };
 }

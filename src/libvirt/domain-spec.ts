@@ -126,9 +126,15 @@ const hostSchema = closedObject({
   consoleLogPath: v.optional(path),
   configDrivePath: v.optional(path),
   ephemeralPath: v.optional(path),
+  ephemeralFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   ephemeralBackingPath: v.optional(path),
   swapPath: v.optional(path),
   swapBackingPath: v.optional(path),
+  rescuePath: v.optional(path),
+  rescueFormat: v.optional(v.picklist(['qcow2', 'raw'])),
+  rescueDevice: v.optional(v.picklist(['disk', 'cdrom'])),
+  rescueBackingPath: v.optional(path),
+  rescueBackingFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   nvramPath: v.optional(path),
 });
 

@@ -31,3 +31,29 @@ export function wrongState(context: CallContext, state: PowerState, remedy = '')
     { operation, instanceUuid, details: { powerState: state } },
   );
 }
+
+export function rescued(context: CallContext): ComputeError {
+  const { operation, instanceUuid } = context;
+  return new ComputeError(
+    'INVALID_STATE',
+    `cannot ${operation} instance ${instanceUuid}: it is rescued; unrescue it first`,
+    { operation, instanceUuid, details: { vmState: 'rescued' } },
+  );
+}
+
+const RETRY_MS = 250;
+
+/** What is undone must be undone: it waits for a daemon that is being started again, until `timeoutMs` are over. */
+export async function insist(timeoutMs: number, work: () => Promise<void>): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      await work();
+      return;
+    } catch (error) {
+      const lost = ComputeError.is(error) && error.code === 'CONNECTION_LOST';
+      if (!lost || performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}

@@ -4,13 +4,15 @@ import { ComputeError } from '../driver/errors.js';
 import { integer } from '../driver/schema.js';
 import type { DiskName } from '../image/types.js';
 
-export const DISK_NAMES: readonly DiskName[] = ['disk', 'disk.local', 'disk.swap'];
+export const DISK_NAMES: readonly DiskName[] = ['disk', 'disk.local', 'disk.swap', 'disk.rescue'];
 
 export interface DiskInfo {
   readonly format: 'qcow2' | 'raw';
   readonly virtualSizeBytes: number;
   /** What an overlay stands on. */
   readonly base?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
+  /** Of a rescue disk that is shown as a CD-ROM. Default: a hard disk. */
+  readonly device?: 'cdrom' | undefined;
 }
 
 /** By their names in the instance's directory. */
@@ -21,11 +23,13 @@ const diskSchema = v.object({
   format,
   virtualSizeBytes: integer(0),
   base: v.exactOptional(v.object({ path: v.string(), format })),
+  device: v.exactOptional(v.literal('cdrom')),
 });
 const disksSchema = v.object({
   disk: diskSchema,
   'disk.local': v.exactOptional(diskSchema),
   'disk.swap': v.exactOptional(diskSchema),
+  'disk.rescue': v.exactOptional(diskSchema),
 });
 /** As it was when the root disk was an instance's only one, always over a raw base. */
 const rootOnlySchema = v.pipe(

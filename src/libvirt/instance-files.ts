@@ -17,7 +17,9 @@ export class InstanceFiles {
   /** UEFI variables; libvirt makes it where the firmware wants one. */
   readonly nvram: string;
   readonly configDrive: string;
-  readonly #diskInfo: string;
+  readonly diskInfo: string;
+  /** Nova's name: the definition it had before it was rescued. */
+  readonly unrescue: string;
 
   constructor(instancesPath: string, uuid: string) {
     this.directory = join(instancesPath, uuid);
@@ -25,7 +27,8 @@ export class InstanceFiles {
     this.definition = join(this.directory, 'libvirt.xml');
     this.nvram = join(this.directory, 'nvram.fd');
     this.configDrive = join(this.directory, 'disk.config');
-    this.#diskInfo = join(this.directory, 'disk.info');
+    this.unrescue = join(this.directory, 'unrescue.xml');
+    this.diskInfo = join(this.directory, 'disk.info');
   }
 
   disk(name: DiskName = 'disk'): string {
@@ -65,21 +68,44 @@ export class InstanceFiles {
   }
 
   async writeDisks(disks: InstanceDisks, context: CallContext): Promise<void> {
-    await this.#write(this.#diskInfo, formatDisks(disks), context);
+    await this.#write(this.diskInfo, formatDisks(disks), context);
   }
 
   /** Undefined where the instance has no disk of ours. */
   async readDisks(context: CallContext): Promise<InstanceDisks | undefined> {
-    if (!(await this.#stat(this.#diskInfo, context))) return undefined;
+    if (!(await this.#stat(this.diskInfo, context))) return undefined;
     const text = await callNative(
-      (addon, id) => addon.readFile(this.#diskInfo, SMALL_FILE_BYTES, id),
+      (addon, id) => addon.readFile(this.diskInfo, SMALL_FILE_BYTES, id),
       context,
     );
-    return parseDisks(text.toString('utf8'), this.#diskInfo);
+    return parseDisks(text.toString('utf8'), this.diskInfo);
+  }
+
+  /** Undefined where there is none. */
+  async readDefinition(path: string, context: CallContext): Promise<string | undefined> {
+    if (!(await this.#stat(path, context))) return undefined;
+    return (await callNative((addon, id) => addon.readFile(path, SMALL_FILE_BYTES, id), context)).toString();
+  }
+
+  /** The definition as it stands is what an unrescue gives back. */
+  async keepDefinition(xml: string, context: CallContext): Promise<void> {
+    await this.#write(this.unrescue, xml, context);
+  }
+
+  /** Idempotent. The hold on the base goes after the disk that stands on it. */
+  async removeRescue(context: CallContext): Promise<void> {
+    const disk = this.disk('disk.rescue');
+    for (const path of [disk, `${disk}.base`, this.unrescue]) {
+      await callNative((addon, id) => addon.removeTree(path, id), context);
+    }
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {
     return (await this.#stat(this.disk(), context)) !== undefined;
+  }
+
+  async hasConfigDrive(context: CallContext): Promise<boolean> {
+    return (await this.#stat(this.configDrive, context)) !== undefined;
   }
 
   async allocatedBytes(name: DiskName, context: CallContext): Promise<number> {

@@ -10,8 +10,11 @@ import type {
   PowerOffOptions,
   RebootOptions,
   RebootType,
+  RebuildOptions,
+  RescueOptions,
   SpawnOptions,
   SpawnResult,
+  UnrescueOptions,
 } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
@@ -45,7 +48,9 @@ import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
-import { Power } from './power.js';
+import { Power, type PowerHost } from './power.js';
+import { type RebuildHost, rebuild, settleRebuild } from './rebuild.js';
+import { Rescue } from './rescue.js';
 import { SavedMemory } from './saved-memory.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
@@ -58,8 +63,8 @@ const CAPABILITIES: DriverCapabilities = {
   softReboot: true,
   consoleOutput: true,
   suspend: true,
-  rescue: false,
-  rebuild: false,
+  rescue: true,
+  rebuild: true,
   snapshot: false,
   resize: false,
   liveMigration: false,
@@ -112,6 +117,8 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
   readonly #agent: GuestAgent;
   readonly #consoleLogs: ConsoleLogs;
   readonly #power: Power;
+  readonly #rebuild: RebuildHost;
+  readonly #rescue: Rescue;
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
   #ready: Ready | undefined;
@@ -145,7 +152,7 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
     const { instancesPath, consoleLogMaxBytes = CONSOLE_LOG_MAX_BYTES } = parsed;
     this.#consoleLogs = new ConsoleLogs(instancesPath, consoleLogMaxBytes, this.#logger);
     this.#agent = new GuestAgent(this.#hypervisor, this.#logger);
-    this.#power = new Power({
+    const power: PowerHost = {
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
       domains: this.#domains,
@@ -153,7 +160,16 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
       savedMemory: new SavedMemory(this.#hypervisor, this.#domains, this.#logger),
       agent: this.#agent,
       definition: (instance, files, disks) => this.#definition(instance, files, disks),
-    });
+    };
+    this.#power = new Power(power);
+    this.#rebuild = {
+      ...power,
+      images: this.#images,
+      power: this.#power,
+      logger: this.#logger,
+      info: (domain, context) => this.#info(domain, context),
+    };
+    this.#rescue = new Rescue(this.#rebuild);
     const devices: DeviceHost = {
       instancesPath: parsed.instancesPath,
       hypervisor: this.#hypervisor,
@@ -262,6 +278,34 @@ export class LibvirtDriver extends DeviceCalls implements ComputeDriver {
 
   override async triggerCrashDump(uuid: string, options: CallOptions = {}): Promise<void> {
     await this.#power.crash(checkInstanceUuid(uuid, 'triggerCrashDump'), options);
+  }
+
+  override async rescue(instance: Instance, image: ImageMeta, options: RescueOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'rescue');
+    await this.#rescue.rescue(instance, image, options);
+  }
+
+  override async unrescue(instance: Instance, options: UnrescueOptions = {}): Promise<void> {
+    checkInstanceIdentity(instance, 'unrescue');
+    await this.#rescue.unrescue(instance, options);
+  }
+
+  override async rebuild(
+    instance: Instance,
+    image: ImageMeta,
+    options: RebuildOptions = {},
+  ): Promise<SpawnResult> {
+    checkInstanceIdentity(instance, 'rebuild');
+    return await rebuild(this.#rebuild, { ...instance, image }, options);
+  }
+
+  override async settleRebuild(
+    instance: Instance,
+    outcome: 'old' | 'new',
+    options: CallOptions = {},
+  ): Promise<void> {
+    checkInstanceIdentity(instance, 'settleRebuild');
+    await settleRebuild(this.#rebuild, instance, outcome, options);
   }
 
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {

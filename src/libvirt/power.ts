@@ -44,32 +44,35 @@ export class Power {
     const { shutdownTimeoutMs = 0, retryIntervalMs = RETRY_INTERVAL_MS } = options;
     await this.#run('powerOff', uuid, { ...options, guestMs: shutdownTimeoutMs }, async (context) => {
       const domain = await this.#host.hypervisor.domain(uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state === 'shutdown' || state === 'crashed') return;
       if (state === 'suspended') throw wrongState(context, state, 'resume it first');
       // A paused guest can't answer.
-      if (shutdownTimeoutMs > 0 && state === 'running') {
-        if (
-          await this.#host.domains.shutdown(
-            domain,
-            { timeoutMs: shutdownTimeoutMs, retryIntervalMs },
-            context,
-          )
-        )
-          return;
-      }
-      await this.#host.domains.stop(domain, context);
+      const timeoutMs = state === 'running' ? shutdownTimeoutMs : 0;
+      await this.halt(domain, { timeoutMs, retryIntervalMs }, context);
     });
+  }
+
+  /** Asks the guest for so long as it is given time, then pulls the plug. */
+  async halt(
+    domain: NativeDomain,
+    { timeoutMs, retryIntervalMs = RETRY_INTERVAL_MS }: { timeoutMs: number; retryIntervalMs?: number },
+    context: CallContext,
+  ): Promise<void> {
+    const { domains } = this.#host;
+    const limits = { timeoutMs, retryIntervalMs };
+    if (timeoutMs > 0 && (await domains.shutdown(domain, limits, context))) return;
+    await domains.stop(domain, context);
   }
 
   async on(instance: Instance, options: PowerOffOptions): Promise<void> {
     await this.#run('powerOn', instance.uuid, options, async (context) => {
       const domain = await this.#host.domains.find(instance.uuid, context);
-      const state = domain && (await this.#state(domain, context));
+      const state = domain && (await this.state(domain, context));
       if (state === 'running') return;
       if (domain && state === 'paused') await this.#host.domains.resume(domain, context);
       else if (domain && state === 'suspended') await this.#wake(instance, domain, context);
-      else await this.#start(instance, context);
+      else await this.start(instance, context);
     });
   }
 
@@ -79,22 +82,19 @@ export class Power {
     await this.#run('reboot', instance.uuid, { ...options, guestMs }, async (context) => {
       const domain = await this.#host.domains.find(instance.uuid, context);
       if (domain) {
-        const state = await this.#state(domain, context);
-        const running = state === 'running';
-        const limits = { timeoutMs: guestMs, retryIntervalMs: RETRY_INTERVAL_MS };
-        const asked = guestMs > 0 && running && (await this.#host.domains.shutdown(domain, limits, context));
-        if (!asked) await this.#host.domains.stop(domain, context);
+        const state = await this.state(domain, context);
+        await this.halt(domain, { timeoutMs: state === 'running' ? guestMs : 0 }, context);
         // From its memory it would not boot.
         if (state === 'suspended') await this.#host.savedMemory.discard(domain, context);
       }
-      await this.#start(instance, context);
+      await this.start(instance, context);
     });
   }
 
   async pause(uuid: string, options: PowerOffOptions): Promise<void> {
     await this.#run('pause', uuid, options, async (context) => {
       const domain = await this.#host.hypervisor.domain(uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state === 'paused') return;
       if (state !== 'running') throw wrongState(context, state);
       await this.#host.domains.suspend(domain, context);
@@ -104,7 +104,7 @@ export class Power {
   async unpause(uuid: string, options: PowerOffOptions): Promise<void> {
     await this.#run('unpause', uuid, options, async (context) => {
       const domain = await this.#host.hypervisor.domain(uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state === 'running') return;
       if (state !== 'paused') throw wrongState(context, state);
       await this.#host.domains.resume(domain, context);
@@ -115,7 +115,7 @@ export class Power {
   async suspend(uuid: string, options: CallOptions): Promise<void> {
     await instanceCall('suspend', uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
       const domain = await this.#host.hypervisor.domain(uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state === 'suspended') return;
       if (state !== 'running') throw wrongState(context, state);
       await this.#host.savedMemory.save(domain, context);
@@ -125,7 +125,7 @@ export class Power {
   async resume(instance: Instance, options: CallOptions): Promise<void> {
     await instanceCall('resume', instance.uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
       const domain = await this.#host.hypervisor.domain(instance.uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state === 'running') return;
       if (state !== 'suspended') throw wrongState(context, state);
       await this.#wake(instance, domain, context);
@@ -136,18 +136,18 @@ export class Power {
     const { uuid } = instance;
     await instanceCall('resumeStateOnHostBoot', uuid, options, SUSPEND_TIMEOUT_MS, async (context) => {
       const domain = await this.#host.domains.find(uuid, context);
-      const state = domain && (await this.#state(domain, context));
+      const state = domain && (await this.state(domain, context));
       if (state === 'running' || state === 'paused') return;
       // A host that goes down may have had its guests saved: libvirt-guests does.
       if (domain && state === 'suspended') await this.#wake(instance, domain, context);
-      else await this.#start(instance, context);
+      else await this.start(instance, context);
     });
   }
 
   async crash(uuid: string, options: CallOptions): Promise<void> {
     await this.#run('triggerCrashDump', uuid, options, async (context) => {
       const domain = await this.#host.hypervisor.domain(uuid, context);
-      const state = await this.#state(domain, context);
+      const state = await this.state(domain, context);
       if (state !== 'running' && state !== 'paused') throw wrongState(context, state);
       await this.#host.hypervisor.onDomain(domain, context, (d, id) => d.injectNmi(id));
     });
@@ -156,19 +156,19 @@ export class Power {
   /** From its memory, else from its disk. */
   async #wake(instance: Instance, domain: NativeDomain, context: CallContext): Promise<void> {
     const { savedMemory, agent } = this.#host;
-    await this.#plug(instance, context);
+    await this.plug(instance, context);
     if (await savedMemory.load(domain, context)) {
       await agent.setTimeByTheWay(domain, AGENT_PATIENCE_MS, context);
-    } else await this.#start(instance, context);
+    } else await this.start(instance, context);
   }
 
-  async #state(domain: NativeDomain, context: CallContext): Promise<PowerState> {
+  async state(domain: NativeDomain, context: CallContext): Promise<PowerState> {
     const { state, saved } = await this.#host.domains.info(domain, context);
     return powerState(state, saved);
   }
 
   /** Nova's repair-all: a new definition from the instance, its bridges back, then start. */
-  async #start(instance: Instance, context: CallContext): Promise<void> {
+  async start(instance: Instance, context: CallContext): Promise<void> {
     const { domains, definition, instancesPath } = this.#host;
     const files = new InstanceFiles(instancesPath, instance.uuid);
     if (!(await files.hasDisk(context))) {
@@ -180,11 +180,12 @@ export class Power {
     }
     const xml = definition(instance, files, await files.readDisks(context));
     await files.writeDefinition(xml, context);
-    await this.#plug(instance, context);
+    await this.plug(instance, context);
     await domains.start(await domains.define(xml, context), context);
   }
 
-  async #plug(instance: Instance, context: CallContext): Promise<void> {
+  /** Idempotent. */
+  async plug(instance: Instance, context: CallContext): Promise<void> {
     for (const { id, bridge, mtu } of instance.vifs) {
       await this.#host.bridges.acquire(bridge, { user: id, mtu, signal: context.signal });
     }

@@ -7,14 +7,15 @@ import { ComputeError } from '../driver/errors.js';
 import type { Instance, InstanceInfo } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { ImageCache } from '../image/image-cache.js';
-import type { BaseImage, DiskName, ImageLogger } from '../image/types.js';
+import type { BaseImage, ImageLogger } from '../image/types.js';
 import type { NativeDomain } from '../native.js';
 import type { Bridges } from '../network/bridges.js';
 import type { Domains } from './domains.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
-import type { DiskInfo, InstanceDisks } from './instance-disks.js';
+import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
+import { ensureBases, makeDisks } from './make-disks.js';
 
 /** What a launch needs of the driver. */
 export interface SpawnHost {
@@ -29,7 +30,6 @@ export interface SpawnHost {
   readonly info: (domain: NativeDomain, context: CallContext) => Promise<InstanceInfo>;
 }
 
-const GIB = 1024 ** 3;
 /** Ten minutes: the image may have to be downloaded. */
 const SPAWN_TIMEOUT_MS = 600_000;
 /** Undo has a time of its own: the launch's may be over. */
@@ -117,23 +117,9 @@ class Launch {
 
   async #makeDisks(): Promise<{ disks: InstanceDisks; imageCache: BaseImage['how'] }> {
     const { images, user } = this.#host;
-    const { uuid, image, flavor } = this.#instance;
+    const { uuid } = this.#instance;
     const { signal } = this.#deadline;
-    const flavorRootBytes = flavor.rootGb * GIB;
-    const base = await images.ensureBase(image, {
-      flavorRootBytes,
-      signal,
-      onProgress: (progress) => this.#options.onProgress?.({ step: 'image', ...progress }),
-    });
-    const wanted: [DiskName, BaseImage, number][] = [['disk', base, flavorRootBytes]];
-    if (flavor.ephemeralGb > 0) {
-      const osType = image.properties['os_type'];
-      const blank = await images.ensureEphemeralBase(flavor.ephemeralGb, osType, { signal });
-      wanted.push(['disk.local', blank, 0]);
-    }
-    if (flavor.swapMb > 0) {
-      wanted.push(['disk.swap', await images.ensureSwapBase(flavor.swapMb, { signal }), 0]);
-    }
+    const bases = await ensureBases(images, this.#instance, { signal, onProgress: this.#options.onProgress });
     if (await this.#files.exist(this.#context)) {
       throw new ComputeError(
         'INSTANCE_EXISTS',
@@ -145,19 +131,13 @@ class Launch {
       this.#files.remove({ operation: 'undo of spawn', instanceUuid: uuid, timeoutMs: UNDO_TIMEOUT_MS }),
     );
     await this.#files.makeDirectory(this.#context);
-    const disks: { [name in DiskName]?: DiskInfo } = {};
-    // One after the other: what fails is undone when no other is under way.
-    for (const [name, from, sizeBytes] of wanted) {
-      const options = { name, instanceUuid: uuid, signal };
-      const disk = await images.createInstanceDisk(this.#files.directory, from, sizeBytes, options);
-      disks[name] = { format: disk.format, virtualSizeBytes: disk.virtualSizeBytes, base: disk.base };
-    }
+    const disks = await makeDisks(images, this.#files.directory, bases, { instanceUuid: uuid, signal });
     await this.#makeConfigDrive();
     await Promise.all([
       this.#files.writeDisks(disks, this.#context),
       this.#files.makeConsoleLog(user, this.#context),
     ]);
-    return { disks, imageCache: base.how };
+    return { disks, imageCache: bases[0].base.how };
   }
 
   async #makeConfigDrive(): Promise<void> {

@@ -3,7 +3,7 @@ import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
-import type { Flavor, PowerState, Vif } from '../driver/model.js';
+import type { Flavor, ImageMeta, PowerState, Vif } from '../driver/model.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { nodeReport, totalsOf } from '../resources/node-report.js';
 import type { ReporterOptions, ResourceReporter } from '../resources/resource-reporter.js';
@@ -29,8 +29,11 @@ import { NodeService } from './node-service.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
+import { rebuildInstance } from './rebuild.js';
 import { NodeReporters } from './reports.js';
+import { rescueInstance, unrescueInstance } from './rescue.js';
 import { migrateInstance, resizeInstance } from './resize.js';
+import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
 import { terminateInstance } from './terminate.js';
 import type {
   AttachVolumeOptions,
@@ -45,8 +48,13 @@ import type {
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
+  RebuildNodeOptions,
+  RebuildRequest,
   Recovery,
+  RescueNodeOptions,
+  ShelveOptions,
   ShutdownOptions,
+  UnshelveOptions,
 } from './types.js';
 
 const SHUTDOWN_MS = 60_000;
@@ -191,6 +199,52 @@ export class ComputeNode implements AsyncDisposable {
     await this.#delegate(uuid, 'triggerCrashDump', options, (one, call) =>
       this.#context.driver.triggerCrashDump(one.uuid, call),
     );
+  }
+
+  /**
+   * Boots it from a disk made of `image`, its own disks behind that one, until {@link unrescue}. Rescued with that image
+   * already is success. It is as it was where this fails or is aborted. Rejects with `INVALID_STATE` where it is paused,
+   * suspended or rescued with another image, `IMAGE_*`, `START_FAILED`.
+   */
+  async rescue(uuid: string, options: RescueNodeOptions = {}): Promise<void> {
+    await rescueInstance(this.#context, canonical(uuid, 'rescue'), options);
+  }
+
+  /** Starts it from its own disk again; the rescue disk goes. Not rescued is success. */
+  async unrescue(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await unrescueInstance(this.#context, canonical(uuid, 'unrescue'), options);
+  }
+
+  /**
+   * New disks from that image; uuid, id, flavor, interfaces and volumes stay. It runs then if it ran before. It is as it
+   * was where this fails or is aborted before the new disks are complete; after that it is rebuilt, whatever comes. Rejects
+   * with `INVALID_STATE` where it is paused, suspended or rescued, `FLAVOR_*`, `CLAIM_REFUSED`, `IMAGE_*`.
+   */
+  async rebuild(uuid: string, request: RebuildRequest, options: RebuildNodeOptions = {}): Promise<void> {
+    await rebuildInstance(this.#context, canonical(uuid, 'rebuild'), request, options);
+  }
+
+  /**
+   * Stops it and stores its disk as an image, which is returned. It keeps what it has on this host, and its claim, until
+   * {@link shelveOffload}. Shelved already is success. It runs on where this fails or is aborted. Rejects with
+   * `UNSUPPORTED` where the capability `snapshot` is false, `INVALID_STATE` where it is paused, suspended or rescued.
+   */
+  async shelve(uuid: string, options: ShelveOptions = {}): Promise<ImageMeta> {
+    return await shelveInstance(this.#context, canonical(uuid, 'shelve'), options);
+  }
+
+  /** Removes the domain and the disks of a shelved instance from this host, and frees its claim; the node goes on knowing it. */
+  async shelveOffload(uuid: string, options: OperationOptions = {}): Promise<void> {
+    await offloadInstance(this.#context, canonical(uuid, 'shelveOffload'), options);
+  }
+
+  /**
+   * Starts a shelved instance. One that was taken off the host is claimed anew and made of the image it was stored as, with
+   * its uuid, interfaces and volumes; its ephemeral and swap disks are new. The image stays where it is. Not shelved is
+   * success. It stays shelved where this fails or is aborted. Rejects with `CLAIM_REFUSED`, `IMAGE_*`, `START_FAILED`.
+   */
+  async unshelve(uuid: string, options: UnshelveOptions = {}): Promise<void> {
+    await unshelveInstance(this.#context, canonical(uuid, 'unshelve'), options);
   }
 
   /** Stores the instance's disk as the image `imageId`. `UNSUPPORTED` where the capability `snapshot` is false. */

@@ -18,6 +18,12 @@ export async function cacheImage(
 
 /** One pass of ageing. The images of this node's instances count as used, also while a launch has no disk yet. */
 export async function manageImageCache({ driver, instances }: NodeContext, call: CallOptions): Promise<void> {
-  const inUse = new Set([...instances.values()].map(({ instance }) => instance.image.id));
+  const inUse = new Set(
+    [...instances.values()].flatMap(({ instance, rescueImage, inDoubt }) => [
+      instance.image.id,
+      ...(rescueImage ? [rescueImage.id] : []),
+      ...(inDoubt && 'image' in inDoubt.change ? [inDoubt.change.image.id] : []),
+    ]),
+  );
   await driver.manageImageCache([...inUse], call);
 }

@@ -3,11 +3,20 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
-import type { Flavor, Instance, Vif } from '../driver/model.js';
+import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
 import type { InstancePlacement } from '../driver/placement.js';
 import { integer } from '../driver/schema.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { volumeConnectionSchema } from '../driver/volume-schema.js';
+import {
+  afterChange,
+  type Change,
+  type Changeable,
+  type ChangeInDoubt,
+  changeSchema,
+  haltedAfter,
+  type Shelved,
+} from './change.js';
 import {
   flavorSchema,
   instanceSchema,
@@ -17,6 +26,7 @@ import {
   volumesSchema,
 } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
+import { placed } from './placed.js';
 
 /*
  * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
@@ -53,6 +63,8 @@ export type JournalLine =
     }
   /** It was shut down or suspended, or shut itself down: a boot of the host is no reason to start it. */
   | { readonly event: 'halted' }
+  | { readonly event: 'change'; readonly change: Change }
+  | { readonly event: 'switched' | 'changed' }
   | {
       readonly event: 'resized';
       readonly flavor: Flavor;
@@ -81,6 +93,9 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('device'), device: deviceSchema }),
   v.object({ event: v.literal('devices'), vifs: vifsSchema, volumes: volumesSchema }),
   v.object({ event: v.literal('halted') }),
+  v.object({ event: v.literal('change'), change: changeSchema }),
+  v.object({ event: v.literal('switched') }),
+  v.object({ event: v.literal('changed') }),
   v.object({
     event: v.literal('resized'),
     flavor: flavorSchema,
@@ -106,6 +121,9 @@ export type JournalState =
       readonly step: SpawnStep | undefined;
       readonly task: JournaledTask | undefined;
       readonly device: DeviceInDoubt | undefined;
+      readonly rescueImage: ImageMeta | undefined;
+      readonly shelved: Shelved | undefined;
+      readonly inDoubt: ChangeInDoubt | undefined;
       /** By the last that is known it does not run, and shall not. */
       readonly halted: boolean;
     };
@@ -142,12 +160,19 @@ export class Journal {
   }
 
   /** Keeps one line of state where reboots have made it long. */
-  async compact(instance: Instance, diskGb: number, halted: boolean): Promise<void> {
+  async compact({ instance, diskGb, rescueImage, shelved }: Changeable, halted: boolean): Promise<void> {
     const text = (await this.#files.read(this.#path)) ?? '';
-    const whole =
-      encode({ event: 'launch', instance, diskGb }) +
-      encode({ event: 'launched' }) +
-      (halted ? encode({ event: 'halted' }) : '');
+    const changes: Change[] = [
+      ...(rescueImage ? [{ kind: 'rescue', image: rescueImage, runs: true } as const] : []),
+      ...(shelved ? [{ kind: 'shelve', image: shelved.image, runs: false } as const] : []),
+      ...(shelved?.offloaded ? [{ kind: 'offload' } as const] : []),
+    ];
+    const whole = [
+      encode({ event: 'launch', instance, diskGb }),
+      encode({ event: 'launched' }),
+      ...changes.flatMap((change) => [encode({ event: 'change', change }), encode({ event: 'changed' })]),
+      ...(halted ? [encode({ event: 'halted' })] : []),
+    ].join('');
     if (text.length - whole.length > COMPACT_BYTES) await this.#files.write(this.#path, whole, 'replace');
   }
 }
@@ -168,6 +193,9 @@ export function parseJournal(text: string): JournalState {
   let step: SpawnStep | undefined;
   let task: JournaledTask | undefined;
   let device: DeviceInDoubt | undefined;
+  let rescueImage: ImageMeta | undefined;
+  let shelved: Shelved | undefined;
+  let inDoubt: ChangeInDoubt | undefined;
   let halted = false;
   for (const [index, text] of lines.slice(1).entries()) {
     const line = parseLine(text);
@@ -188,6 +216,22 @@ export function parseJournal(text: string): JournalState {
       case 'done':
         task = undefined;
         device = undefined;
+        inDoubt = undefined;
+        break;
+      case 'change':
+        inDoubt = { change: line.change, switched: false };
+        break;
+      case 'switched':
+        inDoubt &&= { ...inDoubt, switched: true };
+        break;
+      case 'changed':
+        if (inDoubt) {
+          const { change } = inDoubt;
+          halted = haltedAfter(change) ?? halted;
+          const before = { instance, diskGb, rescueImage, shelved };
+          ({ instance, diskGb, rescueImage, shelved } = afterChange(before, change));
+        }
+        inDoubt = undefined;
         break;
       case 'device':
         device = line.device;
@@ -200,7 +244,7 @@ export function parseJournal(text: string): JournalState {
         halted = true;
         break;
       case 'resized':
-        instance = withFlavor(instance, line.flavor, line.placement);
+        instance = placed({ ...instance, flavor: line.flavor }, line.placement);
         diskGb = line.diskGb;
         break;
       case 'terminate':
@@ -210,16 +254,19 @@ export function parseJournal(text: string): JournalState {
         throw new ComputeError('INTERNAL', `journal event ${JSON.stringify(line satisfies never)}`);
     }
   }
-  return { kind: 'known', instance, diskGb, phase, step, task, device, halted };
-}
-
-/** The place of the flavor before goes with it. */
-export function withFlavor(
-  { placement: _before, ...rest }: Instance,
-  flavor: Flavor,
-  placement: InstancePlacement | undefined,
-): Instance {
-  return { ...rest, flavor, ...(placement && { placement }) };
+  return {
+    kind: 'known',
+    instance,
+    diskGb,
+    phase,
+    step,
+    task,
+    device,
+    rescueImage,
+    shelved,
+    inDoubt,
+    halted,
+  };
 }
 
 function parseLine(text: string): JournalLine | undefined {

@@ -96,6 +96,13 @@ export function parseImage(image: unknown): ImageMeta {
   throw invalid(checked.problems.map(({ path, message }) => ({ path: ['image', ...path], message })));
 }
 
+/** Throws `INVALID_ARGUMENT` of that operation, with every problem. */
+export function parseRequest<T>(schema: v.GenericSchema<unknown, T>, request: unknown, operation: string): T {
+  const checked = check(schema, withoutUndefined(request, 0));
+  if (!checked.problems) return checked.value;
+  throw invalid(checked.problems, operation);
+}
+
 /** One more interface for an instance that stands. Throws `INVALID_ARGUMENT`. */
 export function parseNetwork(request: unknown, taken: readonly Vif[]): Vif {
   const checked = check(networkSchema, withoutUndefined(request, 0));
@@ -112,9 +119,14 @@ export function parseFlavor(flavor: unknown): Flavor {
 }
 
 /** Throws `FLAVOR_DISK_TOO_SMALL` or `FLAVOR_MEMORY_TOO_SMALL` where the image asks for more than the flavor has. */
-export function checkFlavorHoldsImage(uuid: string, flavor: Flavor, image: ImageMeta): void {
+export function checkFlavorHoldsImage(
+  uuid: string,
+  flavor: Flavor,
+  image: ImageMeta,
+  operation = 'launch',
+): void {
   const { minDiskGb = 0, minRamMb = 0 } = image;
-  const context = { operation: 'launch', instanceUuid: uuid };
+  const context = { operation, instanceUuid: uuid };
   // A root disk of 0 takes the size of its image, whatever that is.
   if (flavor.rootGb > 0 && flavor.rootGb < minDiskGb) {
     throw new ComputeError(
@@ -177,11 +189,15 @@ function withoutUndefined(value: unknown, depth: number): unknown {
   );
 }
 
-function invalid(problems: readonly Problem[]): ComputeError {
+function invalid(problems: readonly Problem[], operation = 'launch'): ComputeError {
   const shown = problems.slice(0, 16).map(({ path, message }) => ({ path: path.join('.'), message }));
   const list = shown.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
-  return new ComputeError('INVALID_ARGUMENT', `the launch request is not valid: ${list}`.slice(0, 2000), {
-    operation: 'launch',
-    details: { problems: shown },
-  });
+  return new ComputeError(
+    'INVALID_ARGUMENT',
+    `the ${operation} request is not valid: ${list}`.slice(0, 2000),
+    {
+      operation,
+      details: { problems: shown },
+    },
+  );
 }

@@ -5,7 +5,9 @@ import type { JournaledTask } from './journal.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
+import { settleChange } from './settle-change.js';
 import type { OperationOptions } from './types.js';
+import { refuseInState } from './vm-state.js';
 
 /** Five minutes, the turn of others before it included. */
 export const OPERATION_TIMEOUT_MS = 300_000;
@@ -66,6 +68,8 @@ async function turn<T>(
       { operation: task, instanceUuid: uuid, details: { phase: known.phase } },
     );
   }
+  await settleChange(context, known);
+  refuseInState(known, task);
   known.task = task;
   const begin = performance.now();
   try {

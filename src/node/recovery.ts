@@ -2,12 +2,14 @@
 import { ComputeError } from '../driver/errors.js';
 import { isInstanceUuid } from '../driver/identity.js';
 import type { Instance, InstanceSummary, PowerState } from '../driver/model.js';
+import type { ChangeInDoubt } from './change.js';
 import { recordOf, settleDevice } from './devices.js';
 import { type DeviceInDoubt, Journal, type JournalState } from './journal.js';
 import { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { removeFromHost } from './removal.js';
+import { settleChange } from './settle-change.js';
 import type { Recovery } from './types.js';
 
 /** What recovery needs; there are no numbers to give out and no calls to count yet. */
@@ -42,13 +44,15 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
   const recoveries = await mapBounded(uuids, WIDTH, (uuid) => recoverOne(context, host, uuid));
   recoveries.push(...unexplained(host, new Set(uuids)));
   tracker.rebuild(
-    [...instances.values()].map(({ instance, diskGb }) => ({
-      uuid: instance.uuid,
-      flavor: instance.flavor,
-      diskGb,
-      properties: instance.image.properties,
-      placement: instance.placement,
-    })),
+    [...instances.values()]
+      .filter(({ shelved }) => !shelved?.offloaded)
+      .map(({ instance, diskGb }) => ({
+        uuid: instance.uuid,
+        flavor: instance.flavor,
+        diskGb,
+        properties: instance.image.properties,
+        placement: instance.placement,
+      })),
   );
   for (const recovery of recoveries) {
     const { uuid, action, reason } = recovery;
@@ -105,13 +109,19 @@ async function adopt(
   journal: Journal,
   state: KnownJournal,
 ): Promise<Recovery> {
-  const { instance, diskGb, task, device, halted } = state;
+  const { instance, diskGb, task, device, inDoubt, halted } = state;
   const { uuid } = instance;
   const known = new KnownInstance(instance, journal, 'ready', diskGb);
+  known.rescueImage = state.rescueImage;
+  known.shelved = state.shelved;
+  known.inDoubt = inDoubt;
   context.instances.set(uuid, known);
+  if (inDoubt) return { uuid, action: 'adopted', reason: await settleCut(context, known, inDoubt) };
   if (device !== undefined) return { uuid, action: 'adopted', reason: await settle(context, known, device) };
-  await journal.compact(instance, diskGb, halted);
+  await journal.compact(known, halted);
   const powerState = host.domains.get(uuid)?.powerState;
+  if (known.shelved?.offloaded)
+    return { uuid, action: 'adopted', reason: 'it is shelved, and not on this host' };
   if (task === undefined) {
     return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
       ? { uuid, action: 'adopted', reason: standing(powerState) }
@@ -128,6 +138,20 @@ async function adopt(
       action: 'adopted',
       reason: `its ${task} was interrupted; starting it failed: ${reasonOf(error)}`,
     };
+  }
+}
+
+/** Returns what became of it. Where it stays in doubt the next operation tries again, and the next start. */
+async function settleCut(
+  context: RecoveryContext,
+  known: KnownInstance,
+  { change }: ChangeInDoubt,
+): Promise<string> {
+  try {
+    return `its ${change.kind} was interrupted and is ${await settleChange(context, known)}`;
+  } catch (error) {
+    const what = known.inDoubt ? 'settling it' : 'starting it';
+    return `its ${change.kind} was interrupted; ${what} failed: ${reasonOf(error)}`;
   }
 }
 

@@ -1,9 +1,9 @@
 // The two operations that change what an instance claims here: another flavor, another host.
 import type { Flavor } from '../driver/model.js';
-import { withFlavor } from './journal.js';
 import { checkFlavorHoldsImage, diskClaimGb } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { operate } from './operation.js';
+import { placed } from './placed.js';
 import { forget } from './removal.js';
 import type { OperationOptions } from './types.js';
 
@@ -21,7 +21,7 @@ export async function resizeInstance(
     const diskGb = diskClaimGb({ flavor, image: instance.image });
     const both = `${uuid} (resize)`;
     const extra = tracker.claim(both, flavor, { diskGb, properties: instance.image.properties });
-    const resized = withFlavor(instance, flavor, extra.placement);
+    const resized = placed({ ...instance, flavor }, extra.placement);
     try {
       await driver.migrateDiskAndPowerOff(instance, flavor, { signal });
       try {

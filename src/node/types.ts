@@ -156,10 +156,64 @@ export interface RebootNodeOptions extends OperationOptions {
   readonly shutdownTimeoutMs?: number;
 }
 
+export interface RescueNodeOptions extends OperationOptions {
+  /** What it boots from. Default: the image it was launched from. */
+  readonly image?: LaunchRequest['image'];
+  /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
+  readonly shutdownTimeoutMs?: number;
+  readonly onProgress?: (progress: SpawnProgress) => void;
+}
+
+export interface RebuildRequest {
+  readonly image: LaunchRequest['image'];
+  /** Its new display name. Default: the one it has. */
+  readonly name?: string;
+  /** What a new config drive tells. Without it a drive that it has stays as it is, with the keys and user data on it. */
+  readonly configDrive?: ConfigDriveRequest;
+  /** Its ephemeral disk stays as it is, Nova's preserve_ephemeral. Default false. */
+  readonly preserveEphemeral?: boolean;
+}
+
+export interface RebuildNodeOptions extends OperationOptions {
+  /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
+  readonly shutdownTimeoutMs?: number;
+  readonly onProgress?: (progress: SpawnProgress) => void;
+}
+
+export interface ShelveOptions extends OperationOptions {
+  /**
+   * The image that its disk becomes, and where it is to be had again. Default: a new one in Glance, qcow2, with the
+   * properties of the image it was launched from.
+   */
+  readonly image?: LaunchRequest['image'];
+  /** Take it off this host at once, as `shelveOffload` does. Default false. */
+  readonly offload?: boolean;
+  /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
+  readonly shutdownTimeoutMs?: number;
+}
+
+export interface UnshelveOptions extends OperationOptions {
+  /** What its config drive tells, where it was taken off the host: what was on it is stored nowhere. */
+  readonly configDrive?: ConfigDriveRequest;
+  readonly onProgress?: (progress: SpawnProgress) => void;
+}
+
 export interface ConsoleOptions extends OperationOptions {
   /** Default 102400, as Nova. */
   readonly maxBytes?: number;
 }
+
+/** Nova's vm_state. What the node is doing just now is {@link InstanceView.task}. */
+export type VmState =
+  | 'building'
+  | 'active'
+  | 'paused'
+  | 'suspended'
+  | 'stopped'
+  | 'rescued'
+  | 'shelved'
+  | 'shelved_offloaded'
+  | 'error';
 
 /** What a node tells of one instance. */
 export interface InstanceView {
@@ -167,6 +221,7 @@ export interface InstanceView {
   readonly name: string;
   readonly displayName: string;
   readonly powerState: PowerState;
+  readonly vmState: VmState;
   /** What the node is doing with it just now, undefined when nothing. */
   readonly task: string | undefined;
   readonly flavor: Flavor;

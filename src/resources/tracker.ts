@@ -186,6 +186,22 @@ export class ResourceTracker {
     return claims;
   }
 
+  /**
+   * Claims another amount of disk, in GiB, for an instance that has a claim. Less always fits; more throws `CLAIM_REFUSED`
+   * and changes nothing. Without a claim nothing happens.
+   */
+  claimDisk(uuid: string, diskGb: number): void {
+    const entry = this.#claims.get(uuid);
+    if (entry === undefined || entry.amounts.diskGb === diskGb) return;
+    const { amounts } = entry;
+    const more = { vcpus: 0, memoryMb: 0, diskGb: Math.max(0, diskGb - amounts.diskGb) };
+    const record = this.#record(uuid, more);
+    const refused = shortages(record);
+    if (refused.length > 0) throw claimRefused(record, refused);
+    this.release(uuid);
+    this.#grant(uuid, { ...entry, amounts: { ...amounts, diskGb } }, record);
+  }
+
   /** Gives back what the instance has, whoever holds the handle. False where it has nothing. */
   release(uuid: string): boolean {
     const entry = this.#claims.get(uuid);

@@ -20,8 +20,10 @@ import {
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
+  type RebuildOptions,
   type SpawnOptions,
   type SpawnResult,
+  type UnrescueOptions,
 } from '../../src/index.js';
 
 /** A test framework of forty lines: runs the suite in order and gives the names of the tests that failed. */
@@ -115,6 +117,43 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
       ...new FakeDriver().capabilities,
       softReboot: 1 as never,
     };
+  },
+  'forgets at a reboot that an instance is rescued': class extends Base {
+    override async reboot(instance: Instance, type: RebootType, options?: RebootOptions): Promise<void> {
+      this.hypervisor.unrescue(instance.uuid);
+      await super.reboot(instance, type, options);
+    }
+  },
+  'starts what was stopped when it rebuilds it': class extends Base {
+    override async rebuild(
+      instance: Instance,
+      image: ImageMeta,
+      options?: RebuildOptions,
+    ): Promise<SpawnResult> {
+      const result = await super.rebuild(instance, image, options);
+      await super.powerOn(instance);
+      return result;
+    }
+  },
+  'leaves an instance stopped when its rebuild is refused': class extends Base {
+    override async rebuild(
+      instance: Instance,
+      image: ImageMeta,
+      options?: RebuildOptions,
+    ): Promise<SpawnResult> {
+      try {
+        return await super.rebuild(instance, image, options);
+      } catch (error) {
+        this.hypervisor.stop(instance.uuid, 'destroyed');
+        throw error;
+      }
+    }
+  },
+  'starts an unrescued instance anew': class extends Base {
+    override async unrescue(instance: Instance, options?: UnrescueOptions): Promise<void> {
+      await super.unrescue(instance, options);
+      await super.reboot(instance, 'hard');
+    }
   },
   'implements what it says it cannot': class extends Base {
     override async suspend(): Promise<void> {}

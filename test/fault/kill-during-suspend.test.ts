@@ -1,10 +1,8 @@
 // kill -9 of the whole process in the middle of a suspend: the instance runs on or is suspended, and can be brought back.
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
-
-const INDEX = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
+import { INDEX, runScript } from './child.js';
 
 /** Brings the instance to run, says what it was found as, suspends it and kills itself meanwhile. */
 const SUSPENDER = `
@@ -32,18 +30,7 @@ beforeAll(() => {
 });
 afterAll(() => host.dispose());
 
-async function run(argument: unknown): Promise<{ found: string; now: string }> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', SUSPENDER, JSON.stringify(argument)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  let errors = '';
-  child.stdout.on('data', (data: Buffer) => (output += data.toString()));
-  child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-  await new Promise((resolve) => child.on('close', resolve));
-  expect(output, errors).not.toBe('');
-  return JSON.parse(output);
-}
+const run = (argument: unknown): Promise<{ found: string; now: string }> => runScript(SUSPENDER, argument);
 
 it('leaves it in its old or its new state, whenever it comes', async () => {
   const node = { instancesPath: host.instancesPath, driverOptions: { root: host.root } };

@@ -1,9 +1,9 @@
 // Volumes and interfaces through a node: recorded with the instance, refused where they are another's, settled after a kill.
-import { appendFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type ComputeNode, FakeHypervisor, type VolumeConnection } from '../../src/index.js';
-import { type Bench, makeBench, request, UUID } from './node-harness.js';
+import type { ComputeNode, VolumeConnection } from '../../src/index.js';
+import { type Bench, kill9 as killed, makeBench, request, UUID } from './node-harness.js';
 
 const OTHER = '11111111-2222-4333-8444-555555555555';
 const PORT = '5f0c1f0a-6a0e-4d9f-8f57-6a4a9f4e0b3c';
@@ -24,10 +24,9 @@ const devicesOf = (bench: Bench): string[] => {
   ];
 };
 
-/** The host as a kill would leave it, without the last `lines` of the journal. */
+/** Also without the last `lines` of the journal. */
 function kill9(bench: Bench, lines = 0): Bench {
-  const after = makeBench(FakeHypervisor.load(bench.hypervisor.save()));
-  cpSync(bench.path, after.path, { recursive: true });
+  const after = killed(bench);
   const written = readFileSync(journal(after), 'utf8').split('\n');
   writeFileSync(journal(after), `${written.slice(0, written.length - 1 - lines).join('\n')}\n`);
   return after;

@@ -1,5 +1,5 @@
 // A node on a fake hypervisor and a real directory, and what is left of an instance in both.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach } from 'vitest';
@@ -55,6 +55,13 @@ export function makeBench(
       ...[...hypervisor.taps.keys()],
     ],
   };
+}
+
+/** The host as a kill would leave it just now. */
+export function kill9(bench: Bench): Bench {
+  const after = makeBench(FakeHypervisor.load(bench.hypervisor.save()));
+  cpSync(bench.path, after.path, { recursive: true });
+  return after;
 }
 
 export function request(overrides: Partial<LaunchRequest> = {}): LaunchRequest {

@@ -1,4 +1,4 @@
-// Launches, reboots and terminates without end until it is killed. Its fake machine is written to a file at each change.
+// Launches, reboots, rescues, rebuilds and terminates without end until it is killed. Its fake machine is written to a file at each change.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
@@ -34,6 +34,11 @@ async function work() {
     });
     await tell(`launched ${instance.uuid}`);
     await node.reboot(instance.uuid, 'hard');
+    const quick = { shutdownTimeoutMs: 0 };
+    await node.rescue(instance.uuid, quick);
+    await node.unrescue(instance.uuid);
+    const image = { id: 'other', diskFormat: 'raw', source: { type: 'file', path: '/other' } };
+    await node.rebuild(instance.uuid, { image, configDrive: {} }, quick);
     if (Math.random() < 0.1) continue;
     await tell(`terminating ${instance.uuid}`);
     await node.terminate(instance.uuid);

@@ -98,6 +98,13 @@ async function expectAgreement(node: ComputeNode, hypervisor: FakeHypervisor, pa
   const uuids = views.map(({ uuid }) => uuid).sort();
   const directories = readdirSync(path).filter((name) => !['journal', 'locks', 'sequence'].includes(name));
   expect(directories.sort()).toEqual(uuids);
+  for (const { uuid, vmState } of views) {
+    const rescue = vmState === 'rescued' ? ['disk.rescue'] : [];
+    expect(readdirSync(join(path, uuid)).sort()).toEqual(
+      ['disk', 'disk.config', ...rescue, 'libvirt.xml'].sort(),
+    );
+    expect(hypervisor.rescued.has(uuid)).toBe(vmState === 'rescued');
+  }
   expect(readdirSync(join(path, 'journal')).sort()).toEqual(uuids);
   expect([...hypervisor.domains.keys()].sort()).toEqual(uuids);
   expect([...hypervisor.disks].sort()).toEqual(uuids);

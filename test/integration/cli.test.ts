@@ -114,6 +114,17 @@ describe('an instance by command line', () => {
       error: { code: 'AGENT_UNAVAILABLE', details: { reason: 'none' } },
     });
 
+    expect((await cli('rescue', 'cli', '--timeout', '0')).status).toBe(0);
+    expect((await json('show', 'cli')).value).toMatchObject({ instance: { vmState: 'rescued' } });
+    expect((await cli('unrescue', 'cli')).status).toBe(0);
+    const image = ['--image', GUEST_IMAGE, '--image-id', 'other', '--timeout', '0'];
+    const rebuilt = await json('rebuild', 'cli', ...image, '--preserve-ephemeral');
+    expect(rebuilt.value).toMatchObject({ ok: true, uuid });
+    expect((await json('show', 'cli')).value).toMatchObject({
+      instance: { imageId: 'other', vmState: 'active' },
+    });
+    expect((await cli('rebuild', 'cli')).status).toBe(2);
+
     expect((await cli('terminate', 'cli')).status).toBe(0);
     expect((await json('list')).value).toEqual({ ok: true, instances: [] });
     expect(host.remains()).toEqual([]);

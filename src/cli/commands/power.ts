@@ -1,15 +1,15 @@
-// node-compute stop, start, reboot, suspend, resume, crash-dump, terminate.
+// node-compute stop, start, reboot, suspend, resume, crash-dump, unrescue, terminate.
 import { Command, InvalidArgumentError } from 'commander';
 import type { ComputeNode } from '../../index.js';
 import { action, type Run } from '../command.js';
 import { findInstance } from '../instance-name.js';
 import { onNode, type SharedOptions, withNodeOptions } from '../node-options.js';
 
-function onInstance(name: string, description: string): Command {
+export function onInstance(name: string, description: string): Command {
   return withNodeOptions(new Command(name).description(description).argument('<instance>', 'UUID or name'));
 }
 
-async function operate(
+export async function operate(
   { output }: Run,
   wanted: string,
   options: SharedOptions,
@@ -83,6 +83,16 @@ export function crashCommand(): Command {
   );
 }
 
+export function unrescueCommand(): Command {
+  return onInstance('unrescue', 'start a rescued instance from its own disk again').action(
+    action(async (run, wanted: string, options: SharedOptions) => {
+      await operate(run, wanted, options, 'runs', (node, uuid) =>
+        node.unrescue(uuid, { signal: run.signal }),
+      );
+    }),
+  );
+}
+
 export function terminateCommand(): Command {
   return onInstance('terminate', 'stop an instance and remove everything of it').action(
     action(async (run, wanted: string, options: SharedOptions) => {
@@ -93,7 +103,7 @@ export function terminateCommand(): Command {
   );
 }
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError('must be a whole number of seconds');
   return Number(text);
 }

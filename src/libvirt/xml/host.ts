@@ -81,7 +81,7 @@ export interface HostFacts {
 /** The host and the files of one instance. All paths are absolute. */
 export interface DomainHost extends HostFacts {
   readonly diskPath: string;
-  /** Of all disks. */
+  /** Of all disks, in so far as no other is named. */
   readonly diskFormat: 'qcow2' | 'raw';
   /** The base that the root disk stands on. Named, it is never relabelled: it belongs to many instances. */
   readonly backingPath?: string | undefined;
@@ -93,12 +93,20 @@ export interface DomainHost extends HostFacts {
   readonly configDrivePath?: string | undefined;
   /** Disk of the flavor's `ephemeralGb`. */
   readonly ephemeralPath?: string | undefined;
+  readonly ephemeralFormat?: 'qcow2' | 'raw' | undefined;
   /** The raw base that it stands on; as {@link backingPath}. */
   readonly ephemeralBackingPath?: string | undefined;
   /** Disk of the flavor's `swapMb`. */
   readonly swapPath?: string | undefined;
   /** The raw base that it stands on; as {@link backingPath}. */
   readonly swapBackingPath?: string | undefined;
+  /** The disk it is rescued with: the first one, which it boots from. */
+  readonly rescuePath?: string | undefined;
+  readonly rescueFormat?: 'qcow2' | 'raw' | undefined;
+  readonly rescueDevice?: 'disk' | 'cdrom' | undefined;
+  /** As {@link backingPath} and {@link backingFormat}. */
+  readonly rescueBackingPath?: string | undefined;
+  readonly rescueBackingFormat?: 'qcow2' | 'raw' | undefined;
   /** UEFI variables. Default: libvirt's own place. */
   readonly nvramPath?: string | undefined;
 }

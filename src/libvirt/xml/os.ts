@@ -9,10 +9,11 @@ import type { Guest } from './vocabulary/guest.js';
 export function osElement(guest: Guest, platform: Platform, host: DomainHost): XmlElement {
   const uefi = platform.firmware === 'uefi';
   const bootMenu = guest.bootMenu ? element('bootmenu', { enable: 'yes' }) : undefined;
+  const cdrom = host.rescuePath === undefined ? guest.rootIsCdrom : host.rescueDevice === 'cdrom';
   return element('os', { firmware: uefi ? 'efi' : undefined }, [
     textElement('type', 'hvm', { arch: platform.architecture, machine: platform.machine }),
     ...(uefi ? firmware(guest, platform, host) : []),
-    element('boot', { dev: guest.rootIsCdrom ? 'cdrom' : 'hd' }),
+    element('boot', { dev: cdrom ? 'cdrom' : 'hd' }),
     bootMenu,
     hasSmbios(platform.architecture) ? element('smbios', { mode: 'sysinfo' }) : undefined,
   ]);

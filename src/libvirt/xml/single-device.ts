@@ -2,7 +2,7 @@
 import { ComputeError } from '../../driver/errors.js';
 import type { Instance, Vif } from '../../driver/model.js';
 import type { AttachedVolume } from '../../driver/volume.js';
-import { diskLayout } from './devices/disk-layout.js';
+import { diskLayout, targetNames } from './devices/disk-layout.js';
 import { interfaceElement } from './devices/interface.js';
 import { volumeElement } from './devices/volume.js';
 import { serialize } from './element.js';
@@ -61,10 +61,4 @@ export function chooseTarget(
     `${operation}: ${wanted} is another disk of instance ${instance.uuid}; leave the name out and a free one is taken`,
     { ...context, details: { device: wanted } },
   );
-}
-
-/** vda to vdz, vdaa to vdzz. */
-function targetNames(prefix: string): string[] {
-  const letters = [...'abcdefghijklmnopqrstuvwxyz'];
-  return ['', ...letters].flatMap((first) => letters.map((last) => `${prefix}${first}${last}`));
 }

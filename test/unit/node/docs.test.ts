@@ -95,10 +95,43 @@ it('docs/embedding.md: the example of devices attaches and detaches', async () =
   expect(await node.get(instance.uuid)).toMatchObject({ volumes: [], macs: instance.macs });
 });
 
+it('docs/drivers.md: a driver of your own is known by its name', async () => {
+  const bench = makeBench();
+  const [code = ''] = examples('docs/drivers.md');
+  const open = "{ driver: 'rack.RackDriver' }";
+  expect(code).toContain(open);
+  const options = `{ driver: 'rack.RackDriver', instancesPath: ${JSON.stringify(bench.path)} }`;
+  const { node } = (await run(code.replace(open, options))) as { node: ComputeNode };
+  onTestFinished(() => node.close());
+  expect(await node.list()).toEqual([]);
+});
+
+it('docs/embedding.md: the example of rescue and rebuild leaves another system', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const { instance } = await node.launch(request());
+  const code = examples('docs/embedding.md').find((one) => one.includes('node.rescue')) ?? '';
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  const { change } = await run(`export async function change(node, uuid, rescueImage, image) {\n${code}}`);
+  const images = ['rescue', 'new'].map((id) => ({ ...request().image, id }));
+  await (change as (node: ComputeNode, uuid: string, ...images: object[]) => Promise<void>)(
+    node,
+    instance.uuid,
+    ...images,
+  );
+  expect(log.mock.calls).toEqual([['rescued']]);
+  expect(await node.get(instance.uuid)).toMatchObject({
+    vmState: 'active',
+    imageId: 'new',
+    displayName: 'web-2',
+  });
+});
+
 it('docs/embedding.md: the example of events ends with its signal', async () => {
   const bench = makeBench();
   const node = await bench.open();
-  const [, , , , code = ''] = examples('docs/embedding.md');
+  const code = examples('docs/embedding.md').find((one) => one.includes('node.events')) ?? '';
   const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
   onTestFinished(() => log.mockRestore());
   const { follow } = await run(`export async function follow(node, signal) {\n${code}}`);

@@ -8,7 +8,7 @@ import { cdromElement } from './cdrom.js';
 import { agentChannelElement } from './channel.js';
 import { pciePortElements, scsiControllerElement, usbControllerElement } from './controller.js';
 import { diskElement } from './disk.js';
-import { diskLayout } from './disk-layout.js';
+import { diskLayout, placeVolumes } from './disk-layout.js';
 import { graphicsElement } from './graphics.js';
 import { inputElements } from './input.js';
 import { interfaceElement } from './interface.js';
@@ -35,7 +35,7 @@ export function devicesElement(
   return element('devices', {}, [
     emulator === undefined ? undefined : textElement('emulator', emulator),
     ...disks.map((disk) => (disk.device === 'cdrom' ? cdromElement : diskElement)(disk, guest, host)),
-    ...(instance.volumes ?? []).map((volume) => volumeElement(volume, guest, host)),
+    ...placeVolumes(instance.volumes ?? [], disks).map((volume) => volumeElement(volume, guest, host)),
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
     ...pciePortElements(platform, host),

@@ -1,4 +1,5 @@
 // Which disks an instance has, on which bus and under which name.
+import type { AttachedVolume } from '../../../driver/volume.js';
 import type { DomainHost } from '../host.js';
 import { isX86 } from '../host.js';
 import type { Platform } from '../platform.js';
@@ -25,7 +26,7 @@ const PREFIX: Readonly<Record<DiskBus, string>> = {
   ide: 'hd',
 };
 
-/** Root first, then ephemeral, swap and the config drive, as Nova numbers them. Throws ComputeError. */
+/** Rescue disk and root first, then ephemeral, swap and the config drive, as Nova numbers them. Throws ComputeError. */
 export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): readonly DiskPlace[] {
   const diskBus = checkedBus('hw_disk_bus', guest.diskBus ?? 'virtio', platform);
   const cdromBus = checkedBus('hw_cdrom_bus', guest.cdromBus ?? defaultCdromBus(platform), platform);
@@ -38,11 +39,16 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
   };
   const over = (path: string | undefined, format: DiskPlace['format'] = 'raw'): Pick<DiskPlace, 'backing'> =>
     path === undefined ? {} : { backing: { path, format } };
+  const { rescuePath, rescueFormat = host.diskFormat, rescueDevice = 'disk' } = host;
+  const rescue = rescuePath === undefined ? undefined : place(rescueDevice, rescuePath, rescueFormat);
   const root = place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat);
-  const places: DiskPlace[] = [{ ...root, ...over(host.backingPath, host.backingFormat) }];
+  const places: DiskPlace[] = [
+    ...(rescue ? [{ ...rescue, ...over(host.rescueBackingPath, host.rescueBackingFormat) }] : []),
+    { ...root, ...over(host.backingPath, host.backingFormat) },
+  ];
   if (guest.ephemeralGb > 0) {
     if (host.ephemeralPath === undefined) throw noFile('flavor.ephemeralGb', guest.ephemeralGb);
-    const disk = place('disk', host.ephemeralPath, host.diskFormat);
+    const disk = place('disk', host.ephemeralPath, host.ephemeralFormat ?? host.diskFormat);
     places.push({ ...disk, ...over(host.ephemeralBackingPath) });
   }
   if (guest.swapMb > 0) {
@@ -55,6 +61,28 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
     throw unsupportedTerm('img_config_drive', 'mandatory', 'there is no config drive for this instance');
   }
   return places;
+}
+
+/** Beside a rescue disk the names of the disks behind it move on: a volume whose name is taken then has the next free one. */
+export function placeVolumes(
+  volumes: readonly AttachedVolume[],
+  disks: readonly DiskPlace[],
+): readonly AttachedVolume[] {
+  const taken = new Set(disks.map(({ target }) => target));
+  const own = new Set(volumes.map(({ device }) => device));
+  return volumes.map((volume) => {
+    if (!taken.has(volume.device)) return volume;
+    const names = targetNames(volume.device.slice(0, 2));
+    const device = names.find((name) => !taken.has(name) && !own.has(name)) ?? volume.device;
+    taken.add(device);
+    return { ...volume, device };
+  });
+}
+
+/** vda to vdz, vdaa to vdzz. */
+export function targetNames(prefix: string): string[] {
+  const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+  return ['', ...letters].flatMap((first) => letters.map((last) => `${prefix}${first}${last}`));
 }
 
 function noFile(key: string, value: number): Error {
