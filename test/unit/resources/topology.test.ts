@@ -180,6 +180,15 @@ it('a claim moves to another name with its place, and what that had before is re
   expect(ledger.move('nobody', 'a')).toBe(false);
 });
 
+it('another amount of disk leaves an instance where it is', () => {
+  const ledger = tracker();
+  ledger.claim('a', { ...flavor(2, 512, { 'hw:cpu_policy': 'dedicated' }), rootGb: 1 });
+  ledger.claimDisk('a', 5);
+  expect([ledger.usage().diskGb.used, ledger.dedicated('a'), ledger.pcpus()?.used]).toEqual([5, 2, 2]);
+  ledger.release('a');
+  expect(ledger.pcpus()?.used).toBe(0);
+});
+
 it('the memory of the emulator is claimed beside that of the flavor', () => {
   const ledger = new ResourceTracker({
     totals: { vcpus: 4, memoryMb: 2048, diskGb: 10 },
