@@ -16,7 +16,10 @@ const JITTER = 0.1;
 export interface ReporterOptions {
   /** Milliseconds between two samples of the host, give or take a tenth. Default 10000, Nova's report_interval: schedulers take one that is silent for a minute as down. */
   readonly intervalMs?: number | undefined;
-  /** At most one report on change in so many milliseconds; the first of a row goes out at once. Default 20. */
+  /**
+   * At most one report on change in so many milliseconds, fewer where making it takes long; the first of a row goes out at
+   * once. Default 2.
+   */
   readonly coalesceMs?: number | undefined;
   /** Figures of the instances beside their state. Default CPU and memory. Where the driver has the capability `usage`. */
   readonly usageGroups?: readonly UsageGroup[] | undefined;
@@ -27,6 +30,8 @@ export interface ReporterOptions {
   readonly sinkBackoffMs?: number | undefined;
 }
 
+/** How many times as long as a report took to make the next one waits. */
+const REST = 9;
 const MOST_BACKOFF_MS = 60_000;
 /** The longest that a timer can be. */
 const MOST_MS = 1_900_000_000;
@@ -48,13 +53,14 @@ export class ResourceReporter implements AsyncDisposable {
   #following: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Timeout | NodeJS.Immediate | undefined;
-  #publishedMs = Number.NEGATIVE_INFINITY;
+  /** When the next report on change may be made, by performance.now(). */
+  #nextMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
 
   private constructor(source: ReportSource, options: ReporterOptions) {
     this.#source = source;
     this.#intervalMs = limited('intervalMs', options.intervalMs ?? 10_000, 10);
-    this.#coalesceMs = limited('coalesceMs', options.coalesceMs ?? 20, 0);
+    this.#coalesceMs = limited('coalesceMs', options.coalesceMs ?? 2, 0);
     limited('sinkTimeoutMs', options.sinkTimeoutMs ?? 30_000, 1);
     limited('sinkBackoffMs', options.sinkBackoffMs ?? 1000, 1);
     this.#sampler = new HostSampler(source, options.usageGroups);
@@ -189,7 +195,7 @@ export class ResourceReporter implements AsyncDisposable {
   /** The first change of a row is told in this turn of the event loop, what follows it together. */
   #changed(): void {
     if (this.#soon !== undefined || this.#latest.current === undefined || this.#stop.signal.aborted) return;
-    const waitMs = this.#publishedMs + this.#coalesceMs - performance.now();
+    const waitMs = this.#nextMs - performance.now();
     const tell = (): void => {
       this.#soon = undefined;
       this.#publish();
@@ -210,6 +216,7 @@ export class ResourceReporter implements AsyncDisposable {
     const { resource, inventory } = this.#sampler;
     if (!resource) return;
     this.#cancelSoon();
+    const beginMs = performance.now();
     const before = this.#latest.current;
     const instances = this.#instances();
     const running = instances.filter(({ powerState }) => powerState === 'running' || powerState === 'paused');
@@ -226,7 +233,9 @@ export class ResourceReporter implements AsyncDisposable {
     ) {
       return;
     }
-    this.#publishedMs = performance.now();
+    // However many instances there are and however fast they change: a tenth of the time at most.
+    const endMs = performance.now();
+    this.#nextMs = endMs + Math.max(this.#coalesceMs, REST * (endMs - beginMs));
     this.#latest.publish({
       type: 'full',
       sequence: (before?.sequence ?? 0) + 1,
