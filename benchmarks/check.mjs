@@ -21,7 +21,7 @@ const USAGE = `usage: node benchmarks/check.mjs [SCENARIO..] [--base REF|DIRECTO
 `;
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 /** What runs our own code, and so differs between builds. */
-const OWN_PEERS = ['node-compute', 'addon'];
+const OWN_PEERS = ['node-compute', 'addon', 'resources'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

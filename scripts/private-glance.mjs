@@ -1,27 +1,16 @@
 // A Glance of one's own: Debian's glance-api without Keystone, sqlite and image files in one directory.
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  createReadStream,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs';
-import { createServer } from 'node:net';
+import { execFile, execFileSync } from 'node:child_process';
+import { accessSync, constants, createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { freePort, PrivateService } from './private-service.mjs';
 
 const PASTE = '/etc/glance/glance-api-paste.ini';
 const START_MS = 90_000;
-const STOP_MS = 10_000;
 
 export class PrivateGlance {
   #directory;
-  #process;
-  #exited;
+  #service;
 
   /** Why there can be none here; undefined where there can. */
   static obstacle() {
@@ -46,29 +35,21 @@ export class PrivateGlance {
     const port = await freePort();
     const config = writeConfig(directory, address, port);
     await promisify(execFile)('glance-manage', ['--config-file', config, 'db_sync'], { timeout: START_MS });
-    const output = openSync(join(directory, 'output.log'), 'w', 0o600);
-    // A process group of its own: its workers end with it.
-    const [program, ...words] = [...under, 'glance-api', '--config-file', config];
-    const child = spawn(program, words, {
-      cwd: directory,
-      detached: true,
-      stdio: ['ignore', output, output],
+    const url = `http://${address}:${port}`;
+    const service = await PrivateService.start({
+      name: 'glance-api',
+      args: ['--config-file', config],
+      under,
+      directory,
+      url: `${url}/healthcheck`,
     });
-    const glance = new PrivateGlance(`http://${address}:${port}`, directory, child);
-    try {
-      await glance.#untilItAnswers();
-    } catch (error) {
-      await glance.stop();
-      throw error;
-    }
-    return glance;
+    return new PrivateGlance(url, directory, service);
   }
 
-  constructor(url, directory, process) {
+  constructor(url, directory, service) {
     this.url = url;
     this.#directory = directory;
-    this.#process = process;
-    this.#exited = new Promise((resolve) => process.once('exit', resolve));
+    this.#service = service;
   }
 
   /** Registers an image, with its data, a buffer or the path of a file, where there is some; gives its id. */
@@ -97,38 +78,12 @@ export class PrivateGlance {
   }
 
   async stop() {
-    const timer = setTimeout(() => this.#signal('SIGKILL'), STOP_MS);
-    this.#signal('SIGTERM');
-    await this.#exited;
-    clearTimeout(timer);
+    await this.#service.stop();
   }
 
   /** At once, where nothing can be awaited. */
   kill() {
-    this.#signal('SIGKILL');
-  }
-
-  async #untilItAnswers() {
-    const end = performance.now() + START_MS;
-    for (;;) {
-      if (this.#process.exitCode !== null) throw new Error(`glance-api ended: ${this.#log()}`);
-      if (performance.now() > end) throw new Error(`glance-api does not answer: ${this.#log()}`);
-      const answers = await fetch(`${this.url}/healthcheck`).then(
-        ({ ok }) => ok,
-        () => false,
-      );
-      if (answers) return;
-      await sleep(100);
-    }
-  }
-
-  #signal(name) {
-    const { pid, exitCode, signalCode } = this.#process;
-    if (pid !== undefined && exitCode === null && signalCode === null) process.kill(-pid, name);
-  }
-
-  #log() {
-    return readFileSync(join(this.#directory, 'output.log'), 'utf8').slice(-2000);
+    this.#service.kill();
   }
 
   async #call(method, path, init) {
@@ -173,13 +128,4 @@ enforce_new_defaults = False
 `,
   );
   return path;
-}
-
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }

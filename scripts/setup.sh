@@ -78,8 +78,7 @@ $package
       install_clang_format
       ;;
   esac
-  [ "$level" != test ] || install_service glance-api
-  [ "$level" != test ] || install_service rabbitmq-server
+  [ "$level" != test ] || install_services
   [ "$level" != test ] || unpack_cloud_init
 }
 
@@ -99,11 +98,13 @@ download_cloud_init() {
   (cd build/cloud-init && apt-get -qq -o APT::Sandbox::User=root download cloud-init)
 }
 
-# The tests start one of their own. Where systemd runs, the package starts one on every address, which nobody asked for.
-install_service() { # package, which names its service too
-  dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii' && return 0
-  apt_install "$1"
-  [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now "$1"
+# The tests start services of their own. Where systemd runs, these packages start one each on every address, which nobody asked for.
+install_services() {
+  for service in glance-api placement-api prometheus rabbitmq-server; do
+    dpkg-query -W -f='${db:Status-Abbrev}' "$service" 2>/dev/null | grep -q '^ii' && continue
+    apt_install "$service"
+    [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now "$service"
+  done
 }
 
 # One by one, and none of them must be: a benchmark names whom it skips.

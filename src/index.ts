@@ -25,6 +25,7 @@ export {
   type SpawnResult,
   type SpawnStep,
   type UnrescueOptions,
+  type UsageOptions,
 } from './driver/compute-driver.js';
 export type {
   ConfigDriveContent,
@@ -61,6 +62,7 @@ export type {
 } from './driver/guest-events.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
+export type { NodeInventory } from './driver/inventory.js';
 export {
   type AvailableResource,
   type BlockJobStatus,
@@ -83,6 +85,7 @@ export {
   type VifAddress,
 } from './driver/model.js';
 export { type DriverMethod, NOVA_METHODS } from './driver/nova-methods.js';
+export type { InstancePlacement } from './driver/placement.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export type {
   SnapshotProgress,
@@ -91,6 +94,7 @@ export type {
   SnapshotTarget,
 } from './driver/snapshot.js';
 export { Undo } from './driver/undo.js';
+export type { InstanceUsage, UsageGroup } from './driver/usage.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
 export type { FakeDriverOptions, FakeGuest } from './fake/fake-driver-calls.js';
@@ -160,6 +164,8 @@ export { type NetworkFeatures, networkFeatures } from './network/features.js';
 export { hostLinks, type Link, type Links, type TapPorts, type VlanPort } from './network/links.js';
 export { ComputeNode } from './node/compute-node.js';
 export type { Guests } from './node/guests.js';
+export type { NodeService } from './node/node-service.js';
+export { type PlacementOptions, placementSink } from './node/placement.js';
 export type {
   AttachVolumeOptions,
   CacheImageNodeOptions,
@@ -192,7 +198,46 @@ export type {
   UnshelveOptions,
   VmState,
 } from './node/types.js';
+export type {
+  Claim,
+  ClaimedFlavor,
+  ClaimRecord,
+  ClaimShortage,
+  ResourceAmounts,
+  ResourceCheck,
+} from './resources/claims.js';
+export type { DisabledBy, ServiceStatus } from './resources/compute-service.js';
+export {
+  computeFilter,
+  coreFilter,
+  diskFilter,
+  filterHosts,
+  type HostFilter,
+  type HostFilterOptions,
+  type HostState,
+  ramFilter,
+  weighHosts,
+} from './resources/host-filters.js';
+export type { PlacementSink, PlacementSinkOptions } from './resources/placement/placement-sink.js';
+export {
+  applyDelta,
+  type DeltaReport,
+  type FullReport,
+  type InstanceReport,
+  type ResourceReport,
+  reportDelta,
+} from './resources/report.js';
+export { reportJson } from './resources/report-json.js';
+export type { ReadReportsOptions } from './resources/report-reader.js';
+export type { ReporterOptions, ResourceReporter } from './resources/resource-reporter.js';
+export type { ReportSink, ReportUpdate, SinkStatus } from './resources/sink.js';
+export { callbackSink } from './resources/sinks/callback.js';
+export { type JsonLinesOptions, jsonLinesSink } from './resources/sinks/json-lines.js';
+export { type PrometheusOptions, PrometheusSink } from './resources/sinks/prometheus.js';
+export { prometheusText } from './resources/sinks/prometheus-text.js';
+export { type ClaimOptions, ResourceTracker, type ResourceTrackerOptions } from './resources/tracker.js';
 export type { NodeReport, ResourceUsage } from './resources/types.js';
+export { type UsageRates, usageRates } from './resources/usage-rates.js';
 
 registerDriver('fake.FakeDriver', (options) => new FakeDriver(options as FakeDriverOptions));
 registerDriver('libvirt.LibvirtDriver', async (options) => {

@@ -19,6 +19,7 @@ const python = '/usr/bin/python3';
 const PEERS = {
   'node-compute': { file: 'node-compute.mjs', interpreter: process.execPath },
   addon: { file: 'addon.mjs', interpreter: process.execPath },
+  resources: { file: 'resources.mjs', interpreter: process.execPath },
   'bare-qemu': { file: 'bare-qemu.mjs', interpreter: process.execPath },
   'qemu-img': { file: 'qemu-img.mjs', interpreter: process.execPath },
   ip: {

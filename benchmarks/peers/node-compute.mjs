@@ -61,6 +61,7 @@ try {
     idle,
     memory,
     events,
+    reports,
   }[work]();
   console.log(JSON.stringify(answer));
 } finally {
@@ -258,6 +259,43 @@ async function events() {
     samples.resume.push(resume);
   }
   return { samples, ...usage() };
+}
+
+/** From the arrival of an event to that of the report that tells the state after it. */
+async function reports() {
+  const alive = setInterval(() => undefined, 1000);
+  const reporter = await node.reporter({ intervalMs: 3_600_000 });
+  try {
+    const events = node.events();
+    const told = reporter.reports();
+    const arrival = async (event) => {
+      for (;;) if ((await events.next()).value.event === event) return performance.now();
+    };
+    const report = async (uuid, state) => {
+      for (;;) {
+        const { instances } = (await told.next()).value;
+        if (instances.some((one) => one.uuid === uuid && one.powerState === state)) return performance.now();
+      }
+    };
+    const { uuid } = await start();
+    await Promise.all([arrival('resumed'), report(uuid, 'running')]);
+    const latency = async (event, state, action) => {
+      const [arrived, reported] = await Promise.all([arrival(event), report(uuid, state), action()]);
+      return reported - arrived;
+    };
+    const samples = [];
+    let usage = meter();
+    for (let i = 0; i < warmup + count; i += 1) {
+      if (i === warmup) usage = meter();
+      const suspended = await latency('suspended', 'paused', () => node.pause(uuid));
+      const resumed = await latency('resumed', 'running', () => node.unpause(uuid));
+      if (i >= warmup) samples.push(suspended, resumed);
+    }
+    return { samples: { report: samples }, ...usage() };
+  } finally {
+    clearInterval(alive);
+    await reporter.close();
+  }
 }
 
 /** The document of a launch with blanks to fill in, and QEMU's command line for it. */

@@ -28,6 +28,7 @@ import {
   terminateCommand,
   unrescueCommand,
 } from './commands/power.js';
+import { reportCommand } from './commands/report.js';
 import { rebuildCommand, rescueCommand } from './commands/rescue.js';
 import { confirmResizeCommand, resizeCommand, revertResizeCommand } from './commands/resize.js';
 import { showCommand } from './commands/show.js';
@@ -45,6 +46,7 @@ const commands = [
   launchCommand(),
   listCommand(),
   showCommand(),
+  reportCommand(),
   consoleCommand(),
   stopCommand(),
   startCommand(),

@@ -65,4 +65,6 @@ export const NOVA_METHODS: Readonly<Record<DriverMethod, readonly string[]>> = {
   manageImageCache: ['manage_image_cache'],
   setDiskThreshold: [],
   getImageCacheMetrics: [],
+  getInstancesUsage: [],
+  getInventory: [],
 };

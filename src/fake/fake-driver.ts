@@ -16,11 +16,13 @@ import type {
   SpawnOptions,
   SpawnResult,
   UnrescueOptions,
+  UsageOptions,
 } from '../driver/compute-driver.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceIdentity } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
+import type { NodeInventory } from '../driver/inventory.js';
 import type {
   AvailableResource,
   Flavor,
@@ -31,6 +33,7 @@ import type {
   Vif,
 } from '../driver/model.js';
 import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
+import type { InstanceUsage } from '../driver/usage.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeDevices } from './fake-devices.js';
 import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js';
@@ -42,6 +45,7 @@ import { type FakeChanger, rebuildFake, rescueFake, settleFakeRebuild, unrescueF
 import { FakeResize } from './fake-resize.js';
 import { snapshotFake, undoFakeSnapshot } from './fake-snapshot.js';
 import { spawnFake } from './fake-spawn.js';
+import { inventoryOf, usageOf } from './fake-usage.js';
 
 const SPAWN_TIMEOUT_MS = 600_000;
 const SOFT_REBOOT_MS = 120_000;
@@ -458,5 +462,15 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
 
   override async getImageCacheMetrics(options: CallOptions = {}): Promise<ImageCacheMetrics> {
     return await this.call('getImageCacheMetrics', undefined, options, async () => this.#images.metrics);
+  }
+
+  override async getInstancesUsage(options: UsageOptions = {}): Promise<InstanceUsage[]> {
+    return await this.call('getInstancesUsage', undefined, options, async () =>
+      [...this.hypervisor.domains.values()].map((domain) => usageOf(domain, options.groups)),
+    );
+  }
+
+  override async getInventory(options: CallOptions = {}): Promise<NodeInventory> {
+    return await this.call('getInventory', undefined, options, async () => inventoryOf(this.hypervisor.host));
   }
 }

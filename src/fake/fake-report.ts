@@ -30,6 +30,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   diskThreshold: true,
   plugVifs: true,
   vifFilter: true,
+  usage: true,
 };
 
 export function infoOf(domain: FakeDomain): InstanceInfo {

@@ -31,6 +31,8 @@ export type FakeCallName =
   | 'getImageCacheMetrics'
   | 'snapshot'
   | 'undoSnapshot'
+  | 'getInstancesUsage'
+  | 'getInventory'
   | 'attachVolume'
   | 'detachVolume'
   | 'extendVolume'

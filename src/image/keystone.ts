@@ -117,18 +117,29 @@ export class Keystone {
 /** The root of the image API. Throws `IMAGE_DOWNLOAD_FAILED` where the catalog has none. */
 export function imageEndpoint(
   catalog: readonly CatalogEntry[],
-  { region, interface: wanted = 'public' }: Pick<GlanceOptions, 'region' | 'interface'>,
+  choice: Pick<GlanceOptions, 'region' | 'interface'>,
 ): string {
-  const found = catalog
-    .filter(({ type }) => type === 'image')
-    .flatMap(({ endpoints }) => endpoints)
-    .find((one) => one.interface === wanted && (region === undefined || region === one.region_id));
-  if (found && /^https?:\/\//i.test(found.url) && URL.canParse(found.url)) return found.url;
+  const endpoint = serviceEndpoint(catalog, 'image', choice);
+  if (endpoint !== undefined) return endpoint;
+  const { region, interface: wanted = 'public' } = choice;
   throw new ComputeError(
     'IMAGE_DOWNLOAD_FAILED',
     `Keystone's catalog has no ${wanted} endpoint of type image${region === undefined ? '' : ` in region ${region}`}`,
     { operation: 'authentication' },
   );
+}
+
+/** The root of a service's API; undefined where the catalog has none. */
+export function serviceEndpoint(
+  catalog: readonly CatalogEntry[],
+  service: string,
+  { region, interface: wanted = 'public' }: Pick<GlanceOptions, 'region' | 'interface'>,
+): string | undefined {
+  const found = catalog
+    .filter(({ type }) => type === service)
+    .flatMap(({ endpoints }) => endpoints)
+    .find((one) => one.interface === wanted && (region === undefined || region === one.region_id));
+  return found && /^https?:\/\//i.test(found.url) && URL.canParse(found.url) ? found.url : undefined;
 }
 
 function authOf(credentials: KeystoneCredentials): unknown {

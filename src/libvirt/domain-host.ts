@@ -38,6 +38,7 @@ export function domainHost(
     cpuMode,
     cpuModel,
     cpuTune: embedded ? (security?.cgroups ?? false) : true,
+    pinning: instance.placement,
     vncListen: vncListen === '' ? undefined : vncListen,
     vhostNet,
     maxQueues: options.maxQueues,

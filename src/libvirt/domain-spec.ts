@@ -120,6 +120,7 @@ const hostSchema = closedObject({
       shared: v.optional(cpus),
       emulator: v.optional(cpus),
       nodes: v.optional(v.pipe(v.array(integer(0, 1023)), v.maxLength(128))),
+      pageSizeKib: v.optional(integer(1, 16 * 1024 ** 2)),
     }),
   ),
   vncListen: v.optional(ipAddress),

@@ -90,6 +90,7 @@ const CAPABILITIES: DriverCapabilities = {
   diskThreshold: true,
   plugVifs: true,
   vifFilter: true,
+  usage: false,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */

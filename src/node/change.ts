@@ -4,8 +4,10 @@ import type { ConfigDriveFormat } from '../driver/config-drive.js';
 import { ComputeError } from '../driver/errors.js';
 import { diskGb, imageSchema, nameText } from '../driver/image-schema.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import type { SnapshotTarget } from '../driver/snapshot.js';
-import { configDriveFormat } from './instance-schema.js';
+import { configDriveFormat, placementSchema } from './instance-schema.js';
+import { placed } from './placed.js';
 
 /** `runs`: it ran before. A rebuilt instance has what stands here. */
 export type Change =
@@ -27,7 +29,12 @@ export type Change =
       readonly runs: boolean;
     }
   | { readonly kind: 'offload' }
-  | { readonly kind: 'unshelve'; readonly diskGb: number };
+  /** `placement`: of its new claim, where it had left the host. */
+  | {
+      readonly kind: 'unshelve';
+      readonly diskGb: number;
+      readonly placement?: InstancePlacement | undefined;
+    };
 
 /** An instance that was shelved: the image its disk was stored as, and whether it has left this host. */
 export interface Shelved {
@@ -54,7 +61,7 @@ export const changeSchema: v.GenericSchema<unknown, Change> = v.variant('kind', 
   }),
   v.object({ kind: v.literal('shelve'), image: imageSchema, create: v.boolean(), runs: v.boolean() }),
   v.object({ kind: v.literal('offload') }),
-  v.object({ kind: v.literal('unshelve'), diskGb }),
+  v.object({ kind: v.literal('unshelve'), diskGb, placement: v.exactOptional(placementSchema) }),
 ]);
 
 /** Where the disk of a shelved instance goes; throws `INVALID_ARGUMENT` where nothing can be stored. */
@@ -99,9 +106,11 @@ export function afterChange(before: Changeable, change: Change): Changeable {
       return { ...before, shelved: before.shelved && { ...before.shelved, offloaded: true } };
     case 'unshelve': {
       const { shelved, instance } = before;
-      // Its disk stands on that image now.
-      const image = shelved?.offloaded ? shelved.image : instance.image;
-      return { ...before, instance: { ...instance, image }, diskGb: change.diskGb, shelved: undefined };
+      // Its disk stands on that image now, and it where its new claim says.
+      const after = shelved?.offloaded
+        ? placed({ ...instance, image: shelved.image }, change.placement)
+        : instance;
+      return { ...before, instance: after, diskGb: change.diskGb, shelved: undefined };
     }
   }
 }

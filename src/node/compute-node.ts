@@ -6,6 +6,8 @@ import type { ImageCacheMetrics } from '../driver/image-cache.js';
 import type { Flavor, ImageMeta, PowerState, Vif } from '../driver/model.js';
 import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
+import { nodeReport, totalsOf } from '../resources/node-report.js';
+import type { ReporterOptions, ResourceReporter } from '../resources/resource-reporter.js';
 import type { NodeReport } from '../resources/types.js';
 import {
   attachInterface,
@@ -26,12 +28,13 @@ import { migrateInstance } from './migrate.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
 import type { NodeEvents } from './node-events.js';
-import { nodeReport, totalsOf } from './node-report.js';
+import { NodeService } from './node-service.js';
 import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
 import type { PowerSync } from './power-sync.js';
 import { rebuildInstance } from './rebuild.js';
+import { NodeReporters } from './reports.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
 import { confirmResize, resizeInstance, revertResize } from './resize.js';
 import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
@@ -79,19 +82,25 @@ export class ComputeNode implements AsyncDisposable {
   readonly recoveries: readonly Recovery[];
   /** What concerns the system in the guest: its agent, its consoles, its figures. */
   readonly guests: Guests;
+  /** Whether schedulers should give it instances, and why not. */
+  readonly service: NodeService;
   readonly #context: NodeContext;
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
   readonly #imageCachePass: Periodic;
+  readonly #reporters: NodeReporters;
   readonly #resizeConfirmPass: Periodic;
   readonly #powerSync: PowerSync;
   readonly #powerSyncPass: Periodic;
   #closing: Promise<void> | undefined;
 
   private constructor(opened: OpenedNode) {
-    const { context, events, lock, imageCachePass, resizeConfirmPass, powerSync, powerSyncPass } = opened;
+    const { context, events, lock, record, imageCachePass, resizeConfirmPass } = opened;
+    const { powerSync, powerSyncPass } = opened;
     this.#context = context;
     this.guests = new Guests(context);
+    this.service = new NodeService(context.service, record);
+    this.#reporters = new NodeReporters(context, events, record);
     this.#events = events;
     this.#lock = lock;
     this.#imageCachePass = imageCachePass;
@@ -408,6 +417,14 @@ export class ComputeNode implements AsyncDisposable {
   }
 
   /**
+   * Reports of this node from now on: periodically, on every change, to readers and sinks. Ends with the node. Rejects with
+   * what the driver says where the host cannot be sampled, and with what a sink says that cannot be opened.
+   */
+  async reporter(options: ReporterOptions = {}): Promise<ResourceReporter> {
+    return await this.#reporters.open(options);
+  }
+
+  /**
    * Fetches an image for instances that come later; a launch that wants it meanwhile shares the fetch. Rejects with
    * `IMAGE_*`, `NO_SPACE`, `UNAUTHORIZED`, and `UNSUPPORTED` where the capability `imageCache` is false.
    */
@@ -451,6 +468,8 @@ export class ComputeNode implements AsyncDisposable {
       await this.#resizeConfirmPass.stop();
       await this.#powerSync.stop();
       await this.#powerSyncPass.stop();
+      await this.#reporters.close();
+      this.#context.service.close();
       await calls.close();
       await driver.close();
       await this.#events.close();

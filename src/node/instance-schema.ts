@@ -12,6 +12,7 @@ import {
   properties,
 } from '../driver/image-schema.js';
 import type { Flavor, Instance, Vif, VifAddress } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import { closedObject, integer } from '../driver/schema.js';
 import type { AttachedVolume } from '../driver/volume.js';
 import { attachedVolumeSchema } from '../driver/volume-schema.js';
@@ -140,6 +141,16 @@ export const volumesSchema: v.GenericSchema<unknown, AttachedVolume[]> = v.pipe(
   v.maxLength(MAX_VOLUMES),
 );
 
+const hostNumbers = v.pipe(v.array(integer(0, 65_535)), v.maxLength(4096));
+
+export const placementSchema: v.GenericSchema<unknown, InstancePlacement> = v.object({
+  dedicated: hostNumbers,
+  shared: v.exactOptional(hostNumbers),
+  emulator: v.exactOptional(hostNumbers),
+  nodes: hostNumbers,
+  pageSizeKib: v.exactOptional(integer(1)),
+});
+
 /** As the journal holds it; unknown keys are dropped, a later version may have written them. */
 export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
   uuid: uuidText,
@@ -154,4 +165,5 @@ export const instanceSchema: v.GenericSchema<unknown, Instance> = v.object({
   projectId: v.exactOptional(cleanText(255)),
   userId: v.exactOptional(cleanText(255)),
   configDrive: v.exactOptional(configDriveFormat),
+  placement: v.exactOptional(placementSchema),
 });

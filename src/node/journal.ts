@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import type { SpawnStep } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor, ImageMeta, Instance, Vif } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import { integer } from '../driver/schema.js';
 import type { SnapshotTarget } from '../driver/snapshot.js';
 import { snapshotTargetSchema } from '../driver/snapshot-schema.js';
@@ -18,9 +19,17 @@ import {
   haltedAfter,
   type Shelved,
 } from './change.js';
-import { flavorSchema, instanceSchema, vifSchema, vifsSchema, volumesSchema } from './instance-schema.js';
+import {
+  flavorSchema,
+  instanceSchema,
+  placementSchema,
+  vifSchema,
+  vifsSchema,
+  volumesSchema,
+} from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
 import { currentSize, type PendingResize, pendingResizeSchema } from './pending-resize.js';
+import { placed } from './placed.js';
 
 /*
  * It stands beside the instance's directory, `<instances_path>/journal/<uuid>`, not in it: written before the first effect
@@ -64,7 +73,12 @@ export type JournalLine =
   | { readonly event: 'switched' | 'changed' }
   /** It has come so far; `resized` ends it. */
   | { readonly event: 'resize'; readonly resize: PendingResize }
-  | { readonly event: 'resized'; readonly flavor: Flavor; readonly diskGb: number }
+  | {
+      readonly event: 'resized';
+      readonly flavor: Flavor;
+      readonly diskGb: number;
+      readonly placement?: InstancePlacement | undefined;
+    }
   | { readonly event: 'terminate' };
 
 const diskGb = integer(0);
@@ -93,7 +107,12 @@ const lineSchema: v.GenericSchema<unknown, JournalLine> = v.variant('event', [
   v.object({ event: v.literal('switched') }),
   v.object({ event: v.literal('changed') }),
   v.object({ event: v.literal('resize'), resize: pendingResizeSchema }),
-  v.object({ event: v.literal('resized'), flavor: flavorSchema, diskGb }),
+  v.object({
+    event: v.literal('resized'),
+    flavor: flavorSchema,
+    diskGb,
+    placement: v.exactOptional(placementSchema),
+  }),
   v.object({ event: v.literal('terminate') }),
 ]);
 
@@ -261,12 +280,12 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'resize':
         resize = line.resize;
-        instance = { ...instance, flavor: currentSize(resize).flavor };
+        instance = placed({ ...instance, flavor: currentSize(resize).flavor }, currentSize(resize).placement);
         diskGb = currentSize(resize).diskGb;
         break;
       case 'resized':
         resize = undefined;
-        instance = { ...instance, flavor: line.flavor };
+        instance = placed({ ...instance, flavor: line.flavor }, line.placement);
         diskGb = line.diskGb;
         break;
       case 'terminate':

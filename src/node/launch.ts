@@ -124,8 +124,11 @@ class Launch {
 
   #claim(): void {
     const { tracker } = this.#context;
-    const { flavor } = this.#known.instance;
-    const claim = tracker.claim(this.#uuid, flavor, { diskGb: this.#known.diskGb });
+    const { flavor, image } = this.#known.instance;
+    const { diskGb } = this.#known;
+    const claim = tracker.claim(this.#uuid, flavor, { diskGb, properties: image.properties });
+    const { placement } = claim;
+    if (placement) this.#known.instance = { ...this.#known.instance, placement };
     this.#endStep(describeClaim(claim.record), { claim: claim.record });
   }
 
@@ -138,6 +141,7 @@ class Launch {
       const spawned = await this.#spawn();
       await this.#known.journal.append({ event: 'launched' });
       this.#known.phase = 'ready';
+      this.#context.service.buildSucceeded();
       this.#context.publish({ type: 'launched', timestamp: Date.now(), uuid: this.#uuid });
       const totalMs = performance.now() - this.#begin;
       log.info(`instance ${this.#uuid} runs as ${this.#known.instance.name}`, {
@@ -251,6 +255,7 @@ class Launch {
       step: this.#step,
       code: error.code,
     });
+    this.#context.service.buildFailed(error.code);
     try {
       if (this.#reached === 'spawn') await removeFromHost(this.#context, this.#known);
       if (this.#reached !== 'claim') await this.#known.journal.remove();
@@ -258,11 +263,17 @@ class Launch {
       return this.#broken(error, undoError);
     }
     forget(this.#context, this.#known);
+    this.#publishFailure(error);
     return error;
+  }
+
+  #publishFailure({ code }: ComputeError): void {
+    this.#context.publish({ type: 'launch-failed', timestamp: Date.now(), uuid: this.#uuid, code });
   }
 
   #broken(error: ComputeError, undoError: unknown): ComputeError {
     this.#known.phase = 'broken';
+    this.#publishFailure(error);
     const undoFailure = reasonOf(undoError);
     this.#context.log.error(`launch of ${this.#uuid} could not be undone; terminate it`, {
       instanceUuid: this.#uuid,

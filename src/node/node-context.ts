@@ -1,5 +1,6 @@
 // The parts of a node that its operations share.
 import type { ComputeDriver } from '../driver/compute-driver.js';
+import type { ComputeService } from '../resources/compute-service.js';
 import type { ResourceTracker } from '../resources/tracker.js';
 import type { Calls } from './calls.js';
 import type { InstanceIds } from './instance-ids.js';
@@ -12,6 +13,7 @@ import type { Logger, NodeEvent } from './types.js';
 export interface NodeContext {
   readonly driver: ComputeDriver;
   readonly tracker: ResourceTracker;
+  readonly service: ComputeService;
   readonly files: NodeFiles;
   readonly ids: InstanceIds;
   readonly locks: InstanceLocks;

@@ -29,6 +29,10 @@ const optionsSchema = closedObject({
   ),
   allocationRatios: v.optional(closedObject({ cpu: amount, memory: amount, disk: amount })),
   reserved: v.optional(closedObject({ memoryMb: amount, vcpus: amount, diskGb: amount })),
+  memoryOverheadMb: v.optional(integer(0, 1_048_576), 0),
+  dedicatedCpus: v.optional(v.pipe(v.array(integer(0, 65_535)), v.maxLength(4096)), []),
+  buildFailureThreshold: v.optional(integer(0, 1_000_000), 10),
+  buildFailureHoldMs: v.optional(integer(1, 1_900_000_000), 600_000),
   maxConcurrentLaunches: v.optional(integer(1, 10_000), 10),
   // No longer than a timer can be.
   imageCacheIntervalMs: v.optional(integer(0, 1_900_000_000), 2_400_000),

@@ -2,7 +2,10 @@
 import type { ComputeDriver } from '../driver/compute-driver.js';
 import { loadDriver } from '../driver/registry.js';
 import { Undo } from '../driver/undo.js';
+import { ComputeService } from '../resources/compute-service.js';
+import { totalsOf } from '../resources/node-report.js';
 import { ResourceTracker } from '../resources/tracker.js';
+import { packageVersion } from '../version.js';
 import { Calls } from './calls.js';
 import { noteHalts } from './halts.js';
 import { HostLock } from './host-lock.js';
@@ -15,11 +18,11 @@ import { asComputeError, reasonOf } from './node-errors.js';
 import { NodeEvents } from './node-events.js';
 import { NodeFiles } from './node-files.js';
 import { type NodeOptions, parseNodeOptions } from './node-options.js';
-import { totalsOf } from './node-report.js';
 import { Periodic } from './periodic.js';
 import { PowerSync } from './power-sync.js';
 import { recover } from './recovery.js';
 import { confirmOldResizes } from './resize.js';
+import { ServiceRecord } from './service-record.js';
 import { Turnstile } from './turns.js';
 import type { ComputeNodeOptions, NodeEvent, Recovery } from './types.js';
 
@@ -35,6 +38,7 @@ export interface OpenedNode {
   readonly powerSync: PowerSync;
   readonly powerSyncPass: Periodic;
   readonly recoveries: readonly Recovery[];
+  readonly record: ServiceRecord;
 }
 
 /** Rejects with `INVALID_ARGUMENT`, `DRIVER_UNKNOWN`, `HOST_LOCKED`, `HOST_UNSUITABLE`, or what the driver's initHost says. */
@@ -60,12 +64,14 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
   // Before the driver: one that is refused must not touch libvirt, nor recover what is in use.
   const lock = await HostLock.acquire(files);
   undo.add('lock', () => lock.release());
+  const record = await ServiceRecord.open(files);
   const driver = await loadDriver(options.driver, { ...options.driverOptions, instancesPath, logger: log });
   undo.add('driver', () => driver.close());
   await driver.initHost();
   const events = new NodeEvents();
   events.follow(driver, log);
   const tracker = await makeTracker(driver, options);
+  const service = makeService(driver, record, options);
   const instances = new Map<string, KnownInstance>();
   void noteHalts(driver, instances, log);
   const publish = (event: NodeEvent): void => events.publish(event);
@@ -83,6 +89,7 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
   const context: NodeContext = {
     driver,
     tracker,
+    service,
     files,
     ids,
     locks: new InstanceLocks(),
@@ -118,16 +125,34 @@ async function openParts(options: NodeOptions, undo: Undo): Promise<OpenedNode> 
     work: () => powerSync.run(),
   });
   const passes = { imageCachePass, resizeConfirmPass, powerSync, powerSyncPass };
-  return { context, events, lock, ...passes, recoveries };
+  return { context, events, lock, ...passes, recoveries, record };
+}
+
+function makeService(driver: ComputeDriver, record: ServiceRecord, options: NodeOptions): ComputeService {
+  const { buildFailureThreshold, buildFailureHoldMs, logger } = options;
+  const service = new ComputeService({
+    version: packageVersion(),
+    buildFailureThreshold,
+    buildFailureHoldMs,
+  });
+  if (record.disabledReason !== undefined) service.disable(record.disabledReason);
+  void service.follow(driver.events()).catch((error: unknown) => {
+    logger.error('the service no longer hears of the connection', { error: reasonOf(error) });
+  });
+  return service;
 }
 
 async function makeTracker(driver: ComputeDriver, options: NodeOptions): Promise<ResourceTracker> {
-  const { allocationRatios, reserved } = options;
+  const { allocationRatios, reserved, memoryOverheadMb, dedicatedCpus } = options;
   const resource = await driver.getAvailableResource();
+  const cells = driver.capabilities.usage ? (await driver.getInventory()).numaCells : undefined;
   return new ResourceTracker({
     totals: totalsOf(resource),
     ...(allocationRatios && { allocationRatios }),
     ...(reserved && { reserved }),
+    overheadMb: memoryOverheadMb,
+    dedicatedCpus,
+    cells,
   });
 }
 

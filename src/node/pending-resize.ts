@@ -2,8 +2,9 @@
 import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import { integer } from '../driver/schema.js';
-import { flavorSchema } from './instance-schema.js';
+import { flavorSchema, placementSchema } from './instance-schema.js';
 
 /**
  * `migrating`: under way; `verify`: done, Nova's VERIFY_RESIZE, it waits to be confirmed or reverted; `confirming`,
@@ -16,6 +17,8 @@ export type ResizePhase = 'migrating' | 'verify' | 'confirming' | 'reverting' | 
 export interface ClaimedSize {
   readonly flavor: Flavor;
   readonly diskGb: number;
+  /** Where that claim is on the host's cells. */
+  readonly placement?: InstancePlacement | undefined;
 }
 
 export interface PendingResize {
@@ -28,7 +31,11 @@ export interface PendingResize {
   readonly finishedAt?: string;
 }
 
-const sizeSchema = v.object({ flavor: flavorSchema, diskGb: integer(0) });
+const sizeSchema = v.object({
+  flavor: flavorSchema,
+  diskGb: integer(0),
+  placement: v.exactOptional(placementSchema),
+});
 
 export const pendingResizeSchema: v.GenericSchema<unknown, PendingResize> = v.object({
   phase: v.picklist(['migrating', 'verify', 'confirming', 'reverting', 'live']),

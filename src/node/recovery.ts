@@ -50,7 +50,8 @@ export async function recover(context: RecoveryContext): Promise<Recovery[]> {
       .filter(({ shelved }) => !shelved?.offloaded)
       .map(({ instance, diskGb, resize }) => ({
         uuid: instance.uuid,
-        ...(resize?.old ?? { flavor: instance.flavor, diskGb }),
+        properties: instance.image.properties,
+        ...(resize?.old ?? { flavor: instance.flavor, diskGb, placement: instance.placement }),
         move: resize?.new,
       })),
   );

@@ -8,6 +8,7 @@ import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { operate } from './operation.js';
 import { type ClaimedSize, currentSize, type PendingResize } from './pending-resize.js';
+import { placed } from './placed.js';
 import type { OperationOptions, ResizeOptions } from './types.js';
 
 const SHUTDOWN_MS = 60_000;
@@ -36,11 +37,16 @@ export async function resizeInstance(
     const { instance, diskGb } = known;
     checkFlavorHoldsImage(uuid, flavor, instance.image);
     const powerOn = await runs(context, known, signal);
-    const resized = { ...instance, flavor };
-    const wanted = { flavor, diskGb: diskClaimGb(resized) };
-    const old = { flavor: instance.flavor, diskGb };
-    const resize: PendingResize = { phase: 'migrating', old, new: wanted, powerOn };
-    tracker.claimMove(uuid, flavor, { diskGb: wanted.diskGb });
+    const wantedGb = diskClaimGb({ ...instance, flavor });
+    const { properties } = instance.image;
+    const placement = tracker.claimMove(uuid, flavor, { diskGb: wantedGb, properties });
+    const resized = placed({ ...instance, flavor }, placement);
+    const resize: PendingResize = {
+      phase: 'migrating',
+      old: { flavor: instance.flavor, diskGb, ...(instance.placement && { placement: instance.placement }) },
+      new: { flavor, diskGb: wantedGb, ...(placement && { placement }) },
+      powerOn,
+    };
     try {
       await enter(known, resize);
     } catch (error) {
@@ -211,8 +217,8 @@ export async function leave(known: KnownInstance, size: ClaimedSize): Promise<vo
   become(known, size);
 }
 
-function become(known: KnownInstance, { flavor, diskGb }: ClaimedSize): void {
-  known.instance = { ...known.instance, flavor };
+function become(known: KnownInstance, { flavor, diskGb, placement }: ClaimedSize): void {
+  known.instance = placed({ ...known.instance, flavor }, placement);
   known.diskGb = diskGb;
 }
 

@@ -9,6 +9,7 @@ import type { KnownInstance } from './known-instance.js';
 import { diskClaimGb, parseImage, parseRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { operate } from './operation.js';
+import { placed } from './placed.js';
 import { removeFromHost } from './removal.js';
 import { CHANGE_TIMEOUT_MS, checkChangeable, SHUTDOWN_MS } from './rescue.js';
 import { changeInstance } from './settle-change.js';
@@ -75,14 +76,16 @@ export async function unshelveInstance(
       return;
     }
     if (await driver.instanceExists(uuid, { signal })) throw foreign(uuid);
-    const next: Instance = { ...instance, image: shelved.image };
-    const diskGb = diskClaimGb(next);
+    const { flavor } = instance;
+    const diskGb = diskClaimGb({ flavor, image: shelved.image });
     // Refused at once, not after a wait in line.
-    const claim = tracker.claim(uuid, instance.flavor, { diskGb });
+    const claim = tracker.claim(uuid, flavor, { diskGb, properties: shelved.image.properties });
+    const { placement } = claim;
+    const next = placed({ ...instance, image: shelved.image }, placement);
     try {
       const leave = await launches.enter(deadline);
       try {
-        await changeInstance(context, known, { kind: 'unshelve', diskGb }, async () => {
+        await changeInstance(context, known, { kind: 'unshelve', diskGb, placement }, async () => {
           await driver.spawn(next, { signal, configDrive, onProgress: options.onProgress });
         });
       } finally {

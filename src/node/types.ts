@@ -1,6 +1,7 @@
 // What an agent passes to and gets from a ComputeNode.
 import type { CacheOutcome, SnapshotOptions, SpawnProgress, SpawnStep } from '../driver/compute-driver.js';
 import type { ConfigDriveFormat, ConfigDriveKey } from '../driver/config-drive.js';
+import type { ErrorCode } from '../driver/errors.js';
 import type {
   DriverEvent,
   Flavor,
@@ -31,6 +32,17 @@ export interface ComputeNodeOptions {
   readonly allocationRatios?: { readonly cpu?: number; readonly memory?: number; readonly disk?: number };
   /** Held back for the host. Default: 512 MiB of memory. */
   readonly reserved?: { readonly memoryMb?: number; readonly vcpus?: number; readonly diskGb?: number };
+  /** MiB claimed for each instance beside its flavor's memory: what the emulator takes. Default 0, as Nova. */
+  readonly memoryOverheadMb?: number;
+  /** Host CPUs for vCPUs that ask for one each (`hw:cpu_policy=dedicated`), Nova's cpu_dedicated_set. Default none. */
+  readonly dedicatedCpus?: readonly number[];
+  /**
+   * So many launches that fail one after another through the host's own fault disable its service; 0: none do. Default 10,
+   * Nova's consecutive_build_service_disable_threshold.
+   */
+  readonly buildFailureThreshold?: number;
+  /** Milliseconds until a service that disabled itself so offers itself again. Default 600000 (ten minutes). */
+  readonly buildFailureHoldMs?: number;
   /** Launches under way at once; more wait their turn. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentLaunches?: number;
   /**
@@ -312,6 +324,13 @@ export type NodeEvent =
       readonly type: 'resized' | 'resize-confirmed' | 'resize-reverted';
       readonly timestamp: number;
       readonly uuid: string;
+    }
+  | {
+      /** Undone; what it failed with. */
+      readonly type: 'launch-failed';
+      readonly timestamp: number;
+      readonly uuid: string;
+      readonly code: ErrorCode;
     }
   | { readonly type: 'launched' | 'terminated'; readonly timestamp: number; readonly uuid: string }
   /** Found to be another than the events had said. It is left as it is, and taken down as that. */

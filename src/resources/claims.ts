@@ -1,6 +1,7 @@
 // What one instance asks of a node and whether the node has it: Nova's claim arithmetic, without state.
 import { ComputeError } from '../driver/errors.js';
 import type { Flavor } from '../driver/model.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import type { ResourceUsage } from './types.js';
 
 /** What is counted. The order is that of messages and reports. */
@@ -13,7 +14,7 @@ export type ResourceAmounts = Readonly<Record<ResourceName, number>>;
 
 /** The part of a flavor that costs something. */
 export type ClaimedFlavor = Pick<Flavor, 'vcpus' | 'memoryMb'> &
-  Partial<Pick<Flavor, 'rootGb' | 'ephemeralGb' | 'swapMb'>>;
+  Partial<Pick<Flavor, 'rootGb' | 'ephemeralGb' | 'swapMb' | 'extraSpecs'>>;
 
 /** One resource at the moment of a claim. */
 export interface ResourceCheck extends ResourceUsage {
@@ -26,11 +27,16 @@ export interface ClaimRecord {
   readonly vcpus: ResourceCheck;
   readonly memoryMb: ResourceCheck;
   readonly diskGb: ResourceCheck;
+  /** Host CPUs of its own; where the flavor asks for some. */
+  readonly pcpus?: ResourceCheck;
 }
+
+/** What a claim can fall short of: beside the counted ones, large pages (of one size) and NUMA cells that have room. */
+export type ClaimedName = ResourceName | 'pcpus' | 'hugepages' | 'numaCells';
 
 /** Why one resource refuses. */
 export interface ClaimShortage extends ResourceCheck {
-  readonly resource: ResourceName;
+  readonly resource: ClaimedName;
   /** `limit`: used + asked is above the limit; `physical`: one instance alone asks for more than the host has. */
   readonly rule: 'limit' | 'physical';
 }
@@ -40,12 +46,27 @@ export interface Claim {
   readonly instanceUuid: string;
   readonly amounts: ResourceAmounts;
   readonly record: ClaimRecord;
+  /** Host CPUs, cells and pages that were chosen, for a flavor that asks for such. */
+  readonly placement?: InstancePlacement;
   /** Gives the resources back. Idempotent; does nothing to a later claim of the same instance. */
   release(): void;
 }
 
+/** What an instance takes beside what its flavor says. */
+export interface ClaimAdjustment {
+  /** Disk in GiB in place of the flavor's. */
+  readonly diskGb?: number | undefined;
+  /** vCPUs that have host CPUs of their own: they take none of the shared ones. */
+  readonly dedicated?: number;
+  /** Memory of the hypervisor itself, in MiB. */
+  readonly overheadMb?: number;
+}
+
 /** What a flavor takes: disk is root + ephemeral + swap, the swap rounded up to GiB, as Nova reports it to Placement. */
-export function claimedAmounts(flavor: ClaimedFlavor, diskGb?: number): ResourceAmounts {
+export function claimedAmounts(
+  flavor: ClaimedFlavor,
+  { diskGb, dedicated = 0, overheadMb = 0 }: ClaimAdjustment = {},
+): ResourceAmounts {
   const root = amount('rootGb', flavor.rootGb ?? 0);
   const ephemeral = amount('ephemeralGb', flavor.ephemeralGb ?? 0);
   const swap = amount('swapMb', flavor.swapMb ?? 0);
@@ -60,7 +81,8 @@ export function claimedAmounts(flavor: ClaimedFlavor, diskGb?: number): Resource
       details: amounts,
     });
   }
-  return amounts;
+  if (dedicated === 0 && overheadMb === 0) return amounts;
+  return { ...amounts, vcpus: amounts.vcpus - dedicated, memoryMb: amounts.memoryMb + overheadMb };
 }
 
 /** Above any host, far below 2^53: sums of claims stay exact. */
@@ -117,17 +139,25 @@ export function claimRefused(record: ClaimRecord, refused: readonly ClaimShortag
   );
 }
 
-const WORDS: Readonly<Record<ResourceName, { readonly name: string; readonly unit: string }>> = {
+const WORDS: Readonly<Record<ClaimedName, { readonly name: string; readonly unit: string }>> = {
   vcpus: { name: 'vCPUs', unit: '' },
   memoryMb: { name: 'memory', unit: ' MB' },
   diskGb: { name: 'disk', unit: ' GB' },
+  pcpus: { name: 'dedicated CPUs', unit: '' },
+  hugepages: { name: 'large pages', unit: '' },
+  numaCells: { name: 'NUMA cells with room', unit: '' },
 };
 
 /** One line for the log: `vCPUs 2 (used 3 of 16), memory 4096 MB (used ...), disk ...`. */
 export function describeClaim(record: ClaimRecord): string {
-  return RESOURCE_NAMES.map((resource) => {
-    const { name, unit } = WORDS[resource];
-    const { asked, used, limit } = record[resource];
-    return `${name} ${asked}${unit} (used ${used} of ${limit}${unit})`;
-  }).join(', ');
+  const names: readonly (ResourceName | 'pcpus')[] = record.pcpus
+    ? [...RESOURCE_NAMES, 'pcpus']
+    : RESOURCE_NAMES;
+  return names
+    .map((resource) => {
+      const { name, unit } = WORDS[resource];
+      const { asked, used, limit } = record[resource] as ResourceCheck;
+      return `${name} ${asked}${unit} (used ${used} of ${limit}${unit})`;
+    })
+    .join(', ');
 }

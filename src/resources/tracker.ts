@@ -1,9 +1,11 @@
 // The ledger of a node: what its host has, what its instances were promised, and whether one more fits.
 import { ComputeError } from '../driver/errors.js';
+import type { InstancePlacement } from '../driver/placement.js';
 import {
   type Claim,
   type ClaimedFlavor,
   type ClaimRecord,
+  type ClaimShortage,
   claimedAmounts,
   claimRefused,
   RESOURCE_NAMES,
@@ -12,6 +14,9 @@ import {
   type ResourceName,
   shortages,
 } from './claims.js';
+import { type HostCell, HostTopology } from './host-topology.js';
+import { layoutShortages } from './layout-shortages.js';
+import { type TopologyRequest, topologyRequest } from './topology-request.js';
 import type { ResourceUsage } from './types.js';
 
 export interface ResourceTrackerOptions {
@@ -29,35 +34,65 @@ export interface ResourceTrackerOptions {
     readonly vcpus?: number | undefined;
     readonly diskGb?: number | undefined;
   };
+  /** MiB that each instance takes beside its flavor's memory: the emulator's own. Default 0, as Nova's libvirt driver estimates. */
+  readonly overheadMb?: number | undefined;
+  /** Host CPUs for vCPUs that ask for one each, Nova's cpu_dedicated_set; the others are shared. Default none. */
+  readonly dedicatedCpus?: readonly number[] | undefined;
+  /** NUMA cells of the host. Without them guest cells and large pages are not counted, and a flavor that asks for CPUs of its own is refused with `UNSUPPORTED`. */
+  readonly cells?: readonly HostCell[] | undefined;
 }
 
 export interface ClaimOptions {
   /** Disk in GiB in place of the flavor's: for a root disk of 0 GiB, which takes the size of its image. */
   readonly diskGb?: number | undefined;
+  /** Of the image, which may ask for a layout, too. */
+  readonly properties?: Readonly<Record<string, string>> | undefined;
 }
 
 /** An instance that stands on the host already. */
-export interface ClaimedInstance {
+export interface ClaimedInstance extends ClaimOptions {
   readonly uuid: string;
   readonly flavor: ClaimedFlavor;
-  readonly diskGb?: number | undefined;
+  /** What its claim was given. */
+  readonly placement?: InstancePlacement | undefined;
   /** Of a resize that is not over: what is claimed beside. */
-  readonly move?: { readonly flavor: ClaimedFlavor; readonly diskGb: number } | undefined;
+  readonly move?:
+    | {
+        readonly flavor: ClaimedFlavor;
+        readonly diskGb: number;
+        readonly placement?: InstancePlacement | undefined;
+      }
+    | undefined;
+}
+
+interface Entry {
+  readonly amounts: ResourceAmounts;
+  readonly layout?: { readonly request: TopologyRequest; readonly placement: InstancePlacement };
 }
 
 /** Every method is synchronous, so that no two claims can pass on the same free resources. Keeps nothing on disk. */
 export class ResourceTracker {
   readonly #ratios: ResourceAmounts;
   readonly #reserved: ResourceAmounts;
+  readonly #overheadMb: number;
+  readonly #dedicatedCpus: number;
+  readonly #topology: HostTopology | undefined;
+  readonly #listeners = new Set<() => void>();
   #totals: ResourceAmounts;
-  #claims = new Map<string, { readonly amounts: ResourceAmounts }>();
+  #claims = new Map<string, Entry>();
   /** Claims beside an instance's own, by its uuid. */
-  #moves = new Map<string, { readonly amounts: ResourceAmounts }>();
+  readonly #moves = new Map<string, Entry>();
   #used: Record<ResourceName, number> = { vcpus: 0, memoryMb: 0, diskGb: 0 };
 
   /** Throws `INVALID_ARGUMENT` for a ratio that is not above 0, and for negative totals and reservations. */
   constructor(options: ResourceTrackerOptions) {
-    const { allocationRatios: ratios = {}, reserved = {} } = options;
+    const {
+      allocationRatios: ratios = {},
+      reserved = {},
+      overheadMb = 0,
+      dedicatedCpus = [],
+      cells,
+    } = options;
     this.#ratios = { vcpus: ratios.cpu ?? 4, memoryMb: ratios.memory ?? 1, diskGb: ratios.disk ?? 1 };
     this.#reserved = {
       vcpus: reserved.vcpus ?? 0,
@@ -70,12 +105,28 @@ export class ResourceTracker {
       }
     }
     checkAmounts('reserved', this.#reserved);
+    if (!Number.isInteger(overheadMb) || overheadMb < 0) {
+      throw invalid(`the memory overhead must be a whole number of MiB, not ${overheadMb}`);
+    }
+    this.#overheadMb = overheadMb;
+    this.#dedicatedCpus = new Set(dedicatedCpus).size;
+    this.#topology = cells && new HostTopology(cells, dedicatedCpus, this.#ratios);
+    if (this.#topology && this.#topology.dedicatedCpus.total !== this.#dedicatedCpus) {
+      throw invalid('dedicatedCpus names CPUs that the host does not have');
+    }
     this.#totals = checkAmounts('total', options.totals);
   }
 
   /** Takes what the host has now; claims stand, also where they are above the new limit. */
   setTotals(totals: ResourceAmounts): void {
     this.#totals = checkAmounts('total', totals);
+    this.#changed();
+  }
+
+  /** Calls the listener after every change; it must be quick. Returns how to stop. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /**
@@ -90,18 +141,16 @@ export class ResourceTracker {
         instanceUuid: uuid,
       });
     }
-    const amounts = claimedAmounts(flavor, options.diskGb);
-    const record = this.#record(uuid, amounts);
-    const refused = shortages(record);
-    if (refused.length > 0) throw claimRefused(record, refused);
-    return this.#grant(uuid, amounts, record);
+    const { entry, record } = this.#fit(uuid, flavor, options);
+    return this.#grant(uuid, entry, record);
   }
 
   /**
    * Nova's move claim: what an instance is resized to, beside what it has, until {@link endMove}. Throws as
-   * {@link claim}, `INSTANCE_EXISTS` where it has one, `INSTANCE_NOT_FOUND` where it has no claim of its own.
+   * {@link claim}, `INSTANCE_EXISTS` where it has one, `INSTANCE_NOT_FOUND` where it has no claim of its own. Returns where
+   * it is to be.
    */
-  claimMove(uuid: string, flavor: ClaimedFlavor, options: ClaimOptions = {}): void {
+  claimMove(uuid: string, flavor: ClaimedFlavor, options: ClaimOptions = {}): InstancePlacement | undefined {
     if (!this.#claims.has(uuid)) throw unclaimed(uuid, 'claimMove');
     if (this.#moves.has(uuid)) {
       throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} has a move claim on this node already`, {
@@ -109,12 +158,10 @@ export class ResourceTracker {
         instanceUuid: uuid,
       });
     }
-    const amounts = claimedAmounts(flavor, options.diskGb);
-    const record = this.#record(uuid, amounts);
-    const refused = shortages(record);
-    if (refused.length > 0) throw claimRefused(record, refused);
-    this.#moves.set(uuid, { amounts });
-    this.#add(amounts, 1);
+    const { entry } = this.#fit(uuid, flavor, options);
+    this.#moves.set(uuid, entry);
+    this.#take(entry);
+    return entry.layout?.placement;
   }
 
   /** `taken`: the move claim becomes the instance's own; else it is given back. Without one nothing is done. */
@@ -124,28 +171,38 @@ export class ResourceTracker {
     this.#moves.delete(uuid);
     const gone = taken ? this.#claims.get(uuid) : move;
     if (taken) this.#claims.set(uuid, move);
-    if (gone) this.#add(gone.amounts, -1);
+    if (gone) this.#give(gone);
   }
 
   /**
    * Another claim in the place of what the instance has; its own resources count as free. Throws `CLAIM_REFUSED`, never
-   * because of a resource of which it asks no more than it has, and `INSTANCE_NOT_FOUND`; nothing is changed then.
+   * because of a resource of which it asks no more than it has, `INSTANCE_NOT_FOUND`, and `UNSUPPORTED` for one that has
+   * a place on the host's cells; nothing is changed then.
    */
   change(uuid: string, flavor: ClaimedFlavor, options: ClaimOptions = {}): void {
     const standing = this.#claims.get(uuid);
     if (!standing) throw unclaimed(uuid, 'change');
-    const amounts = claimedAmounts(flavor, options.diskGb);
-    this.#add(standing.amounts, -1);
+    if (standing.layout) {
+      throw new ComputeError(
+        'UNSUPPORTED',
+        `instance ${uuid} has CPUs or cells of the host for itself, which do not change while it runs; resize it`,
+        { operation: 'change', instanceUuid: uuid },
+      );
+    }
+    const amounts = this.#amounts(flavor, options.diskGb, undefined);
+    this.#give(standing);
     const record = this.#record(uuid, amounts);
     const refused = shortages(record).filter(
-      ({ resource }) => amounts[resource] > standing.amounts[resource],
+      // Without a layout there is nothing else to be short of.
+      ({ resource }) => amounts[resource as ResourceName] > standing.amounts[resource as ResourceName],
     );
     if (refused.length > 0) {
-      this.#add(standing.amounts, 1);
+      this.#take(standing);
       throw claimRefused(record, refused);
     }
-    this.#claims.set(uuid, { amounts });
-    this.#add(amounts, 1);
+    const entry = { amounts };
+    this.#claims.set(uuid, entry);
+    this.#take(entry);
   }
 
   /**
@@ -154,25 +211,27 @@ export class ResourceTracker {
    * for a bad flavor, and then changes nothing.
    */
   rebuild(instances: Iterable<ClaimedInstance>): Map<string, Claim> {
-    const wanted = new Map<string, ResourceAmounts>();
-    const moves = new Map<string, { readonly amounts: ResourceAmounts }>();
-    for (const { uuid, flavor, diskGb, move } of instances) {
+    const wanted = new Map<string, Entry>();
+    const moves = new Map<string, Entry>();
+    for (const { uuid, move, ...instance } of instances) {
       if (wanted.has(uuid)) {
         throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} was given twice`, {
           operation: 'rebuild',
           instanceUuid: uuid,
         });
       }
-      wanted.set(uuid, claimedAmounts(flavor, diskGb));
-      if (move) moves.set(uuid, { amounts: claimedAmounts(move.flavor, move.diskGb) });
+      wanted.set(uuid, this.#standing(instance));
+      if (move) moves.set(uuid, this.#standing({ ...instance, ...move, placement: move.placement }));
     }
-    this.#claims = new Map();
-    this.#moves = moves;
-    this.#used = { vcpus: 0, memoryMb: 0, diskGb: 0 };
-    for (const { amounts } of moves.values()) this.#add(amounts, 1);
+    for (const uuid of [...this.#claims.keys()]) this.release(uuid);
     const claims = new Map<string, Claim>();
-    for (const [uuid, amounts] of wanted) {
-      claims.set(uuid, this.#grant(uuid, amounts, this.#record(uuid, amounts)));
+    for (const [uuid, entry] of wanted) {
+      const record = this.#record(uuid, entry.amounts, entry.layout?.request);
+      claims.set(uuid, this.#grant(uuid, entry, record));
+    }
+    for (const [uuid, entry] of moves) {
+      this.#moves.set(uuid, entry);
+      this.#take(entry);
     }
     return claims;
   }
@@ -182,14 +241,17 @@ export class ResourceTracker {
    * and changes nothing. Without a claim nothing happens.
    */
   claimDisk(uuid: string, diskGb: number): void {
-    const amounts = this.#claims.get(uuid)?.amounts;
-    if (amounts === undefined || amounts.diskGb === diskGb) return;
+    const entry = this.#claims.get(uuid);
+    if (entry === undefined || entry.amounts.diskGb === diskGb) return;
+    const { amounts } = entry;
     const more = { vcpus: 0, memoryMb: 0, diskGb: Math.max(0, diskGb - amounts.diskGb) };
     const record = this.#record(uuid, more);
     const refused = shortages(record);
     if (refused.length > 0) throw claimRefused(record, refused);
-    this.release(uuid);
-    this.#grant(uuid, { ...amounts, diskGb }, record);
+    const changed = { ...entry, amounts: { ...amounts, diskGb } };
+    this.#claims.set(uuid, changed);
+    this.#give(entry);
+    this.#take(changed);
   }
 
   /** Gives back what the instance has, its move claim too, whoever holds the handle. False where it has nothing. */
@@ -197,7 +259,7 @@ export class ResourceTracker {
     const entry = this.#claims.get(uuid);
     if (!entry) return false;
     this.#claims.delete(uuid);
-    this.#add(entry.amounts, -1);
+    this.#give(entry);
     this.endMove(uuid, false);
     return true;
   }
@@ -206,9 +268,20 @@ export class ResourceTracker {
     return this.#claims.has(uuid);
   }
 
-  /** What the instance has; undefined where it has no claim. */
+  /** What the instance has, its move claim included; undefined where it has no claim. */
   amounts(uuid: string): ResourceAmounts | undefined {
-    return this.#claims.get(uuid)?.amounts;
+    const [own, move] = [this.#claims.get(uuid)?.amounts, this.#moves.get(uuid)?.amounts];
+    if (!own || !move) return own;
+    const sum = (resource: ResourceName): number => own[resource] + move[resource];
+    return { vcpus: sum('vcpus'), memoryMb: sum('memoryMb'), diskGb: sum('diskGb') };
+  }
+
+  /** Host CPUs that the instance has for itself, those of its move claim included. */
+  dedicated(uuid: string): number {
+    return [this.#claims, this.#moves].reduce((sum, entries) => {
+      const placement = entries.get(uuid)?.layout?.placement;
+      return sum + (placement ? placement.dedicated.length + (placement.emulator?.length ?? 0) : 0);
+    }, 0);
   }
 
   /** Instances with a claim. */
@@ -220,8 +293,24 @@ export class ResourceTracker {
     return { vcpus: this.#usage('vcpus'), memoryMb: this.#usage('memoryMb'), diskGb: this.#usage('diskGb') };
   }
 
+  /** Host CPUs set aside for instances that ask for their own; undefined where there are none. */
+  pcpus(): ResourceUsage | undefined {
+    if (this.#dedicatedCpus === 0) return undefined;
+    const { total, used } = this.#topology?.dedicatedCpus ?? { total: this.#dedicatedCpus, used: 0 };
+    return { total, reserved: 0, allocationRatio: 1, limit: total, used };
+  }
+
+  #amounts(
+    flavor: ClaimedFlavor,
+    diskGb: number | undefined,
+    request: TopologyRequest | undefined,
+  ): ResourceAmounts {
+    const dedicated = request?.dedicated.length ?? 0;
+    return claimedAmounts(flavor, { diskGb, dedicated, overheadMb: this.#overheadMb });
+  }
+
   #usage(resource: ResourceName): ResourceUsage {
-    const total = this.#totals[resource];
+    const total = this.#totals[resource] - (resource === 'vcpus' ? this.#sharedOut() : 0);
     const reserved = this.#reserved[resource];
     const allocationRatio = this.#ratios[resource];
     // The small addend undoes the rounding of a product such as 100 * 1.15, which is 114.99999999999999.
@@ -229,7 +318,16 @@ export class ResourceTracker {
     return { total, reserved, allocationRatio, limit, used: this.#used[resource] };
   }
 
-  #record(uuid: string, asked: ResourceAmounts): ClaimRecord {
+  /** CPUs that are no longer shared. */
+  #sharedOut(): number {
+    return Math.min(this.#dedicatedCpus, this.#totals.vcpus);
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #record(uuid: string, asked: ResourceAmounts, request?: TopologyRequest): ClaimRecord {
     const check = (resource: ResourceName): ResourceCheck => ({
       asked: asked[resource],
       ...this.#usage(resource),
@@ -239,26 +337,95 @@ export class ResourceTracker {
       vcpus: check('vcpus'),
       memoryMb: check('memoryMb'),
       diskGb: check('diskGb'),
+      ...(request && request.dedicated.length > 0 && { pcpus: this.#pcpuCheck(request) }),
     };
   }
 
-  #add(amounts: ResourceAmounts, sign: 1 | -1): void {
-    for (const resource of RESOURCE_NAMES) this.#used[resource] += sign * amounts[resource];
+  #pcpuCheck({ dedicated, isolatesEmulator }: TopologyRequest): ResourceCheck {
+    const usage = this.pcpus() ?? { total: 0, reserved: 0, allocationRatio: 1, limit: 0, used: 0 };
+    return { asked: dedicated.length + (isolatesEmulator ? 1 : 0), ...usage };
   }
 
-  #grant(uuid: string, amounts: ResourceAmounts, record: ClaimRecord): Claim {
-    const entry = { amounts };
+  /** What a claim would take. Throws where it does not fit. */
+  #fit(
+    uuid: string,
+    flavor: ClaimedFlavor,
+    { diskGb, properties }: ClaimOptions,
+  ): { readonly entry: Entry; readonly record: ClaimRecord } {
+    const request = topologyRequest(flavor, properties);
+    const amounts = this.#amounts(flavor, diskGb, request);
+    const record = this.#record(uuid, amounts, request);
+    const refused = shortages(record);
+    if (request && this.#topology) {
+      const placement = place(this.#topology, request, record, refused);
+      return { entry: { amounts, layout: { request, placement } }, record };
+    }
+    if (request && request.dedicated.length > 0) throw noCells(uuid);
+    if (refused.length > 0) throw claimRefused(record, refused);
+    return { entry: { amounts }, record };
+  }
+
+  /** Without a placement it floats over the host, whatever its flavor says. */
+  #standing({ flavor, diskGb, properties, placement }: Omit<ClaimedInstance, 'uuid' | 'move'>): Entry {
+    const request = placement && topologyRequest(flavor, properties);
+    const amounts = this.#amounts(flavor, diskGb, request);
+    return { amounts, ...(request && placement && { layout: { request, placement } }) };
+  }
+
+  #take({ amounts, layout }: Entry): void {
+    for (const resource of RESOURCE_NAMES) this.#used[resource] += amounts[resource];
+    if (layout) this.#topology?.take(layout.request, layout.placement);
+    this.#changed();
+  }
+
+  #give({ amounts, layout }: Entry): void {
+    for (const resource of RESOURCE_NAMES) this.#used[resource] -= amounts[resource];
+    if (layout) this.#topology?.give(layout.request, layout.placement);
+    this.#changed();
+  }
+
+  #grant(uuid: string, entry: Entry, record: ClaimRecord): Claim {
+    const { amounts, layout } = entry;
     this.#claims.set(uuid, entry);
-    this.#add(amounts, 1);
+    this.#take(entry);
     return {
       instanceUuid: uuid,
       amounts,
       record,
+      ...(layout && { placement: layout.placement }),
       release: () => {
         if (this.#claims.get(uuid) === entry) this.release(uuid);
       },
     };
   }
+}
+
+/** Throws `CLAIM_REFUSED` with what was short already and what the cells lack. */
+function place(
+  topology: HostTopology,
+  request: TopologyRequest,
+  record: ClaimRecord,
+  refused: readonly ClaimShortage[],
+): InstancePlacement {
+  const fit = topology.fit(request);
+  if ('placement' in fit && refused.length === 0) return fit.placement;
+  const short = 'placement' in fit ? [] : layoutShortages(topology, request, record, fit);
+  throw claimRefused(record, [...refused, ...short]);
+}
+
+function unclaimed(uuid: string, operation: string): ComputeError {
+  return new ComputeError('INSTANCE_NOT_FOUND', `instance ${uuid} has no claim on this node`, {
+    operation,
+    instanceUuid: uuid,
+  });
+}
+
+function noCells(uuid: string): ComputeError {
+  return new ComputeError(
+    'UNSUPPORTED',
+    `instance ${uuid} asks for CPUs of its own, and the driver does not tell which the host has`,
+    { operation: 'claim', instanceUuid: uuid },
+  );
 }
 
 function checkAmounts(what: string, amounts: ResourceAmounts): ResourceAmounts {
@@ -268,13 +435,6 @@ function checkAmounts(what: string, amounts: ResourceAmounts): ResourceAmounts {
     }
   }
   return { vcpus: amounts.vcpus, memoryMb: amounts.memoryMb, diskGb: amounts.diskGb };
-}
-
-function unclaimed(uuid: string, operation: string): ComputeError {
-  return new ComputeError('INSTANCE_NOT_FOUND', `instance ${uuid} has no claim on this node`, {
-    operation,
-    instanceUuid: uuid,
-  });
 }
 
 function invalid(message: string): ComputeError {

@@ -20,6 +20,8 @@ export interface NodeReport {
   readonly vcpus: ResourceUsage;
   readonly memoryMb: ResourceUsage;
   readonly diskGb: ResourceUsage;
+  /** Host CPUs for instances that ask for their own, which `vcpus` does not count; undefined where there are none. */
+  readonly pcpus?: ResourceUsage | undefined;
   /** As the host counts them, whoever uses them. */
   readonly memoryMbUsedByHost: number;
   readonly diskGbUsedByHost: number;

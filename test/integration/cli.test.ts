@@ -67,6 +67,11 @@ describe('an instance by command line', () => {
     expect(value).toMatchObject({ ok: true, instance: { displayName: 'cli', powerState: 'running' } });
     const { uuid } = value['instance'] as { uuid: string };
     expect((await cli('list')).stdout).toContain(uuid);
+    expect((await json('report')).value).toMatchObject({
+      ok: true,
+      report: { node: { runningInstances: 1 }, instances: [{ uuid, powerState: 'running' }] },
+    });
+    expect((await cli('report')).stdout).toMatch(/^cli +instance-\w+ +running /m);
     expect((await cli('console', uuid.slice(0, 8))).stdout).toContain('"event":"BOOTED"');
     const guest = await host.booted(uuid);
     expect(guest.disks.slice(0, 3).map(({ bytes }) => bytes / 2 ** 20)).toEqual([1024, 1024, 16]);

@@ -35,7 +35,7 @@ export function domainXml(instance: Instance, host: DomainHost): string {
     metadataElement(instance, host),
     memoryElement(guest),
     currentMemoryElement(guest),
-    memoryBackingElement(guest),
+    memoryBackingElement(guest, host.pinning),
     vcpuElement(guest),
     vcpusElement(guest),
     cputuneElement(guest, host),

@@ -38,6 +38,8 @@ export interface CpuPinning {
   readonly emulator?: readonly number[] | undefined;
   /** Host NUMA node of each guest NUMA cell; memory then comes from that node only. Default: any. */
   readonly nodes?: readonly number[] | undefined;
+  /** Of the large pages set aside for it, where the flavor leaves the size open. Default: the kernel's default size. */
+  readonly pageSizeKib?: number | undefined;
 }
 
 /** The host, without anything of one instance. */

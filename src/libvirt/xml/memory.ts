@@ -2,7 +2,7 @@
 
 import { cpuList } from './cpu-list.js';
 import { element, textElement, type XmlElement } from './element.js';
-import type { HostFacts } from './host.js';
+import type { CpuPinning, HostFacts } from './host.js';
 import type { Guest } from './vocabulary/guest.js';
 import { inconsistent } from './vocabulary/rule.js';
 
@@ -17,10 +17,10 @@ export function currentMemoryElement({ memoryMb, maxMemoryMb }: Guest): XmlEleme
 }
 
 /** Undefined where the guest takes ordinary pages. */
-export function memoryBackingElement(guest: Guest): XmlElement | undefined {
+export function memoryBackingElement(guest: Guest, pinning?: CpuPinning): XmlElement | undefined {
   const realtime = guest.placement.realtime.length > 0;
   const children = [
-    hugePages(guest),
+    hugePages(guest, pinning?.pageSizeKib),
     realtime ? element('nosharepages') : undefined,
     guest.lockedMemory || realtime ? element('locked') : undefined,
   ].filter((child) => child !== undefined);
@@ -30,7 +30,11 @@ export function memoryBackingElement(guest: Guest): XmlElement | undefined {
 /** Ordinary pages are 4 KiB; where they are larger, naming that size is as good as `small`. */
 const ORDINARY_PAGE_KIB = 64;
 
-function hugePages({ pageSize, cells, memoryMb }: Guest): XmlElement | undefined {
+function hugePages(
+  { pageSize: asked, cells, memoryMb }: Guest,
+  given: number | undefined,
+): XmlElement | undefined {
+  const pageSize = asked === 'large' ? (given ?? asked) : asked;
   if (pageSize === undefined || pageSize === 'small' || pageSize === 'any') return undefined;
   if (pageSize === 'large') return element('hugepages');
   if (pageSize <= ORDINARY_PAGE_KIB) return undefined;

@@ -219,6 +219,41 @@ it('docs/network.md: the example has an interface in a VLAN, on the bridge of it
   ]);
 });
 
+it('docs/resources.md: the example reads reports, whole and delta', async () => {
+  const bench = makeBench();
+  const code = example('docs/resources.md', 'port: 9177');
+  const [path, port] = ["instancesPath: '/var/lib/node-compute/instances'", 'port: 9177'];
+  expect(code).toContain(path);
+  expect(code).toContain(port);
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  const lines = vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
+  onTestFinished(() => log.mockRestore());
+  onTestFinished(() => lines.mockRestore());
+  await run(
+    code
+      .replace(path, `instancesPath: ${JSON.stringify(bench.path)}, driver: 'fake.FakeDriver'`)
+      .replace(port, 'port: 0')
+      .replace('reporter({', 'reporter({ intervalMs: 50,'),
+  );
+  expect(log.mock.calls).toEqual([['0 MiB are claimed'], ['0 instances changed since report 1']]);
+  expect(lines.mock.calls.map(([line]) => String(line)).join('')).toContain('{"type":"full","sequence":1,');
+});
+
+it('docs/resources.md: the example of Placement makes a sink, that of a scheduler chooses', async () => {
+  const bench = makeBench();
+  const node = await bench.open();
+  const placement = example('docs/resources.md', 'placementSink');
+  const scheduler = example('docs/resources.md', 'chooseHost');
+  const { open } = await run(
+    `import { placementSink } from 'node-compute';\nexport async function open(node) {\n${placement}\nreturn reporter;\n}`,
+  );
+  const reporter = await (open as (node: ComputeNode) => ReturnType<ComputeNode['reporter']>)(node);
+  expect(reporter.sinks).toMatchObject([{ name: 'placement', delivered: 0 }]);
+  const { chooseHost } = (await run(scheduler)) as { chooseHost: (reports: unknown[]) => unknown };
+  expect(chooseHost([reporter.report])).toBe(reporter.report);
+  expect(chooseHost([])).toBeUndefined();
+});
+
 it('docs/errors.md: the example tells a refusal from what may work later', async () => {
   const bench = makeBench();
   const node = await bench.open();

@@ -43,7 +43,7 @@ describe('claimedAmounts', () => {
   it('takes no disk for a root of 0 GiB until its size is known', () => {
     const flavor = { vcpus: 1, memoryMb: 64, rootGb: 0 };
     expect(claimedAmounts(flavor).diskGb).toBe(0);
-    expect(claimedAmounts(flavor, 3).diskGb).toBe(3);
+    expect(claimedAmounts(flavor, { diskGb: 3 }).diskGb).toBe(3);
   });
 
   it.each([
@@ -64,8 +64,8 @@ describe('claimedAmounts', () => {
   });
 
   it('refuses a disk size that is no whole number', () => {
-    expect(() => claimedAmounts({ vcpus: 1, memoryMb: 64 }, -1)).toThrow(ComputeError);
-    expect(() => claimedAmounts({ vcpus: 1, memoryMb: 64 }, 1.5)).toThrow(ComputeError);
+    expect(() => claimedAmounts({ vcpus: 1, memoryMb: 64 }, { diskGb: -1 })).toThrow(ComputeError);
+    expect(() => claimedAmounts({ vcpus: 1, memoryMb: 64 }, { diskGb: 1.5 })).toThrow(ComputeError);
   });
 });
 

@@ -32,6 +32,15 @@ it.each([
   expect(backing({ 'hw:mem_page_size': size })).toEqual(expected);
 });
 
+it('names the size of large pages where some were set aside', () => {
+  const pinning = { dedicated: [], nodes: [0], pageSizeKib: 1_048_576 };
+  const large = guestOf({ 'hw:mem_page_size': 'large' }, {}, { memoryMb: 2048 });
+  expect(lines(memoryBackingElement(large, pinning)).join()).toContain("size='1048576'");
+  // What the flavor names stays what it names.
+  const small = guestOf({ 'hw:mem_page_size': '2MB' }, {}, { memoryMb: 2048 });
+  expect(lines(memoryBackingElement(small, pinning)).join()).toContain("size='2048'");
+});
+
 it.each([
   ['2MB', '2048'],
   ['2MiB', '2048'],

@@ -1,7 +1,7 @@
 // What a node reports: the driver's view of the host beside the claims.
 import type { AvailableResource } from '../driver/model.js';
-import type { ResourceTracker } from '../resources/tracker.js';
-import type { NodeReport } from '../resources/types.js';
+import type { ResourceTracker } from './tracker.js';
+import type { NodeReport } from './types.js';
 
 /** What the claims are counted against. */
 export function totalsOf(resource: AvailableResource): { vcpus: number; memoryMb: number; diskGb: number } {
@@ -14,6 +14,7 @@ export function nodeReport(
   instances: number,
 ): NodeReport {
   const { vcpus, memoryMb, diskGb } = tracker.usage();
+  const pcpus = tracker.pcpus();
   return {
     hypervisorType: resource.hypervisorType,
     hypervisorVersion: resource.hypervisorVersion,
@@ -23,6 +24,7 @@ export function nodeReport(
     vcpus,
     memoryMb,
     diskGb,
+    ...(pcpus && { pcpus }),
     memoryMbUsedByHost: resource.memoryMbUsed,
     diskGbUsedByHost: resource.localGbUsed,
     diskAvailableLeastGb: resource.diskAvailableLeastGb,
