@@ -7,12 +7,15 @@ import type {
   OpenConsoleOptions,
   SpawnOptions,
   SpawnResult,
+  UsageOptions,
 } from './compute-driver.js';
 import type { ConsoleEndpoint, Screenshot } from './console.js';
 import type { Diagnostics } from './diagnostics.js';
 import { unsupported } from './errors.js';
 import type { ImageCacheMetrics } from './image-cache.js';
+import type { NodeInventory } from './inventory.js';
 import type { ImageMeta, Instance, Vif } from './model.js';
+import type { InstanceUsage } from './usage.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Base of a driver: every optional method rejects as unsupported until the driver overrides it and raises the flag. */
@@ -157,5 +160,11 @@ export abstract class BaseDriver {
   }
   getImageCacheMetrics(_options?: CallOptions): Promise<ImageCacheMetrics> {
     return this.#unsupported('getImageCacheMetrics');
+  }
+  getInstancesUsage(_options?: UsageOptions): Promise<InstanceUsage[]> {
+    return this.#unsupported('getInstancesUsage');
+  }
+  getInventory(_options?: CallOptions): Promise<NodeInventory> {
+    return this.#unsupported('getInventory');
   }
 }

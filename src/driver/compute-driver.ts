@@ -4,6 +4,7 @@ import type { ConfigDriveContent } from './config-drive.js';
 import type { ConsoleEndpoint, Screenshot } from './console.js';
 import type { Diagnostics } from './diagnostics.js';
 import type { ImageCacheMetrics } from './image-cache.js';
+import type { NodeInventory } from './inventory.js';
 import type {
   AvailableResource,
   DriverEvent,
@@ -13,6 +14,7 @@ import type {
   InstanceSummary,
   Vif,
 } from './model.js';
+import type { InstanceUsage, UsageGroup } from './usage.js';
 import type { AttachedVolume, VolumeConnection } from './volume.js';
 
 /** Accepted by every long call. */
@@ -44,6 +46,11 @@ export interface SpawnOptions extends CallOptions {
 
 export interface CacheImageOptions extends CallOptions {
   readonly onProgress?: ((progress: Omit<SpawnProgress, 'step'>) => void) | undefined;
+}
+
+export interface UsageOptions extends CallOptions {
+  /** Default `cpu` and `memory`; the state is always told. */
+  readonly groups?: readonly UsageGroup[] | undefined;
 }
 
 /** `hit`: the base stood in the cache, `fetched`: this call fetched it, `joined`: it waited for another's fetch. */
@@ -106,6 +113,7 @@ export interface DriverCapabilities {
   readonly remoteConsole: boolean;
   readonly consoleStream: boolean;
   readonly imageCache: boolean;
+  readonly usage: boolean;
 }
 
 /**
@@ -255,6 +263,10 @@ export interface ComputeDriver extends AsyncDisposable {
   /** One pass of ageing over the cached images; `inUse` are the ids of images that instances of this node have. Nova: manage_image_cache. */
   manageImageCache(inUse: readonly string[], options?: CallOptions): Promise<void>;
   getImageCacheMetrics(options?: CallOptions): Promise<ImageCacheMetrics>;
+  /** One call for all instances of ours, running or not. */
+  getInstancesUsage(options?: UsageOptions): Promise<InstanceUsage[]>;
+  /** Does not change while the host is up; cheap after the first call. */
+  getInventory(options?: CallOptions): Promise<NodeInventory>;
 }
 
 type Optional = Exclude<
@@ -312,4 +324,6 @@ export const METHOD_CAPABILITY: Readonly<Record<Optional & string, keyof DriverC
   cacheImage: 'imageCache',
   manageImageCache: 'imageCache',
   getImageCacheMetrics: 'imageCache',
+  getInstancesUsage: 'usage',
+  getInventory: 'usage',
 };

@@ -2,6 +2,7 @@
 
 import type { ConfigDriveFormat } from './config-drive.js';
 import type { ImageCacheEvent } from './image-cache.js';
+import type { InstancePlacement } from './placement.js';
 import type { AttachedVolume } from './volume.js';
 
 /** Nova's power states (nova/compute/power_state.py) by name; {@link POWER_STATE_CODES} has the numbers on the wire. */
@@ -115,6 +116,8 @@ export interface Instance {
   readonly userId?: string;
   /** It has a config drive of that layout; what is on it comes with the spawn and is stored nowhere else. */
   readonly configDrive?: ConfigDriveFormat;
+  /** The host CPUs and NUMA cells that its claim was given, where its flavor or image asks for such. */
+  readonly placement?: InstancePlacement;
 }
 
 /** Nova's InstanceInfo with what `virsh dominfo` adds. */

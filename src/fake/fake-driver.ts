@@ -11,11 +11,13 @@ import type {
   RebootType,
   SpawnOptions,
   SpawnResult,
+  UsageOptions,
 } from '../driver/compute-driver.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceIdentity } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
+import type { NodeInventory } from '../driver/inventory.js';
 import type {
   AvailableResource,
   ImageMeta,
@@ -24,6 +26,7 @@ import type {
   InstanceSummary,
   Vif,
 } from '../driver/model.js';
+import type { InstanceUsage } from '../driver/usage.js';
 import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
 import { FakeDevices } from './fake-devices.js';
 import { FakeDriverCalls, type FakeDriverOptions } from './fake-driver-calls.js';
@@ -31,6 +34,7 @@ import { FakeFiles } from './fake-files.js';
 import { FakeImageCache } from './fake-image-cache.js';
 import { availableResource, diagnosticsOf, FAKE_CAPABILITIES, infoOf } from './fake-report.js';
 import { spawnFake } from './fake-spawn.js';
+import { inventoryOf, usageOf } from './fake-usage.js';
 
 const SPAWN_TIMEOUT_MS = 600_000;
 const SOFT_REBOOT_MS = 120_000;
@@ -293,5 +297,15 @@ export class FakeDriver extends FakeDriverCalls implements ComputeDriver {
 
   override async getImageCacheMetrics(options: CallOptions = {}): Promise<ImageCacheMetrics> {
     return await this.call('getImageCacheMetrics', undefined, options, async () => this.#images.metrics);
+  }
+
+  override async getInstancesUsage(options: UsageOptions = {}): Promise<InstanceUsage[]> {
+    return await this.call('getInstancesUsage', undefined, options, async () =>
+      [...this.hypervisor.domains.values()].map((domain) => usageOf(domain, options.groups)),
+    );
+  }
+
+  override async getInventory(options: CallOptions = {}): Promise<NodeInventory> {
+    return await this.call('getInventory', undefined, options, async () => inventoryOf(this.hypervisor.host));
   }
 }

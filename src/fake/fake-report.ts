@@ -26,6 +26,7 @@ export const FAKE_CAPABILITIES: DriverCapabilities = {
   remoteConsole: false,
   consoleStream: false,
   imageCache: true,
+  usage: true,
 };
 
 export function infoOf({ instance, state, domainId }: FakeDomain): InstanceInfo {

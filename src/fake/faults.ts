@@ -24,6 +24,8 @@ export type FakeCallName =
   | 'cacheImage'
   | 'manageImageCache'
   | 'getImageCacheMetrics'
+  | 'getInstancesUsage'
+  | 'getInventory'
   | 'attachVolume'
   | 'detachVolume'
   | 'extendVolume'

@@ -74,6 +74,7 @@ const CAPABILITIES: DriverCapabilities = {
   remoteConsole: true,
   consoleStream: true,
   imageCache: true,
+  usage: false,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */

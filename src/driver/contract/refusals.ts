@@ -212,6 +212,8 @@ function callOptional(bench: ContractBench, method: OptionalMethod, instance: In
     cacheImage: () => driver.cacheImage(image),
     manageImageCache: () => driver.manageImageCache([]),
     getImageCacheMetrics: () => driver.getImageCacheMetrics(),
+    getInstancesUsage: () => driver.getInstancesUsage(),
+    getInventory: () => driver.getInventory(),
   };
   return calls[method]();
 }
