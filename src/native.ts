@@ -70,6 +70,13 @@ export interface NativeDomainRecord {
   readonly saved: boolean;
 }
 
+/** src/libvirt/usage.ts reads the figures. */
+export interface NativeUsageSample {
+  readonly uuids: readonly string[];
+  readonly names: readonly string[];
+  readonly figures: ArrayBuffer;
+}
+
 /** virDomainEventID by name, with the numbers libvirt gave. */
 export type NativeEvent =
   | {
@@ -107,6 +114,8 @@ export interface NativeConnection {
   define(xml: string, flags: number, callId: CallId): Promise<NativeDomain>;
   lookup(uuid: string, callId: CallId): Promise<NativeDomain>;
   list(flags: number, metadataUri: string, callId: CallId): Promise<NativeDomainRecord[]>;
+  /** All domains that carry the metadata element; `groups` are bits of native/libvirt/usage.h. */
+  usage(groups: number, metadataUri: string, callId: CallId): Promise<NativeUsageSample>;
   nodeInfo(callId: CallId): Promise<NativeNodeInfo>;
   capabilities(callId: CallId): Promise<string>;
   domainCapabilities(
@@ -116,6 +125,8 @@ export interface NativeConnection {
     virtType: string,
     callId: CallId,
   ): Promise<string>;
+  /** A `<cpu>` element with all features of its model told: virConnectBaselineCPU. */
+  expandCpu(cpuXml: string, callId: CallId): Promise<string>;
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
@@ -306,6 +317,8 @@ export interface NativeAddon {
   publishFile(source: string, target: string, sync: boolean, callId: CallId): Promise<void>;
   /** undefined where there is nothing. Never follows a symbolic link. */
   statFile(path: string, callId: CallId): Promise<NativeFileStatus | undefined>;
+  /** Four numbers for each path: allocated bytes, size, time of the last change in milliseconds, inode; NaN where there is nothing. */
+  statFiles(paths: readonly string[], callId: CallId): Promise<Float64Array>;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
   /** A descriptor of a file in memory that has no name and holds the secret; no child inherits it. The caller closes it. */
   makeSecretFile(secret: Uint8Array, callId: CallId): Promise<number>;

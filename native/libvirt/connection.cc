@@ -14,6 +14,7 @@
 #include "libvirt/event_loop.h"
 #include "libvirt/fork_guard.h"
 #include "libvirt/reaper.h"
+#include "libvirt/usage.h"
 
 namespace node_compute {
 
@@ -22,6 +23,7 @@ namespace node_compute {
 struct Connection::Relay {
   std::mutex mutex;  // guards listener
   EventListener listener;
+  DomainChanges changes;
 
   void publish(decltype(Event::what) what) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -33,6 +35,7 @@ struct Connection::Relay {
   // Exceptions (no memory) must not cross libvirt's frames: the event is lost, the process is not.
   static int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) noexcept {
     try {
+      if (event == VIR_DOMAIN_EVENT_DEFINED) of(opaque).changes.note(domain);
       of(opaque).publish(LifecycleEvent{uuid_of(domain), virDomainGetName(domain), event, detail});
     } catch (...) {
       return -1;
@@ -55,10 +58,17 @@ struct Connection::Relay {
   }
   static void device(virDomainPtr domain, const char* alias, bool removed, void* opaque) noexcept {
     try {
+      if (removed) of(opaque).changes.note(domain);
       of(opaque).publish(DeviceEvent{uuid_of(domain), virDomainGetName(domain), alias, removed});
     } catch (...) {
       return;
     }
+  }
+  static void device_added(virConnectPtr, virDomainPtr domain, const char*, void* opaque) noexcept {
+    of(opaque).changes.note(domain);
+  }
+  static void balloon(virConnectPtr, virDomainPtr domain, unsigned long long, void* opaque) noexcept {
+    of(opaque).changes.note(domain);
   }
   static void block_job(virConnectPtr, virDomainPtr domain, const char* disk, int job, int status,
                         void* opaque) noexcept {
@@ -83,6 +93,11 @@ struct Connection::Relay {
 
 namespace {
 bool embedded(const std::string& uri) { return uri.find(":///embed") != std::string::npos; }
+
+UsageSampler::Reach reach_of(const std::string& uri) {
+  if (embedded(uri)) return UsageSampler::Reach::process;
+  return uri.find(":///") != std::string::npos ? UsageSampler::Reach::host : UsageSampler::Reach::remote;
+}
 }  // namespace
 
 std::shared_ptr<Connection> Connection::open(const std::string& uri, const ConnectOptions& options) {
@@ -95,14 +110,16 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
   const virConnectPtr raw = virConnectOpenAuth(uri.c_str(), virConnectAuthPtrDefault, 0);
   if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
   // make_shared can't reach the private constructor.
-  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<Relay>()));
+  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<Relay>(), uri));
   if (options.keepalive_interval > 0) connection->keep_alive(options);
   connection->register_events();
   return connection;
 }
 
-Connection::Connection(virConnectPtr connection, std::shared_ptr<Relay> relay)
-    : connection_(connection), relay_(std::move(relay)) {}
+Connection::Connection(virConnectPtr connection, std::shared_ptr<Relay> relay, const std::string& uri)
+    : connection_(connection),
+      relay_(std::move(relay)),
+      sampler_(std::make_unique<UsageSampler>(reach_of(uri))) {}
 
 Connection::~Connection() { close(); }
 
@@ -139,6 +156,8 @@ void Connection::register_events() {
   add(VIR_DOMAIN_EVENT_ID_REBOOT, generic(&Relay::reboot));
   add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, generic(&Relay::device_removed));
   add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, generic(&Relay::device_removal_failed));
+  add(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, generic(&Relay::device_added));
+  add(VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, generic(&Relay::balloon));
   add(VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, generic(&Relay::block_job));
   // No free callback: a driver without a socket says yes and forgets it, and would never call it. The relay
   // lives as long as this object, which unregisters it, and libvirt never calls after that.
@@ -165,6 +184,7 @@ void Connection::close() {
     relay_->listener = nullptr;
   }
   for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_, id);
+  sampler_->clear();
   virConnectUnregisterCloseCallback(connection_, &Relay::closed);
   virConnectClose(connection_);
   virResetLastError();
@@ -222,6 +242,11 @@ std::vector<DomainRecord> Connection::list(unsigned flags, const std::string& me
   return records;
 }
 
+UsageSample Connection::usage(unsigned groups, const std::string& metadata_uri) {
+  const Use use(*this);
+  return sampler_->sample(connection_, relay_->changes, groups, metadata_uri);
+}
+
 NodeInfo Connection::node_info() {
   const Use use(*this);
   virNodeInfo info{};
@@ -255,6 +280,15 @@ std::string Connection::domain_capabilities(const std::string& emulator, const s
   const StringHandle text(virConnectGetDomainCapabilities(connection_, given(emulator), given(architecture),
                                                           given(machine), given(virt_type), 0));
   if (!text) throw LibvirtError::last("virConnectGetDomainCapabilities");
+  return text.get();
+}
+
+std::string Connection::expand_cpu(const std::string& cpu_xml) {
+  const Use use(*this);
+  const char* document = cpu_xml.c_str();
+  const StringHandle text(
+      virConnectBaselineCPU(connection_, &document, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES));
+  if (!text) throw LibvirtError::last("virConnectBaselineCPU");
   return text.get();
 }
 

@@ -15,6 +15,8 @@
 namespace node_compute {
 
 class Domain;
+class UsageSampler;
+struct UsageSample;
 
 struct ConnectOptions {
   int keepalive_interval = 5;  ///< seconds; 0 switches keepalive off
@@ -64,10 +66,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<Domain> lookup(const std::string& uuid);
   /// `metadata_uri` is the namespace of the metadata element that marks a domain as ours.
   std::vector<DomainRecord> list(unsigned flags, const std::string& metadata_uri);
+  /// Of all domains that carry the metadata element, in one go; see usage.h.
+  UsageSample usage(unsigned groups, const std::string& metadata_uri);
   NodeInfo node_info();
   std::string capabilities();
   std::string domain_capabilities(const std::string& emulator, const std::string& architecture,
                                   const std::string& machine, const std::string& virt_type);
+  /// virConnectBaselineCPU of one CPU element, with all its features told.
+  std::string expand_cpu(const std::string& cpu_xml);
   std::string hostname();
   Versions versions();
   bool alive();
@@ -89,13 +95,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   struct Relay;
 
-  Connection(virConnectPtr connection, std::shared_ptr<Relay> relay);
+  Connection(virConnectPtr connection, std::shared_ptr<Relay> relay, const std::string& uri);
   void keep_alive(const ConnectOptions& options);
   void register_events();
 
   virConnectPtr connection_;
   std::shared_ptr<Relay> relay_;
   std::vector<int> callbacks_;
+  std::unique_ptr<UsageSampler> sampler_;
   std::mutex mutex_;  // guards all below
   std::condition_variable idle_;
   std::size_t uses_ = 0;

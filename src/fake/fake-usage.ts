@@ -19,13 +19,16 @@ export function usageOf(
     memoryMb: runs ? memoryMb : 0,
     maxMemoryMb: memoryMb,
     rssBytes: runs ? memoryMb * 2 ** 20 : undefined,
-    disk: groups.includes('disk')
-      ? { readBytes: 0, writeBytes: 0, readRequests: 0, writeRequests: 0 }
-      : undefined,
-    network: groups.includes('network')
-      ? { rxBytes: 0, txBytes: 0, rxPackets: 0, txPackets: 0, rxDropped: 0, txDropped: 0 }
-      : undefined,
-    diskAllocatedBytes: 0,
+    disk:
+      runs && groups.includes('disk')
+        ? { readBytes: 0, writeBytes: 0, readRequests: 0, writeRequests: 0 }
+        : undefined,
+    network:
+      runs && groups.includes('network')
+        ? { rxBytes: 0, txBytes: 0, rxPackets: 0, txPackets: 0, rxDropped: 0, txDropped: 0 }
+        : undefined,
+    diskAllocatedBytes: groups.includes('disk') ? 0 : undefined,
+    ...(runs && groups.includes('vcpu') && { vcpuTimesNs: Array.from({ length: vcpus }, () => 0n) }),
   };
 }
 
