@@ -266,6 +266,19 @@ class Work:
                 samples.append(milliseconds() - begin)
         return {"reboot": samples}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
 
+    def report(self):
+        for _ in range(OPTIONS["instances"]):
+            self.spawn()
+        samples, cpu, begun = [], None, None
+        for turn in range(WARMUP + COUNT):
+            if turn == WARMUP:
+                cpu, begun = cpu_seconds(), milliseconds()
+            begin = milliseconds()
+            self.driver.get_available_resource("bench")
+            if turn >= WARMUP:
+                samples.append(milliseconds() - begin)
+        return {"report": samples}, (milliseconds() - begun) / 1000, cpu_seconds() - cpu
+
     def idle(self):
         time.sleep(1)
         pids = ["self", *daemons()]

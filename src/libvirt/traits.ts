@@ -2,25 +2,26 @@
 import type { DriverCapabilities } from '../driver/compute-driver.js';
 import { enumOf } from './capabilities.js';
 
-/** CPU features whose trait has another name than HW_CPU_X86_ and the feature's own. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
-  aes: 'AESNI',
-  bmi1: 'BMI',
-  pclmuldq: 'CLMUL',
-  pclmulqdq: 'CLMUL',
-  fma: 'FMA3',
-  pni: 'SSE3',
-  'sha-ni': 'SHA',
-  'sse4.1': 'SSE41',
-  'sse4.2': 'SSE42',
-  hle: 'TSX',
-  rtm: 'TSX',
-  'avx512-vnni': 'AVX512VNNI',
+/** CPU features whose traits are not HW_CPU_X86_ and the feature's own name. */
+const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
+  aes: ['AESNI'],
+  'avx512-vpopcntdq': ['AVX512VPOPCNTDQ'],
+  bmi1: ['BMI'],
+  fma: ['FMA3'],
+  gfni: ['AVX512GFNI'],
+  pclmuldq: ['CLMUL'],
+  pni: ['SSE3'],
+  'sha-ni': ['SHA'],
+  'sse4.1': ['SSE41'],
+  'sse4.2': ['SSE42'],
+  svm: ['SVM', 'AMD_SVM'],
+  vaes: ['AVX512VAES'],
+  vmx: ['VMX', 'INTEL_VMX'],
+  vpclmulqdq: ['AVX512VPCLMULQDQ'],
 };
 const SAME_NAMES: ReadonlySet<string> = new Set(
-  `3dnow abm avx avx2 avx512bitalg avx512bw avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vbmi2
-  avx512vl avx512vnni bmi2 f16c fma4 gfni mmx mpx pcid pdpe1gb ssbd sse sse2 sse3 sse4a ssse3 stibp svm tbm vaes vmx
-  vpclmulqdq xop`.split(/\s+/),
+  `3dnow abm avx avx2 avx512bitalg avx512bw avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi
+  avx512vbmi2 avx512vl avx512vnni bmi2 f16c fma4 mmx mpx sse sse2 sse3 sse4a ssse3 tbm xop`.split(/\s+/),
 );
 
 /** Formats of images that this library checks and converts. */
@@ -51,7 +52,7 @@ export function traitsOf(sources: TraitSources): string[] {
   const x86 = architecture === 'x86_64' || architecture === 'i686';
   const traits = [
     'COMPUTE_NODE',
-    ...(x86 ? cpuFeatures.flatMap(cpuTrait) : []),
+    ...(x86 ? cpuFeatures.flatMap(cpuTraits) : []),
     ...IMAGE_TYPES.map((type) => `COMPUTE_IMAGE_TYPE_${type}`),
     ...(x86 ? X86_VIF_MODELS : ['VIRTIO']).map((model) => `COMPUTE_NET_VIF_MODEL_${model}`),
     ...named('COMPUTE_STORAGE_BUS_', enumOf(domainCapabilities, 'disk', 'bus'), DISK_BUSES),
@@ -62,9 +63,9 @@ export function traitsOf(sources: TraitSources): string[] {
   return [...new Set(traits)].sort();
 }
 
-function cpuTrait(feature: string): string[] {
-  const name = OTHER_NAMES[feature] ?? (SAME_NAMES.has(feature) ? feature.toUpperCase() : undefined);
-  return name === undefined ? [] : [`HW_CPU_X86_${name}`];
+function cpuTraits(feature: string): string[] {
+  const names = OTHER_NAMES[feature] ?? (SAME_NAMES.has(feature) ? [feature.toUpperCase()] : []);
+  return names.map((name) => `HW_CPU_X86_${name}`);
 }
 
 function named(prefix: string, values: readonly string[], known: ReadonlySet<string>): string[] {
