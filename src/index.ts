@@ -20,6 +20,7 @@ export {
   type SpawnProgress,
   type SpawnResult,
   type SpawnStep,
+  type UsageOptions,
 } from './driver/compute-driver.js';
 export type {
   ConfigDriveContent,
@@ -46,6 +47,7 @@ export {
 export { EventStream, type UnnumberedEvent } from './driver/event-stream.js';
 export { checkInstanceIdentity, checkInstanceUuid } from './driver/identity.js';
 export type { ImageCacheEvent, ImageCacheMetrics } from './driver/image-cache.js';
+export type { NodeInventory } from './driver/inventory.js';
 export {
   type AvailableResource,
   type BlockJobStatus,
@@ -67,6 +69,7 @@ export {
 } from './driver/model.js';
 export { type DriverFactory, loadDriver, registerDriver, registeredDrivers } from './driver/registry.js';
 export { Undo } from './driver/undo.js';
+export type { InstanceUsage, UsageGroup } from './driver/usage.js';
 export type { AttachedVolume, VolumeConnection, VolumeLimits, VolumeSettings } from './driver/volume.js';
 export { FakeDriver } from './fake/fake-driver.js';
 export type { FakeDriverOptions, FakeGuest } from './fake/fake-driver-calls.js';

@@ -145,6 +145,7 @@ class Work:
                     (objects.VirtualInterfaceList, "get_by_instance_uuid"),
                 )
             ),
+            mock.patch.object(objects.BlockDeviceMappingList, "bdms_by_instance_uuid", lambda *_a, **_o: {}),
             mock.patch.object(libvirt_driver.LibvirtDriver, "_set_host_enabled", lambda *_a, **_o: None),
         ):
             patch.start()

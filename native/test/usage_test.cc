@@ -32,7 +32,7 @@ class Sleeper {
  public:
   explicit Sleeper(const std::string& uuid) : pid_(fork()) {
     if (pid_ != 0) return;
-    execl("/bin/sleep", "qemu", "-uuid", uuid.c_str(), "60", nullptr);
+    execl("/bin/sh", "qemu", "-c", "kill -STOP $$", "-uuid", uuid.c_str(), nullptr);
     _exit(127);
   }
   Sleeper(const Sleeper&) = delete;

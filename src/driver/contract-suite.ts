@@ -7,6 +7,7 @@ import { defineLifecycle } from './contract/lifecycle.js';
 import { defineRefusals } from './contract/refusals.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
+import { defineUsage } from './contract/usage.js';
 
 export type { ContractFramework, ContractLimits, DriverContract } from './contract/harness.js';
 
@@ -27,6 +28,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('life of an instance', () => defineLifecycle(bench));
     describe('suspend', () => defineSuspend(bench));
     describe('image cache', () => defineImageCache(bench));
+    describe('usage', () => defineUsage(bench));
     describe('devices', () => defineDevices(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
