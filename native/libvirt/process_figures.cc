@@ -2,12 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <utility>
@@ -19,7 +19,7 @@ namespace node_compute {
 
 namespace {
 
-constexpr std::size_t kStatBytes = 1024;
+constexpr std::size_t kFileBytes = 1024;
 constexpr std::size_t kArgumentBytes = 256 * 1024;
 
 struct CloseDirectory {
@@ -56,43 +56,50 @@ std::string read_proc(const std::string& path, std::size_t most) {
 
 }  // namespace
 
-StatFile::StatFile(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-StatFile::StatFile(StatFile&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-StatFile& StatFile::operator=(StatFile&& other) noexcept {
+ProcFile::ProcFile(const std::string& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+ProcFile::ProcFile(ProcFile&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+ProcFile& ProcFile::operator=(ProcFile&& other) noexcept {
   std::swap(file_, other.file_);
   return *this;
 }
-StatFile::~StatFile() {
+ProcFile::~ProcFile() {
   if (file_ >= 0) ::close(file_);
 }
 
-std::optional<ThreadFigures> StatFile::read() const {
-  if (file_ < 0) return std::nullopt;
-  std::array<char, kStatBytes> text;  // NOLINT(cppcoreguidelines-pro-type-member-init): read into
-  const ssize_t length = pread(file_, text.data(), text.size(), 0);
-  if (length <= 0) return std::nullopt;
-  return parse_stat({text.data(), static_cast<std::size_t>(length)});
+std::string ProcFile::read() const {
+  std::array<char, kFileBytes> text;  // NOLINT(cppcoreguidelines-pro-type-member-init): read into
+  const ssize_t length = file_ < 0 ? 0 : pread(file_, text.data(), text.size(), 0);
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0))};
 }
 
-std::optional<ThreadFigures> parse_stat(std::string_view text) {
+std::optional<std::uint64_t> parse_cpu_time(std::string_view stat) {
   static const std::uint64_t tick_ns = 1'000'000'000U / static_cast<std::uint64_t>(sysconf(_SC_CLK_TCK));
-  static const std::uint64_t page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  // proc(5): the name, field 2, is whatever the process calls itself; 14 and 15 are ticks, 24 pages.
-  const std::size_t name_end = text.rfind(") ");
+  // proc(5): the name, field 2, is whatever the process calls itself; 14 and 15 are ticks.
+  const std::size_t name_end = stat.rfind(") ");
   if (name_end == std::string_view::npos) return std::nullopt;
-  text.remove_prefix(name_end + 2);
+  stat.remove_prefix(name_end + 2);
   std::uint64_t ticks = 0;
-  for (int field = 3;; ++field) {
-    const std::size_t end = text.find(' ');
+  for (int field = 3; field <= 15; ++field) {
+    const std::size_t end = stat.find(' ');
     if (end == std::string_view::npos) return std::nullopt;
-    if (field == 14 || field == 15 || field == 24) {
-      const auto number = to_number(text.substr(0, end));
+    if (field >= 14) {
+      const auto number = to_number(stat.substr(0, end));
       if (!number) return std::nullopt;
-      if (field == 24) return ThreadFigures{ticks * tick_ns, *number * page_bytes};
       ticks += *number;
     }
-    text.remove_prefix(end + 1);
+    stat.remove_prefix(end + 1);
   }
+  return ticks * tick_ns;
+}
+
+std::optional<std::uint64_t> parse_resident(std::string_view statm) {
+  static const auto page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t begin = statm.find(' ');
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::size_t end = statm.find(' ', begin + 1);
+  const auto pages = to_number(statm.substr(begin + 1, end - begin - 1));
+  if (!pages) return std::nullopt;
+  return *pages * page_bytes;
 }
 
 std::optional<unsigned> vcpu_of_thread(std::string_view name) {
@@ -105,11 +112,22 @@ std::optional<unsigned> vcpu_of_thread(std::string_view name) {
   return static_cast<unsigned>(*number);
 }
 
-Process::Process(pid_t pid) : pid_(pid), stat_("/proc/" + std::to_string(pid) + "/stat") {}
+Process::Process(pid_t pid) : pid_(pid), memory_("/proc/" + std::to_string(pid) + "/statm") {}
+
+std::optional<ProcessFigures> Process::figures() const {
+  clockid_t clock{};
+  timespec time{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &time) != 0) return std::nullopt;
+  // After the clock: that this file still can be read proves that the number was not another's.
+  const auto rss_bytes = parse_resident(memory_.read());
+  if (!rss_bytes) return std::nullopt;
+  const auto seconds = static_cast<std::uint64_t>(time.tv_sec);
+  return ProcessFigures{seconds * 1'000'000'000U + static_cast<std::uint64_t>(time.tv_nsec), *rss_bytes};
+}
 
 std::vector<std::uint64_t> Process::vcpu_times(unsigned vcpus) {
   if (vcpus != vcpus_ || threads_.empty()) {
-    std::map<unsigned, StatFile> found;
+    std::map<unsigned, ProcFile> found;
     const std::string tasks = "/proc/" + std::to_string(pid_) + "/task/";
     for (const pid_t thread : numbers_in(tasks)) {
       const std::string path = tasks + std::to_string(thread);
@@ -123,13 +141,13 @@ std::vector<std::uint64_t> Process::vcpu_times(unsigned vcpus) {
     vcpus_ = vcpus;
   }
   std::vector<std::uint64_t> times;
-  for (const StatFile& thread : threads_) {
-    const auto figures = thread.read();
-    if (!figures) {
+  for (const ProcFile& thread : threads_) {
+    const auto time = parse_cpu_time(thread.read());
+    if (!time) {
       threads_.clear();  // unplugged, or gone with its process: looked for anew the next time
       return {};
     }
-    times.push_back(figures->cpu_time_ns);
+    times.push_back(*time);
   }
   return times;
 }

@@ -13,50 +13,53 @@
 
 namespace node_compute {
 
-struct ThreadFigures {
-  std::uint64_t cpu_time_ns = 0;  ///< user and system; the kernel counts in ticks of 10 ms
-  std::uint64_t rss_bytes = 0;    ///< of the whole process
-};
-
-/// One open `stat` file of /proc. It goes on to mean the same process or thread when its number is given to
+/// One open file of /proc about a process or thread. It goes on to mean the same when its number is given to
 /// another.
-class StatFile {
+class ProcFile {
  public:
   /// Not open where there is no such file.
-  explicit StatFile(const std::string& path);
-  StatFile(StatFile&& other) noexcept;
-  StatFile& operator=(StatFile&& other) noexcept;
-  StatFile(const StatFile&) = delete;
-  StatFile& operator=(const StatFile&) = delete;
-  ~StatFile();
+  explicit ProcFile(const std::string& path);
+  ProcFile(ProcFile&& other) noexcept;
+  ProcFile& operator=(ProcFile&& other) noexcept;
+  ProcFile(const ProcFile&) = delete;
+  ProcFile& operator=(const ProcFile&) = delete;
+  ~ProcFile();
 
-  bool open() const noexcept { return file_ >= 0; }
-  /// Nothing once the process is gone.
-  std::optional<ThreadFigures> read() const;
+  /// At most a kilobyte; "" once the process is gone.
+  std::string read() const;
 
  private:
   int file_;
+};
+
+struct ProcessFigures {
+  std::uint64_t cpu_time_ns;  ///< user and system, of all threads there ever were
+  std::uint64_t rss_bytes;
 };
 
 class Process {
  public:
   explicit Process(pid_t pid);
 
-  pid_t pid() const noexcept { return pid_; }
-  std::optional<ThreadFigures> figures() const { return stat_.read(); }
-  /// CPU time in nanoseconds of each vCPU in the order of their numbers, or of the one thread that runs all
-  /// of them. Empty where QEMU does not name its threads.
+  /// Nothing once it is gone. Some microsecond: the kernel's clock of the process, and `statm`, where `stat`
+  /// takes three.
+  std::optional<ProcessFigures> figures() const;
+  /// CPU time in nanoseconds, in ticks of 10 ms, of each vCPU in the order of their numbers, or of the one
+  /// thread that runs all of them. Empty where QEMU does not name its threads.
   std::vector<std::uint64_t> vcpu_times(unsigned vcpus);
 
  private:
   pid_t pid_;
-  StatFile stat_;
+  ProcFile memory_;
   unsigned vcpus_ = 0;
-  std::vector<StatFile> threads_;
+  std::vector<ProcFile> threads_;
 };
 
-/// `text` is what a `stat` file holds; nothing where it can't be that.
-std::optional<ThreadFigures> parse_stat(std::string_view text);
+/// User and system time in a `stat` file; nothing where it can't be one.
+std::optional<std::uint64_t> parse_cpu_time(std::string_view stat);
+
+/// Resident bytes in a `statm` file.
+std::optional<std::uint64_t> parse_resident(std::string_view statm);
 
 /// The number in `CPU 3/KVM` or `CPU 3/TCG`, QEMU's name of the thread of a vCPU.
 std::optional<unsigned> vcpu_of_thread(std::string_view name);

@@ -19,6 +19,7 @@ using namespace std::chrono_literals;
 /// few in one sample, since to a daemon each question is a journey.
 constexpr auto kLongestKnown = 30s;
 constexpr int kOldestAsked = 8;
+constexpr std::size_t kMostChanged = 4096;
 /// A QEMU that was started a moment ago may not yet be seen.
 constexpr int kProcessLooks = 3;
 /// The questions to QEMU spend half of their time on the way.
@@ -45,21 +46,41 @@ double now_ms() {
   return std::chrono::duration<double, std::milli>(now).count();
 }
 
+/// Nothing where none of them is there, or the links were not read.
+std::optional<LinkCounters> sum_of(const std::vector<std::string>& taps, const LinkCountersByName& links) {
+  std::optional<LinkCounters> sum;
+  for (const std::string& tap : taps) {
+    const auto link = links.find(tap);
+    if (link == links.end()) continue;
+    if (!sum) sum.emplace();
+    sum->rx_bytes += link->second.rx_bytes;
+    sum->rx_packets += link->second.rx_packets;
+    sum->rx_dropped += link->second.rx_dropped;
+    sum->tx_bytes += link->second.tx_bytes;
+    sum->tx_packets += link->second.tx_packets;
+    sum->tx_dropped += link->second.tx_dropped;
+  }
+  return sum;
+}
+
 }  // namespace
 
 void DomainChanges::note(virDomainPtr domain) noexcept {
   try {
     std::string uuid = uuid_of(domain);
     const std::lock_guard lock(mutex_);
-    uuids_.insert(std::move(uuid));
+    if (changed_.all) return;
+    changed_.uuids.insert(std::move(uuid));
+    // Nobody may ever ask: domains that come and go must not fill the memory.
+    if (changed_.uuids.size() > kMostChanged) changed_ = {true, {}};
   } catch (...) {
     return;  // no memory: it is asked again in half a minute
   }
 }
 
-std::unordered_set<std::string> DomainChanges::take() {
+DomainChanges::Changed DomainChanges::take() {
   const std::lock_guard lock(mutex_);
-  return std::exchange(uuids_, {});
+  return std::exchange(changed_, {});
 }
 
 UsageSample UsageSampler::sample(virConnectPtr connection, DomainChanges& changes, unsigned groups,
@@ -96,21 +117,13 @@ UsageSample UsageSampler::sample(virConnectPtr connection, DomainChanges& change
       usage.vcpus = known.vcpus;
       usage.memory_kib = known.id >= 0 ? known.memory_kib : 0;
       usage.max_memory_kib = known.max_memory_kib;
-      if (known.id >= 0) read_process(known, groups, usage);
-      for (const std::string& tap : known.taps) {
-        const auto link = links.find(tap);
-        if (link == links.end()) continue;
-        if (!usage.network) usage.network.emplace();
-        usage.network->rx_bytes += link->second.rx_bytes;
-        usage.network->rx_packets += link->second.rx_packets;
-        usage.network->rx_dropped += link->second.rx_dropped;
-        usage.network->tx_bytes += link->second.tx_bytes;
-        usage.network->tx_packets += link->second.tx_packets;
-        usage.network->tx_dropped += link->second.tx_dropped;
-      }
-      if ((groups & kUsageDisk) != 0 && known.id >= 0) {
-        sources.push_back(known.source);
-        source_of.push_back(at);
+      if (known.id >= 0) {
+        read_process(known, groups, usage);
+        usage.network = sum_of(known.taps, links);
+        if ((groups & kUsageDisk) != 0) {
+          sources.push_back(known.source);
+          source_of.push_back(at);
+        }
       }
       ++at;
     }
@@ -127,9 +140,9 @@ void UsageSampler::clear() {
   known_.clear();
 }
 
-std::vector<UsageSampler::KnownDomains::value_type*> UsageSampler::look(
-    const std::unordered_set<std::string>& changed, virDomainStatsRecordPtr* records,
-    const std::string& metadata_uri) {
+std::vector<UsageSampler::KnownDomains::value_type*> UsageSampler::look(const DomainChanges::Changed& changed,
+                                                                        virDomainStatsRecordPtr* records,
+                                                                        const std::string& metadata_uri) {
   const auto now = std::chrono::steady_clock::now();
   ++round_;
   int old_asked = 0;
@@ -160,26 +173,28 @@ std::vector<UsageSampler::KnownDomains::value_type*> UsageSampler::look(
   return ours;
 }
 
-/// False where it has gone.
+/// False where it has gone, or can't say just now: it is then asked anew by the next sample.
 bool UsageSampler::ask(virDomainPtr domain, const std::string& metadata_uri, Known& known) {
   const StringHandle metadata(virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, metadata_uri.c_str(),
                                                    VIR_DOMAIN_AFFECT_CURRENT));
   known.ours = metadata != nullptr;
+  if (!known.ours) {
+    const bool marked_otherwise = virGetLastErrorCode() == VIR_ERR_NO_DOMAIN_METADATA;
+    virResetLastError();
+    return marked_otherwise;
+  }
   virDomainInfo info{};
-  const bool there = virDomainGetInfo(domain, &info) == 0;
-  if (there) {
-    known.vcpus = info.nrVirtCpu;
-    known.memory_kib = info.memory;
-    known.max_memory_kib = info.maxMem;
+  const StringHandle xml(virDomainGetInfo(domain, &info) == 0 ? virDomainGetXMLDesc(domain, 0) : nullptr);
+  if (!xml) {
+    virResetLastError();
+    return false;
   }
-  known.taps.clear();
+  known.vcpus = info.nrVirtCpu;
+  known.memory_kib = info.memory;
+  known.max_memory_kib = info.maxMem;
+  known.taps = taps_of(xml.get());
   known.looks = 0;
-  if (known.ours && known.id >= 0) {
-    const StringHandle xml(virDomainGetXMLDesc(domain, 0));
-    if (xml) known.taps = taps_of(xml.get());
-  }
-  virResetLastError();
-  return there;
+  return true;
 }
 
 void UsageSampler::find_new_processes(const std::vector<KnownDomains::value_type*>& domains) {

@@ -49,12 +49,18 @@ struct UsageSample {
 /// thread.
 class DomainChanges {
  public:
+  struct Changed {
+    bool all = false;
+    std::unordered_set<std::string> uuids;
+    bool contains(const std::string& uuid) const { return all || uuids.contains(uuid); }
+  };
+
   void note(virDomainPtr domain) noexcept;
-  std::unordered_set<std::string> take();
+  Changed take();
 
  private:
-  std::mutex mutex_;  // guards uuids_
-  std::unordered_set<std::string> uuids_;
+  std::mutex mutex_;  // guards changed_
+  Changed changed_;
 };
 
 /**
@@ -97,7 +103,7 @@ class UsageSampler {
   using KnownDomains = std::unordered_map<std::string, Known>;
 
   /// The domains that are ours, with what a new one or a changed one had to be asked.
-  std::vector<KnownDomains::value_type*> look(const std::unordered_set<std::string>& changed,
+  std::vector<KnownDomains::value_type*> look(const DomainChanges::Changed& changed,
                                               virDomainStatsRecordPtr* records,
                                               const std::string& metadata_uri);
   static bool ask(virDomainPtr domain, const std::string& metadata_uri, Known& known);

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <memory>
@@ -53,18 +54,18 @@ class Sleeper {
 }  // namespace
 
 TEST_CASE("a stat file is read whatever the process calls itself") {
-  const std::string fields = " S 1 2 3 4 5 6 7 8 9 10 150 50 13 14 15 16 17 18 19 20 25 22 23\n";
   const auto ticks = static_cast<std::uint64_t>(1'000'000'000 / sysconf(_SC_CLK_TCK));
-  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   for (const std::string name : {"qemu", "a) R 1 2", "", "CPU 0/KVM"}) {
-    const auto figures = parse_stat("4711 (" + name + ")" + fields);
-    REQUIRE(figures);
-    CHECK(figures->cpu_time_ns == 200 * ticks);
-    CHECK(figures->rss_bytes == 25 * page);
+    CHECK(parse_cpu_time("4711 (" + name + ") S 1 2 3 4 5 6 7 8 9 10 150 50 13 14\n") == 200 * ticks);
   }
-  CHECK_FALSE(parse_stat(""));
-  CHECK_FALSE(parse_stat("4711 (qemu) S 1 2 3"));
-  CHECK_FALSE(parse_stat("4711 (qemu) S 1 2 3 4 5 6 7 8 9 10 x 50 13 14 15 16 17 18 19 20 21 22 23"));
+  CHECK_FALSE(parse_cpu_time(""));
+  CHECK_FALSE(parse_cpu_time("4711 (qemu) S 1 2 3"));
+  CHECK_FALSE(parse_cpu_time("4711 (qemu) S 1 2 3 4 5 6 7 8 9 10 x 50 13 14"));
+}
+
+TEST_CASE("resident memory is the second figure of statm") {
+  CHECK(parse_resident("1000 25 3 1 0 5 0\n") == 25 * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)));
+  for (const char* text : {"", "1000", "1000 x 3", "1000 "}) CHECK_FALSE(parse_resident(text));
 }
 
 TEST_CASE("the threads of vCPUs are known by their names") {
@@ -75,12 +76,15 @@ TEST_CASE("the threads of vCPUs are known by their names") {
   }
 }
 
-TEST_CASE("an open stat file does not go over to another process") {
-  const StatFile own("/proc/self/stat");
-  const auto figures = own.read();
+TEST_CASE("figures are those of the process, as long as there is one") {
+  timespec own{};
+  const auto figures = Process(getpid()).figures();
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
   REQUIRE(figures);
   CHECK(figures->rss_bytes > 0);
-  CHECK_FALSE(StatFile("/proc/0/stat").read());
+  CHECK(figures->cpu_time_ns > 0);
+  CHECK(figures->cpu_time_ns <=
+        static_cast<std::uint64_t>(own.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(own.tv_nsec));
   Sleeper child(kUuid);
   const Process process(child.pid());
   CHECK(process.figures());
@@ -156,6 +160,12 @@ TEST_CASE("domains that carry the mark are sampled, and seen to come, change and
   CHECK_FALSE(domains[0].rss_bytes);
   domain->destroy(0);
   CHECK(sample().at(0).id == -1);
+  // An event tells of another definition of the same domain.
+  std::string more = document("one", kUuid, "urn:test");
+  more.replace(more.find("<vcpu>3"), 7, "<vcpu>2");
+  connection->define(more, 0);
+  for (int i = 0; i < 1000 && sample().at(0).vcpus != 2; ++i) usleep(1000);
+  CHECK(sample().at(0).vcpus == 2);
   domain->undefine(0);
   foreign->undefine(0);
   CHECK(sample().empty());

@@ -12,7 +12,7 @@ export interface InstanceUsage {
   /** When it was read, in milliseconds since the epoch. */
   readonly timestampMs: number;
   readonly vcpus: number;
-  /** Of the whole hypervisor process, in steps of 10 ms; 0 of a stopped one. */
+  /** Of the whole hypervisor process; 0 of a stopped one. */
   readonly cpuTimeNs: bigint;
   /** What the balloon gives it now; 0 of a stopped one. */
   readonly memoryMb: number;
@@ -41,7 +41,7 @@ export interface InstanceUsage {
     | undefined;
   /** Group `disk`: of its files on the host, also of a stopped one. */
   readonly diskAllocatedBytes: number | undefined;
-  /** Group `vcpu`: CPU time of each vCPU, by its number; a single one where one thread emulates them all. */
+  /** Group `vcpu`: CPU time of each vCPU, by its number, in steps of 10 ms; a single one where one thread emulates them all. */
   readonly vcpuTimesNs?: readonly bigint[] | undefined;
 }
 
