@@ -15,10 +15,12 @@ import type {
   NativeImageVerdict,
   NativeLayer,
 } from './native-image.js';
+import type { NativeConnectionFigures, NativeFileFigures } from './native-usage.js';
 
 export type * from './native-devices.js';
 export type * from './native-domain.js';
 export type * from './native-image.js';
+export type * from './native-usage.js';
 
 export interface NativeFileStatus {
   readonly type: 'file' | 'directory' | 'other';
@@ -70,13 +72,6 @@ export interface NativeDomainRecord {
   readonly saved: boolean;
 }
 
-/** src/libvirt/usage.ts reads the figures. */
-export interface NativeUsageSample {
-  readonly uuids: readonly string[];
-  readonly names: readonly string[];
-  readonly figures: ArrayBuffer;
-}
-
 /** virDomainEventID by name, with the numbers libvirt gave. */
 export type NativeEvent =
   | {
@@ -109,13 +104,11 @@ export interface NativeDomain extends NativeDomainCalls, NativeDomainDevices {
   xml(flags: number, callId: CallId): Promise<string>;
 }
 
-export interface NativeConnection {
+export interface NativeConnection extends NativeConnectionFigures {
   readonly uri: string;
   define(xml: string, flags: number, callId: CallId): Promise<NativeDomain>;
   lookup(uuid: string, callId: CallId): Promise<NativeDomain>;
   list(flags: number, metadataUri: string, callId: CallId): Promise<NativeDomainRecord[]>;
-  /** All domains that carry the metadata element; `groups` are bits of native/libvirt/usage.h. */
-  usage(groups: number, metadataUri: string, callId: CallId): Promise<NativeUsageSample>;
   nodeInfo(callId: CallId): Promise<NativeNodeInfo>;
   capabilities(callId: CallId): Promise<string>;
   domainCapabilities(
@@ -125,8 +118,6 @@ export interface NativeConnection {
     virtType: string,
     callId: CallId,
   ): Promise<string>;
-  /** A `<cpu>` element with all features of its model told: virConnectBaselineCPU. */
-  expandCpu(cpuXml: string, callId: CallId): Promise<string>;
   hostname(callId: CallId): Promise<string>;
   /** Version of the hypervisor and of the libvirt on the other side, as major * 1000000 + minor * 1000 + release. */
   versions(callId: CallId): Promise<{ readonly hypervisor: number; readonly libvirt: number }>;
@@ -166,7 +157,7 @@ export interface NativeStatFs {
   readonly availableBytes: number;
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends NativeFileFigures {
   /** libvirt this addon runs with, as a number (virGetVersion). */
   readonly libvirtVersion: () => number;
   readonly libqcowVersion: () => string;
@@ -317,8 +308,6 @@ export interface NativeAddon {
   publishFile(source: string, target: string, sync: boolean, callId: CallId): Promise<void>;
   /** undefined where there is nothing. Never follows a symbolic link. */
   statFile(path: string, callId: CallId): Promise<NativeFileStatus | undefined>;
-  /** Four numbers for each path: allocated bytes, size, time of the last change in milliseconds, inode; NaN where there is nothing. */
-  statFiles(paths: readonly string[], callId: CallId): Promise<Float64Array>;
   statFs(path: string, callId: CallId): Promise<NativeStatFs>;
   /** A descriptor of a file in memory that has no name and holds the secret; no child inherits it. The caller closes it. */
   makeSecretFile(secret: Uint8Array, callId: CallId): Promise<number>;

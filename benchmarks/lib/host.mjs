@@ -168,7 +168,7 @@ export class BenchmarkHost {
       : `test://${node}`;
   }
 
-  /** URI of a libvirtd of that kind, or of an embedded libvirt, that has so many domains; see fleet.mjs. */
+  /** URI of a libvirtd of that kind, or of an embedded libvirt, that has so many domains; see scripts/fleet.mjs. */
   async fleet(kind, count) {
     const name = `${kind ?? 'embedded'}-fleet-${count}`;
     let fleet = this.#fleets.get(name);

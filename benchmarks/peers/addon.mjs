@@ -70,7 +70,7 @@ async function driver() {
 }
 
 async function fleet() {
-  const { startFleet } = await import('../lib/fleet.mjs');
+  const { startFleet } = await import('../../scripts/fleet.mjs');
   const opened = await driver();
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
   const connection = await native((addon, id) => addon.openConnection(uri, options, id));

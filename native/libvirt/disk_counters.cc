@@ -18,7 +18,7 @@ namespace node_compute {
 
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{500};
+constexpr std::chrono::seconds kPatience{2};
 
 std::optional<DiskCounters> ask(virDomainPtr domain) {
   virDomainBlockStatsStruct stats{};

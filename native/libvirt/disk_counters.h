@@ -34,7 +34,7 @@ struct DiskSource {
 /**
  * One answer for each source, nothing for one that did not answer or is being asked since before. Asks by
  * virDomainBlockStats of all disks at once, one question to QEMU where the bulk call asks three, on threads
- * that end with it. Returns when all have answered, or when none has for half a second; a thread whose QEMU
+ * that end with it. Returns when all have answered, or when none has for two seconds; a thread whose QEMU
  * hangs then stays behind until that QEMU goes on or ends, one for each such domain at most.
  */
 std::vector<std::optional<DiskCounters>> ask_disk_counters(

@@ -14,6 +14,8 @@ interface Setting {
   readonly host: TestHost;
   readonly driver: LibvirtDriver;
   readonly uri: string;
+  /** Of a daemon: what virsh says. */
+  readonly virsh?: (...words: string[]) => string;
   readonly stop: () => void;
 }
 
@@ -28,11 +30,12 @@ const settings: Readonly<Record<string, () => Promise<Setting>>> = {
     const daemon = await PrivateLibvirtd.start(`${host.directory}/d`);
     const { instancesPath } = host;
     const driver = new LibvirtDriver({ instancesPath, uri: daemon.uri });
-    return { host, driver, uri: daemon.uri, stop: () => daemon.stop() };
+    const virsh = (...words: string[]): string => daemon.virsh(...words);
+    return { host, driver, uri: daemon.uri, virsh, stop: () => daemon.stop() };
   },
 };
 
-describe.each(Object.entries(settings))('usage of instances on libvirt, %s', (_name, make) => {
+describe.each(Object.entries(settings))('usage of instances on libvirt, %s', (name, make) => {
   let setting: Setting;
 
   beforeAll(async () => {
@@ -136,6 +139,22 @@ describe.each(Object.entries(settings))('usage of instances on libvirt, %s', (_n
       await driver.attachInterface({ ...instance, vifs: [] }, instance.vifs[0] as Instance['vifs'][number]);
       expect((await usageOf(instance.uuid)).network).toBeDefined();
     }, 90_000);
+
+    // No other tool can reach an embedded libvirt.
+    if (name === 'daemon') {
+      it('whose memory another tool takes is told so as soon as it is gone', async () => {
+        const resized = async (mb: number): Promise<void> => {
+          setting.virsh?.('setmem', instance.name, `${mb}M`, '--live');
+          await eventually(
+            `the balloon to leave ${mb} MiB`,
+            20_000,
+            async () => (await usageOf(instance.uuid)).memoryMb === mb,
+          );
+        };
+        await resized(120);
+        await resized(128);
+      }, 60_000);
+    }
 
     it('that is stopped has no figures of a process, and has them again when it runs', async () => {
       const { driver } = setting;
