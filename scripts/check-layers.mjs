@@ -7,7 +7,15 @@ const root = process.argv[2] ?? dirname(dirname(fileURLToPath(import.meta.url)))
 const MOST_LINES = 500;
 const MANY_LINES = 300;
 
-const seam = ['native', 'native-devices', 'native-domain', 'native-image', 'driver', 'version'];
+const seam = [
+  'native',
+  'native-devices',
+  'native-domain',
+  'native-image',
+  'native-usage',
+  'driver',
+  'version',
+];
 const hypervisor = ['resources', 'image', 'network', 'config-drive', ...seam];
 const every = ['agent', 'node', 'libvirt', 'fake', ...hypervisor];
 
@@ -23,7 +31,16 @@ const LAYERS = {
   'native-image': [],
   'native-devices': ['native-image'],
   'native-domain': ['native-image'],
-  native: ['native-devices', 'native-domain', 'native-image', 'native-error', 'driver', 'version'],
+  'native-usage': ['native-image'],
+  native: [
+    'native-devices',
+    'native-domain',
+    'native-image',
+    'native-usage',
+    'native-error',
+    'driver',
+    'version',
+  ],
   image: seam,
   network: seam,
   resources: seam,
