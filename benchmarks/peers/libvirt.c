@@ -348,7 +348,7 @@ static double call(void) {
   return (milliseconds() - begun) / 1e3;
 }
 
-/* State, CPU time and memory of every domain: two calls in all for each, the cheapest that libvirt has. */
+/* State, CPU time and memory of every domain, by the cheapest call that libvirt has for them. */
 static int ask_usage(void) {
   virDomainPtr *domains = NULL;
   const int found = virConnectListAllDomains(connection, &domains, 0);
