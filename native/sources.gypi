@@ -10,19 +10,24 @@
       "native/libvirt/reaper.cc",
       "native/libvirt/connection.cc",
       "native/libvirt/console.cc",
+      "native/libvirt/disk_counters.cc",
       "native/libvirt/domain.cc",
+      "native/libvirt/domain_changes.cc",
       "native/libvirt/domain_devices.cc",
       "native/libvirt/domain_size.cc",
       "native/libvirt/event_relay.cc",
       "native/libvirt/guest_agent.cc",
       "native/libvirt/managed_save.cc",
+      "native/libvirt/process_figures.cc",
       "native/libvirt/screenshot.cc",
       "native/libvirt/statistics.cc",
       "native/libvirt/typed_parameters.cc",
+      "native/libvirt/usage.cc",
       "native/network/bridge.cc",
       "native/network/bridge_port.cc",
       "native/network/features.cc",
       "native/network/link.cc",
+      "native/network/link_counters.cc",
       "native/network/netlink.cc",
       "native/network/vlan.cc",
       "native/storage/file_lock.cc",
@@ -101,7 +106,8 @@
       "native/addon/image_functions.cc",
       "native/addon/image_info.cc",
       "native/addon/network_functions.cc",
-      "native/addon/storage_functions.cc"
+      "native/addon/storage_functions.cc",
+      "native/addon/usage_sample.cc"
     ]
   }
 }

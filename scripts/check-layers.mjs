@@ -13,6 +13,7 @@ const seam = [
   'native-domain',
   'native-events',
   'native-image',
+  'native-usage',
   'driver',
   'version',
 ];
@@ -33,12 +34,14 @@ const LAYERS = {
   'native-domain': ['native-image'],
   'native-events': ['native-domain'],
   'native-network': ['native-image'],
+  'native-usage': ['native-image'],
   native: [
     'native-devices',
     'native-domain',
     'native-events',
     'native-image',
     'native-network',
+    'native-usage',
     'native-error',
     'driver',
     'version',

@@ -17,12 +17,14 @@ import type {
   NativeLayer,
 } from './native-image.js';
 import type { NativeNetwork } from './native-network.js';
+import type { NativeConnectionFigures, NativeFileFigures } from './native-usage.js';
 
 export type * from './native-devices.js';
 export type * from './native-domain.js';
 export type * from './native-events.js';
 export type * from './native-image.js';
 export type * from './native-network.js';
+export type * from './native-usage.js';
 
 export interface NativeFileStatus {
   readonly type: 'file' | 'directory' | 'other';
@@ -111,7 +113,7 @@ export interface NativeDomain extends NativeDomainCalls, NativeDomainDevices {
   xml(flags: number, callId: CallId): Promise<string>;
 }
 
-export interface NativeConnection {
+export interface NativeConnection extends NativeConnectionFigures {
   readonly uri: string;
   define(xml: string, flags: number, callId: CallId): Promise<NativeDomain>;
   lookup(uuid: string, callId: CallId): Promise<NativeDomain>;
@@ -167,7 +169,7 @@ export interface NativeStatFs {
   readonly availableBytes: number;
 }
 
-export interface NativeAddon extends NativeNetwork {
+export interface NativeAddon extends NativeNetwork, NativeFileFigures {
   /** libvirt this addon runs with, as a number (virGetVersion). */
   readonly libvirtVersion: () => number;
   readonly libqcowVersion: () => string;

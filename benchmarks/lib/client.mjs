@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { meter } from './peer.mjs';
 import { exit, processOf } from './process.mjs';
+import { repeat } from './repeat.mjs';
 
 const execute = promisify(execFile);
 
@@ -16,13 +17,21 @@ export const TEST_DOMAIN_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 /**
  * Does what the argument of this process asks for and prints the answer. `client` has the functions `define(document,
  * uuid)` and `lookup(name)`, which give what the others take, `start`, `destroy`, `undefine`, `info`; `states()`, which
- * gives those of all domains, and `close()`, where it has these.
+ * gives those of all domains; `usage()` and `usageAll()`, which ask for the figures of all and give how many there are; and `close()`, where it has these.
  */
 export async function runClient(client, options) {
   const { work, directory, base, xml, count = 1, warmup = 0, concurrency = 1 } = options;
   const living = new Set();
   try {
-    const answer = await { launch, terminate, reboot, idle, call }[work]();
+    const answer = await {
+      launch,
+      terminate,
+      reboot,
+      idle,
+      call,
+      usage: () => usage('usage'),
+      usageAll: () => usage('usageAll'),
+    }[work]();
     console.log(JSON.stringify(answer));
   } finally {
     await Promise.all([...living].map(end));
@@ -116,6 +125,14 @@ export async function runClient(client, options) {
     const usage = meter();
     await new Promise((resolve) => setTimeout(resolve, 1000));
     return { samples: { idle: [process.memoryUsage.rss() / 1024 ** 2] }, ...usage() };
+  }
+
+  async function usage(what) {
+    const operation = async () => {
+      const found = await client[what]();
+      if (found < options.domains) throw new Error(`${found} domains, not ${options.domains}`);
+    };
+    return await repeat('usage', operation, { count, warmup });
   }
 
   async function call() {

@@ -21,6 +21,7 @@ import { DOMAIN_NAMESPACE } from '../../dist/libvirt/xml/domain.js';
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { TEST_DOMAIN, TEST_DOMAIN_UUID } from './client.mjs';
+import { endFleet } from './fleet.mjs';
 import { LOG_FILTERS } from './libvirt-log.mjs';
 import { runPeer } from './peer.mjs';
 import { TRACE_LIBVIRTD } from './programs.mjs';
@@ -75,6 +76,7 @@ const GUEST = fileURLToPath(new URL('../../build/guest/guest.qcow2', import.meta
 export class BenchmarkHost {
   #libvirtds = new Map();
   #glances = new Map();
+  #fleets = new Map();
   #servers = [];
   #networks = [];
 
@@ -181,6 +183,19 @@ export class BenchmarkHost {
       : `test://${node}`;
   }
 
+  /** URI of a libvirtd of that kind, or of an embedded libvirt, that has so many domains; see scripts/fleet.mjs. */
+  async fleet(kind, count) {
+    const name = `${kind ?? 'embedded'}-fleet-${count}`;
+    let fleet = this.#fleets.get(name);
+    if (!fleet) {
+      const directory = this.directoryOf(name);
+      fleet = { directory, uri: kind ? await this.libvirtd(kind) : `qemu:///embed?root=${directory}/r` };
+      this.#fleets.set(name, fleet);
+      await runPeer('addon', { work: 'fleet', directory, uri: fleet.uri, count });
+    }
+    return fleet.uri;
+  }
+
   /** Process of a libvirtd, which its clients don't know. */
   pidOf(kind) {
     return this.#libvirtds.get(kind)?.pid;
@@ -215,6 +230,7 @@ export class BenchmarkHost {
     for (const server of this.#servers) server.kill();
     // Called at the end, and at the exit of the process once more.
     for (const network of this.#networks.splice(0)) network.dispose();
+    for (const { directory } of this.#fleets.values()) endFleet(directory);
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 }

@@ -75,7 +75,7 @@ export async function measure(scenario, host, { rounds, count, programs, tell })
 
 /** The argument of a contender's peer: what is common to all, what the host has for it, and what the scenario says. */
 export async function optionsOf(contender, host, common) {
-  const { peer, libvirtd, name, image, glance, guest, options = {} } = contender;
+  const { peer, libvirtd, name, image, glance, guest, fleet, options = {} } = contender;
   const template = peer === 'node-compute' ? undefined : await host.template();
   return {
     work: 'launch',
@@ -90,6 +90,7 @@ export async function optionsOf(contender, host, common) {
     ...(libvirtd && { uri: await host.libvirtd(libvirtd), libvirtd: host.pidOf(libvirtd) }),
     ...(libvirtd === 'logged' && { debugLog: host.debugLogOf(libvirtd) }),
     ...(glance && { glance: await host.glance(glance.rate) }),
+    ...(fleet && { uri: await host.fleet(libvirtd, fleet) }),
     ...(options.work === 'call' && { uri: await host.testDriver(libvirtd) }),
     ...options,
   };

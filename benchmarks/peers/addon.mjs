@@ -27,7 +27,23 @@ const GIB = 1024 ** 3;
 const native = (operation) => callNative(operation, { operation: work });
 
 console.log(
-  JSON.stringify(await { call, overlay, inspect, info, convert, memory, fetch, hit, pass, plug }[work]()),
+  JSON.stringify(
+    await {
+      call,
+      overlay,
+      inspect,
+      info,
+      convert,
+      memory,
+      fetch,
+      hit,
+      pass,
+      plug,
+      fleet,
+      usage: () => usage(['cpu', 'memory']),
+      usageAll: () => usage(['cpu', 'memory', 'vcpu', 'network', 'disk']),
+    }[work](),
+  ),
 );
 
 async function call() {
@@ -43,6 +59,46 @@ async function call() {
   );
   await connection.close(0);
   return answer;
+}
+
+/** The driver on the libvirt behind `uri`, and how to let go of it. */
+async function driver() {
+  const { LibvirtDriver } = await import(join(library, 'libvirt/libvirt-driver.js'));
+  const root = /^qemu:\/\/\/embed\?root=(.*)$/.exec(uri)?.[1];
+  const opened = new LibvirtDriver({ instancesPath: join(directory, 'i'), ...(root ? { root } : { uri }) });
+  await opened.initHost();
+  return opened;
+}
+
+async function fleet() {
+  const { startFleet } = await import('../../scripts/fleet.mjs');
+  const opened = await driver();
+  const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
+  const connection = await native((addon, id) => addon.openConnection(uri, options, id));
+  await startFleet(connection, directory, amount.count, DOMAIN_NAMESPACE);
+  await connection.close(0);
+  await opened.close();
+  return { samples: {} };
+}
+
+/** Samples of all domains; and, one each second, what they delay the event loop. */
+async function usage(groups) {
+  const { monitorEventLoopDelay } = await import('node:perf_hooks');
+  const opened = await driver();
+  const operation = async () => {
+    const found = (await opened.getInstancesUsage({ groups })).length;
+    if (found < amount.domains) throw new Error(`${found} domains, not ${amount.domains}`);
+  };
+  const answer = await repeat('usage', operation, amount);
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  for (let second = 0; second < 5; second += 1) {
+    await operation();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  delay.disable();
+  await opened.close();
+  return { ...answer, values: { eventLoopDelayP99Ms: delay.percentile(99) / 1e6 } };
 }
 
 async function overlay() {

@@ -364,6 +364,53 @@ static double call(void) {
   return (milliseconds() - begun) / 1e3;
 }
 
+/* State, CPU time and memory of every domain, by the cheapest call that libvirt has for them. */
+static int ask_usage(void) {
+  virDomainPtr *domains = NULL;
+  const int found = virConnectListAllDomains(connection, &domains, 0);
+  if (found < 0) fail("virConnectListAllDomains");
+  for (int i = 0; i < found; ++i) {
+    virDomainInfo info;
+    if (virDomainGetInfo(domains[i], &info) < 0) fail("virDomainGetInfo");
+    virDomainFree(domains[i]);
+  }
+  free(domains);
+  return found;
+}
+
+/* All groups that a report can have, by libvirt's bulk call. */
+static int ask_usage_all(void) {
+  const unsigned groups = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BALLOON |
+                          VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK;
+  virDomainStatsRecordPtr *records = NULL;
+  const int found = virConnectGetAllDomainStats(connection, groups, &records, 0);
+  if (found < 0) fail("virConnectGetAllDomainStats");
+  virDomainStatsRecordListFree(records);
+  return found;
+}
+
+static int domains_expected;
+
+static double sampled(int (*ask)(void)) {
+  double begun = milliseconds();
+  for (int i = 0; i < warmup + count; ++i) {
+    if (i == warmup) begun = milliseconds();
+    const double begin = milliseconds();
+    const int found = ask();
+    if (found < domains_expected) fail("%d domains", found);
+    if (i >= warmup) sample("usage", milliseconds() - begin);
+  }
+  return (milliseconds() - begun) / 1e3;
+}
+
+static double usage_work(void) {
+  return sampled(ask_usage);
+}
+
+static double usage_all_work(void) {
+  return sampled(ask_usage_all);
+}
+
 /* The last event of the instance, and when it came. */
 static struct {
   pthread_mutex_t mutex;
@@ -436,7 +483,7 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     double (*run)(void);
-  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"save", save}, {"idle", idle}, {"call", call}, {"events", events}};
+  } works[] = {{"launch", launch}, {"terminate", terminate}, {"reboot", reboot}, {"save", save}, {"idle", idle}, {"call", call}, {"events", events}, {"usage", usage_work}, {"usageAll", usage_all_work}};
   json_object *options = argc == 2 ? json_tokener_parse(argv[1]) : NULL;
   const char *work = options ? text_option(options, "work") : NULL;
   double (*run)(void) = NULL;
@@ -444,7 +491,7 @@ int main(int argc, char **argv) {
     if (strcmp(works[i].name, work) == 0) run = works[i].run;
   }
   if (!run) {
-    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, save, idle, call or events\n");
+    fprintf(stderr, "one argument, a JSON object with the work: launch, terminate, reboot, save, idle, call, events, usage or usageAll\n");
     return 1;
   }
   directory = text_option(options, "directory");
@@ -452,6 +499,7 @@ int main(int argc, char **argv) {
   xml = text_option(options, "xml");
   count = number_option(options, "count", 1);
   warmup = number_option(options, "warmup", 0);
+  domains_expected = number_option(options, "domains", 0);
   concurrency = number_option(options, "concurrency", 1);
   if (count > MAX_INSTANCES && run == launch && concurrency > 1) {
     fprintf(stderr, "at most %d at once\n", MAX_INSTANCES);
@@ -459,7 +507,8 @@ int main(int argc, char **argv) {
   }
   samples = json_object_new_object();
   virSetErrorFunc(NULL, quiet);
-  if (run == events) {
+  /* A driver in the process needs the loop too. */
+  if (run == events || strstr(text_option(options, "uri"), ":///embed")) {
     pthread_t loop;
     virEventRegisterDefaultImpl();
     pthread_create(&loop, NULL, run_event_loop, NULL);

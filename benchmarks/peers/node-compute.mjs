@@ -8,6 +8,7 @@ import { booted, makeVolume } from '../lib/guest.mjs';
 import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
 import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
 import { exit, processOf, proportionalMib, residentMib } from '../lib/process.mjs';
+import { repeat } from '../lib/repeat.mjs';
 
 const options = JSON.parse(process.argv[2]);
 const { ComputeNode } = await import(join(options.library ?? OWN_LIBRARY, 'index.js'));
@@ -62,6 +63,7 @@ try {
     memory,
     events,
     reports,
+    report,
   }[work]();
   console.log(JSON.stringify(answer));
 } finally {
@@ -225,6 +227,11 @@ async function memory() {
   const after = agent();
   const qemu = [...began].map((uuid) => proportionalMib(processOf(uuid)));
   return { samples: { agent: [(after - before) / count], qemu }, values: { before, after }, ...usage() };
+}
+
+async function report() {
+  for (let i = 0; i < options.instances; i += 1) await start();
+  return await repeat('report', () => node.report(), { count, warmup });
 }
 
 /** From the call to the arrival with a reader of the node's events. */

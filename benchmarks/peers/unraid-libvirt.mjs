@@ -18,6 +18,10 @@ await runClient(
       const domains = await hypervisor.connectListAllDomains();
       return await Promise.all(domains.map((domain) => hypervisor.domainGetInfo(domain)));
     },
+    async usage() {
+      const domains = await hypervisor.connectListAllDomains();
+      return (await Promise.all(domains.map((domain) => hypervisor.domainGetInfo(domain)))).length;
+    },
     close: () => hypervisor.connectClose(),
   },
   options,

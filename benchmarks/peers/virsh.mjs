@@ -7,7 +7,10 @@ import { runClient } from '../lib/client.mjs';
 
 const options = JSON.parse(process.argv[2]);
 const execute = promisify(execFile);
-const virsh = (...words) => execute('virsh', ['--quiet', '--connect', options.uri, ...words]);
+const virsh = (...words) =>
+  execute('virsh', ['--quiet', '--connect', options.uri, ...words], { maxBuffer: 64 << 20 });
+const domstats = async (...groups) =>
+  (await virsh('domstats', ...groups)).stdout.split('Domain: ').length - 1;
 
 await runClient(
   {
@@ -26,6 +29,8 @@ await runClient(
     undefine: (uuid) => virsh('undefine', uuid),
     lookup: (name) => name,
     info: (uuid) => virsh('dominfo', uuid),
+    usage: () => domstats('--state', '--cpu-total', '--balloon'),
+    usageAll: () => domstats('--state', '--cpu-total', '--balloon', '--vcpu', '--interface', '--block'),
   },
   options,
 );

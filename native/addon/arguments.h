@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "executor/failure.h"
 
@@ -17,6 +18,14 @@ inline std::string to_text(const Napi::Value& value, const char* name) {
   std::string text = value.As<Napi::String>().Utf8Value();
   if (text.find('\0') != std::string::npos) throw InvalidArgument(std::string(name) + " must not hold a NUL");
   return text;
+}
+
+inline std::vector<std::string> to_texts(const Napi::Value& value, const char* name) {
+  if (!value.IsArray()) throw InvalidArgument(std::string(name) + " must be an array");
+  const Napi::Array array = value.As<Napi::Array>();
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) texts.push_back(to_text(array.Get(i), name));
+  return texts;
 }
 
 /// A whole number from 0 to 2^53.

@@ -8,6 +8,7 @@
 #include "addon/disposal.h"
 #include "addon/domain_object.h"
 #include "addon/event_feed.h"
+#include "addon/usage_sample.h"
 #include "libvirt/event_loop.h"
 
 namespace node_compute {
@@ -58,10 +59,12 @@ void ConnectionObject::define(Napi::Env env, Napi::Object exports) {
                       InstanceMethod<&ConnectionObject::define_domain>("define"),
                       InstanceMethod<&ConnectionObject::lookup>("lookup"),
                       InstanceMethod<&ConnectionObject::list>("list"),
+                      InstanceMethod<&ConnectionObject::usage>("usage"),
                       InstanceMethod<&ConnectionObject::node_info>("nodeInfo"),
                       InstanceMethod<&ConnectionObject::capabilities>("capabilities"),
                       InstanceMethod<&ConnectionObject::domain_capabilities>("domainCapabilities"),
                       InstanceMethod<&ConnectionObject::has_network_filter>("hasNetworkFilter"),
+                      InstanceMethod<&ConnectionObject::expand_cpu>("expandCpu"),
                       InstanceMethod<&ConnectionObject::hostname>("hostname"),
                       InstanceMethod<&ConnectionObject::versions>("versions"),
                       InstanceMethod<&ConnectionObject::is_alive>("isAlive"),
@@ -137,6 +140,19 @@ Napi::Value ConnectionObject::list(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value ConnectionObject::usage(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    const unsigned groups = to_flags(info[0], "groups");
+    // A sample with disks may wait for a QEMU that hangs: not where short questions are answered.
+    const Lane lane = (groups & kUsageDisk) != 0 ? Lane::wait : Lane::probe;
+    return Async(
+        info.Env(), lane, call_id(info, 2),
+        [connection = connection_, groups, metadata_uri = to_text(info[1], "metadataUri")](
+            const Cancellation&) { return connection->usage(groups, metadata_uri); },
+        &usage_to_js);
+  });
+}
+
 Napi::Value ConnectionObject::node_info(const Napi::CallbackInfo& info) {
   return Async(
       info.Env(), Lane::probe, call_id(info, 0),
@@ -170,6 +186,17 @@ Napi::Value ConnectionObject::has_network_filter(const Napi::CallbackInfo& info)
           return connection->has_network_filter(name);
         },
         [](Napi::Env env, bool found) -> Napi::Value { return Napi::Boolean::New(env, found); });
+  });
+}
+
+Napi::Value ConnectionObject::expand_cpu(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::wait, call_id(info, 1),
+        [connection = connection_, cpu = to_text(info[0], "cpuXml")](const Cancellation&) {
+          return connection->expand_cpu(cpu);
+        },
+        &text_to_js);
   });
 }
 

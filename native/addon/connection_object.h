@@ -25,10 +25,12 @@ class ConnectionObject : public Napi::ObjectWrap<ConnectionObject> {
   Napi::Value define_domain(const Napi::CallbackInfo& info);
   Napi::Value lookup(const Napi::CallbackInfo& info);
   Napi::Value list(const Napi::CallbackInfo& info);
+  Napi::Value usage(const Napi::CallbackInfo& info);
   Napi::Value node_info(const Napi::CallbackInfo& info);
   Napi::Value capabilities(const Napi::CallbackInfo& info);
   Napi::Value domain_capabilities(const Napi::CallbackInfo& info);
   Napi::Value has_network_filter(const Napi::CallbackInfo& info);
+  Napi::Value expand_cpu(const Napi::CallbackInfo& info);
   Napi::Value hostname(const Napi::CallbackInfo& info);
   Napi::Value versions(const Napi::CallbackInfo& info);
   Napi::Value is_alive(const Napi::CallbackInfo& info);

@@ -1,5 +1,7 @@
 #include "addon/storage_functions.h"
 
+#include <algorithm>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -166,6 +168,35 @@ Napi::Value stat_file_call(const Napi::CallbackInfo& info) {
   });
 }
 
+/// Four numbers for each path: allocated bytes, size, time of the last change in milliseconds, inode; NaN
+/// where there is nothing.
+Napi::Value stat_files_call(const Napi::CallbackInfo& info) {
+  return Guarded(info.Env(), [&] {
+    return Async(
+        info.Env(), Lane::file, call_id(info, 1),
+        [paths = to_texts(info[0], "paths")](const Cancellation&) {
+          std::vector<double> numbers;
+          numbers.reserve(paths.size() * 4);
+          for (const std::string& path : paths) {
+            const auto status = stat_file(path);
+            const auto number = [&](auto FileStatus::*field) {
+              return status ? static_cast<double>((*status).*field)
+                            : std::numeric_limits<double>::quiet_NaN();
+            };
+            numbers.insert(numbers.end(),
+                           {number(&FileStatus::allocated_bytes), number(&FileStatus::size_bytes),
+                            number(&FileStatus::mtime_ms), number(&FileStatus::inode)});
+          }
+          return numbers;
+        },
+        [](Napi::Env env, const std::vector<double>& numbers) -> Napi::Value {
+          Napi::Float64Array array = Napi::Float64Array::New(env, numbers.size());
+          std::copy(numbers.begin(), numbers.end(), array.Data());
+          return array;
+        });
+  });
+}
+
 Napi::Value stat_fs_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
@@ -291,6 +322,7 @@ void define_storage_functions(Napi::Env env, Napi::Object exports) {
   set("readDirectory", Napi::Function::New<&read_directory_call>(env, "readDirectory"));
   set("publishFile", Napi::Function::New<&publish_file_call>(env, "publishFile"));
   set("statFile", Napi::Function::New<&stat_file_call>(env, "statFile"));
+  set("statFiles", Napi::Function::New<&stat_files_call>(env, "statFiles"));
   set("statFs", Napi::Function::New<&stat_fs_call>(env, "statFs"));
   set("removeTree", Napi::Function::New<&remove_tree_call>(env, "removeTree"));
   set("setOwner", Napi::Function::New<&set_owner_call>(env, "setOwner"));

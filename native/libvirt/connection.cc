@@ -13,6 +13,7 @@
 #include "libvirt/event_loop.h"
 #include "libvirt/fork_guard.h"
 #include "libvirt/reaper.h"
+#include "libvirt/usage.h"
 
 namespace node_compute {
 
@@ -27,6 +28,11 @@ void Connection::closed(virConnectPtr, int reason, void* opaque) noexcept {
 
 namespace {
 bool embedded(const std::string& uri) { return uri.find(":///embed") != std::string::npos; }
+
+UsageSampler::Reach reach_of(const std::string& uri) {
+  if (embedded(uri)) return UsageSampler::Reach::process;
+  return uri.find(":///") != std::string::npos ? UsageSampler::Reach::host : UsageSampler::Reach::remote;
+}
 }  // namespace
 
 std::shared_ptr<Connection> Connection::open(const std::string& uri, const ConnectOptions& options) {
@@ -39,14 +45,16 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
   const virConnectPtr raw = virConnectOpenAuth(uri.c_str(), virConnectAuthPtrDefault, 0);
   if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
   // make_shared can't reach the private constructor.
-  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<EventRelay>()));
+  const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<EventRelay>(), uri));
   if (options.keepalive_interval > 0) connection->keep_alive(options);
   connection->register_events();
   return connection;
 }
 
-Connection::Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay)
-    : connection_(connection), relay_(std::move(relay)) {}
+Connection::Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay, const std::string& uri)
+    : connection_(connection),
+      relay_(std::move(relay)),
+      sampler_(std::make_unique<UsageSampler>(reach_of(uri))) {}
 
 Connection::~Connection() { close(); }
 
@@ -80,6 +88,7 @@ void Connection::close() {
   }
   relay_->listen(nullptr);
   for (const int id : callbacks_) virConnectDomainEventDeregisterAny(connection_, id);
+  sampler_->clear();
   virConnectUnregisterCloseCallback(connection_, &Connection::closed);
   virConnectClose(connection_);
   virResetLastError();
@@ -137,6 +146,11 @@ std::vector<DomainRecord> Connection::list(unsigned flags, const std::string& me
   return records;
 }
 
+UsageSample Connection::usage(unsigned groups, const std::string& metadata_uri) {
+  const Use use(*this);
+  return sampler_->sample(connection_, relay_->changes(), groups, metadata_uri);
+}
+
 NodeInfo Connection::node_info() {
   const Use use(*this);
   virNodeInfo info{};
@@ -183,6 +197,15 @@ bool Connection::has_network_filter(const std::string& name) {
   }
   virResetLastError();
   return false;
+}
+
+std::string Connection::expand_cpu(const std::string& cpu_xml) {
+  const Use use(*this);
+  const char* document = cpu_xml.c_str();
+  const StringHandle text(
+      virConnectBaselineCPU(connection_, &document, 1, VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES));
+  if (!text) throw LibvirtError::last("virConnectBaselineCPU");
+  return text.get();
 }
 
 std::string Connection::hostname() {

@@ -15,6 +15,8 @@
 namespace node_compute {
 
 class Domain;
+class UsageSampler;
+struct UsageSample;
 
 struct ConnectOptions {
   int keepalive_interval = 5;  ///< seconds; 0 switches keepalive off
@@ -65,6 +67,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<Domain> lookup(const std::string& uuid);
   /// `metadata_uri` is the namespace of the metadata element that marks a domain as ours.
   std::vector<DomainRecord> list(unsigned flags, const std::string& metadata_uri);
+  /// Of all domains that carry the metadata element, in one go; see usage.h.
+  UsageSample usage(unsigned groups, const std::string& metadata_uri);
   NodeInfo node_info();
   std::string capabilities();
   std::string domain_capabilities(const std::string& emulator, const std::string& architecture,
@@ -72,6 +76,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Whether there is a network filter of that name. Throws LibvirtError with VIR_ERR_NO_SUPPORT where the
   /// connection has no driver for them, as an embedded one.
   bool has_network_filter(const std::string& name);
+  /// virConnectBaselineCPU of one CPU element, with all its features told.
+  std::string expand_cpu(const std::string& cpu_xml);
   std::string hostname();
   Versions versions();
   /// Asks the other side. True, or throws what stood in the way.
@@ -92,7 +98,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
  private:
-  Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay);
+  Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay, const std::string& uri);
   static void closed(virConnectPtr, int reason, void* opaque) noexcept;
   void keep_alive(const ConnectOptions& options);
   void register_events();
@@ -100,6 +106,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   virConnectPtr connection_;
   std::shared_ptr<EventRelay> relay_;
   std::vector<int> callbacks_;
+  std::unique_ptr<UsageSampler> sampler_;
   std::mutex mutex_;  // guards all below
   std::condition_variable idle_;
   std::size_t uses_ = 0;

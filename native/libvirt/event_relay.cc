@@ -30,6 +30,7 @@ void relay(void* opaque, Make make) noexcept {
 }
 
 int lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) noexcept {
+  if (event == VIR_DOMAIN_EVENT_DEFINED) relay_of(opaque).changes().note(domain);
   relay(opaque, [&] {
     return LifecycleEvent{subject(domain), event, detail, static_cast<int>(virDomainGetID(domain))};
   });
@@ -40,7 +41,11 @@ void reboot(virConnectPtr, virDomainPtr domain, void* opaque) noexcept {
 }
 template <bool removed>
 void device(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) noexcept {
+  if (removed) relay_of(opaque).changes().note(domain);
   relay(opaque, [&] { return DeviceEvent{subject(domain), alias, removed}; });
+}
+void device_added(virConnectPtr, virDomainPtr domain, const char*, void* opaque) noexcept {
+  relay_of(opaque).changes().note(domain);
 }
 void block_job(virConnectPtr, virDomainPtr domain, const char* disk, int job, int status,
                void* opaque) noexcept {
@@ -61,6 +66,7 @@ void job_completed(virConnectPtr, virDomainPtr domain, virTypedParameterPtr para
   relay(opaque, [&] { return JobCompletedEvent{subject(domain), copy_parameters(parameters, count)}; });
 }
 void balloon(virConnectPtr, virDomainPtr domain, unsigned long long memory_kib, void* opaque) noexcept {
+  relay_of(opaque).changes().note(domain);
   relay(opaque, [&] { return BalloonEvent{subject(domain), memory_kib}; });
 }
 void block_threshold(virConnectPtr, virDomainPtr domain, const char* disk, const char* path,
@@ -106,6 +112,7 @@ void EventRelay::register_with(virConnectPtr connection, std::vector<int>& ids) 
   add(VIR_DOMAIN_EVENT_ID_REBOOT, generic(&reboot));
   add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, generic(&device<true>));
   add(VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, generic(&device<false>));
+  add(VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, generic(&device_added));
   add(VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, generic(&block_job));
   add(VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, generic(&io_error));
   add(VIR_DOMAIN_EVENT_ID_WATCHDOG, generic(&watchdog));

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "libvirt/domain_changes.h"
 #include "libvirt/event.h"
 
 namespace node_compute {
@@ -20,10 +21,12 @@ class EventRelay : public std::enable_shared_from_this<EventRelay> {
   /// Registers for every kind of event of domains and adds the ids, also where it throws LibvirtError.
   void register_with(virConnectPtr connection, std::vector<int>& ids);
   void publish(decltype(Event::what) what);
+  DomainChanges& changes() { return changes_; }
 
  private:
   std::mutex mutex_;  // guards listener_
   EventListener listener_;
+  DomainChanges changes_;
 };
 
 }  // namespace node_compute

@@ -12,6 +12,7 @@ import { defineResize } from './contract/resize.js';
 import { defineSnapshot } from './contract/snapshot.js';
 import { defineSuspend } from './contract/suspend.js';
 import { defineUndo } from './contract/undo.js';
+import { defineUsage } from './contract/usage.js';
 
 export type { ContractFramework, ContractLimits, DriverContract } from './contract/harness.js';
 
@@ -34,6 +35,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('rescue and rebuild', () => defineRescue(bench));
     describe('resize', () => defineResize(bench));
     describe('image cache', () => defineImageCache(bench));
+    describe('usage', () => defineUsage(bench));
     describe('devices', () => defineDevices(bench));
     describe('snapshot', () => defineSnapshot(bench));
     describe('disk thresholds', () => defineDiskThreshold(bench));

@@ -19,13 +19,16 @@ export function usageOf(
     memoryMb: runs ? memoryMb : 0,
     maxMemoryMb: memoryMb,
     rssBytes: runs ? memoryMb * 2 ** 20 : undefined,
-    disk: groups.includes('disk')
-      ? { readBytes: 0, writeBytes: 0, readRequests: 0, writeRequests: 0 }
-      : undefined,
-    network: groups.includes('network')
-      ? { rxBytes: 0, txBytes: 0, rxPackets: 0, txPackets: 0, rxDropped: 0, txDropped: 0 }
-      : undefined,
-    diskAllocatedBytes: 0,
+    disk:
+      runs && groups.includes('disk')
+        ? { readBytes: 0, writeBytes: 0, readRequests: 0, writeRequests: 0 }
+        : undefined,
+    network:
+      runs && instance.vifs.length > 0 && groups.includes('network')
+        ? { rxBytes: 0, txBytes: 0, rxPackets: 0, txPackets: 0, rxDropped: 0, txDropped: 0 }
+        : undefined,
+    diskAllocatedBytes: groups.includes('disk') ? 0 : undefined,
+    ...(runs && groups.includes('vcpu') && { vcpuTimesNs: Array.from({ length: vcpus }, () => 0n) }),
   };
 }
 
@@ -51,6 +54,6 @@ export function inventoryOf(host: FakeHost): NodeInventory {
     numaCells: [{ id: 0, memoryMb: host.memoryMb, cpus, siblings: cpus.map((cpu) => [cpu]), hugepages: [] }],
     pciDevices: [],
     guests: [{ architecture: host.architecture, domainType: 'qemu', machines: ['fake'] }],
-    traits: ['COMPUTE_IMAGE_TYPE_RAW', 'COMPUTE_IMAGE_TYPE_QCOW2'],
+    traits: ['COMPUTE_IMAGE_TYPE_QCOW2', 'COMPUTE_IMAGE_TYPE_RAW'],
   };
 }

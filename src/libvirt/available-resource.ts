@@ -1,12 +1,10 @@
 // What the host has and what of it is used: the driver's part of the node report.
 import type { AvailableResource } from '../driver/model.js';
-import { callNative, type NativeDomainRecord } from '../native.js';
-import type { Domains } from './domains.js';
+import { callNative } from '../native.js';
+import type { DiskGrowth } from './disk-growth.js';
 import { readHostMemory } from './host-memory.js';
 import type { CallContext, Hypervisor } from './hypervisor.js';
-import { DISK_NAMES } from './instance-disks.js';
-import { InstanceFiles } from './instance-files.js';
-import { powerState } from './states.js';
+import { runningOf, sampleUsage } from './usage.js';
 
 /** What does not change while the host is up; read from libvirt's capabilities once. */
 export interface HostFactsOfLibvirt {
@@ -54,23 +52,19 @@ export function hostCpu(capabilities: string): { readonly arch?: string; readonl
 
 export interface ReportHost {
   readonly hypervisor: Hypervisor;
-  readonly domains: Domains;
   readonly instancesPath: string;
+  readonly growth: DiskGrowth;
   readonly facts: HostFactsOfLibvirt;
   readonly virtType: 'kvm' | 'qemu';
 }
 
-export async function availableResource(
-  host: ReportHost,
-  ours: readonly NativeDomainRecord[],
-  context: CallContext,
-): Promise<AvailableResource> {
-  const [memory, disk, usages] = await Promise.all([
+/** Four native calls, whatever the number of instances. */
+export async function availableResource(host: ReportHost, context: CallContext): Promise<AvailableResource> {
+  const [memory, disk, { running, growthBytes }] = await Promise.all([
     readHostMemory(),
     callNative((addon, id) => addon.statFs(host.instancesPath, id), context),
-    Promise.all(ours.map((domain) => usage(host, domain, context))),
+    instancesTogether(host, context),
   ]);
-  const growth = usages.reduce((sum, one) => sum + one.growthBytes, 0);
   return {
     hypervisorType: host.virtType === 'kvm' ? 'KVM' : 'QEMU',
     ...host.facts,
@@ -78,38 +72,19 @@ export async function availableResource(
     memoryMbUsed: memory.usedMb,
     localGb: Math.floor(disk.totalBytes / GIB),
     localGbUsed: Math.ceil((disk.totalBytes - disk.freeBytes) / GIB),
-    diskAvailableLeastGb: Math.floor((disk.availableBytes - growth) / GIB),
-    vcpusUsed: usages.reduce((sum, one) => sum + one.vcpus, 0),
-    runningInstances: ours.filter((domain) => powerState(domain.state) === 'running').length,
+    diskAvailableLeastGb: Math.floor((disk.availableBytes - growthBytes) / GIB),
+    vcpusUsed: running.vcpus,
+    runningInstances: running.instances,
   };
 }
 
-interface Usage {
-  /** Of a domain that has a process. */
-  readonly vcpus: number;
-  /** What its disks may still grow by. */
+async function instancesTogether(host: ReportHost, context: CallContext): Promise<InstancesTogether> {
+  const sample = await sampleUsage(host.hypervisor, [], context);
+  return { running: runningOf(sample), growthBytes: await host.growth.bytes(sample.uuids, context) };
+}
+
+interface InstancesTogether {
+  readonly running: { readonly vcpus: number; readonly instances: number };
+  /** What their disks may still grow by. */
   readonly growthBytes: number;
-}
-
-async function usage(host: ReportHost, record: NativeDomainRecord, context: CallContext): Promise<Usage> {
-  const [vcpus, growthBytes] = await Promise.all([
-    record.id < 0 ? 0 : vcpusOf(host, record.uuid, context),
-    growthOf(new InstanceFiles(host.instancesPath, record.uuid), context),
-  ]);
-  return { vcpus, growthBytes };
-}
-
-async function growthOf(files: InstanceFiles, context: CallContext): Promise<number> {
-  const disks = (await files.readDisks(context)) ?? {};
-  const growths = DISK_NAMES.map(async (name) => {
-    const disk = disks[name];
-    return disk ? Math.max(0, disk.virtualSizeBytes - (await files.allocatedBytes(name, context))) : 0;
-  });
-  return (await Promise.all(growths)).reduce((sum, bytes) => sum + bytes, 0);
-}
-
-async function vcpusOf(host: ReportHost, uuid: string, context: CallContext): Promise<number> {
-  // It may end between the list and this question.
-  const domain = await host.domains.find(uuid, context);
-  return domain ? (await host.domains.info(domain, context)).vcpus : 0;
 }

@@ -16,11 +16,13 @@ import type {
   SpawnOptions,
   SpawnResult,
   UnrescueOptions,
+  UsageOptions,
 } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import { checkInstanceIdentity, checkInstanceUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
+import type { NodeInventory } from '../driver/inventory.js';
 import type {
   AvailableResource,
   DriverEvent,
@@ -30,6 +32,7 @@ import type {
   InstanceSummary,
 } from '../driver/model.js';
 import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
+import type { InstanceUsage } from '../driver/usage.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { NativeDomain, NativeDomainRecord } from '../native.js';
@@ -38,6 +41,7 @@ import { unplug } from '../network/plug.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import type { DeviceHost } from './device-change.js';
+import { DiskGrowth } from './disk-growth.js';
 import { domainHost } from './domain-host.js';
 import { Domains } from './domains.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
@@ -48,6 +52,7 @@ import { type CallContext, Hypervisor } from './hypervisor.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { CONSOLE_BYTES, InstanceFiles } from './instance-files.js';
 import { Interfaces } from './interfaces.js';
+import { Inventory } from './inventory.js';
 import type { LiveResizeHost } from './live-resize.js';
 import { NetworkFilters } from './network-filters.js';
 import { explainOpen } from './open-error.js';
@@ -61,6 +66,7 @@ import { SavedMemory } from './saved-memory.js';
 import { Snapshots } from './snapshots.js';
 import { spawn } from './spawn.js';
 import { powerState } from './states.js';
+import { instancesUsage } from './usage.js';
 import { Volumes } from './volumes.js';
 import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
 import type { DiskCache, DomainHost } from './xml/host.js';
@@ -90,7 +96,7 @@ const CAPABILITIES: DriverCapabilities = {
   diskThreshold: true,
   plugVifs: true,
   vifFilter: true,
-  usage: false,
+  usage: true,
 };
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
@@ -137,6 +143,8 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
   readonly #volumes: Volumes;
   readonly #interfaces: Interfaces;
   readonly #snapshots: Snapshots;
+  readonly #growth: DiskGrowth;
+  readonly #inventory = new Inventory();
   #ready: Ready | undefined;
   #imageEvents: Promise<void> | undefined;
 
@@ -201,6 +209,7 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
       detachTimeoutMs: parsed.detachTimeoutMs ?? 20_000,
       detachAttempts: parsed.detachAttempts ?? 8,
     };
+    this.#growth = new DiskGrowth(instancesPath);
     this.#volumes = new Volumes(devices);
     this.#resize = {
       ...devices,
@@ -393,13 +402,28 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
     return await availableResource(
       {
         hypervisor: this.#hypervisor,
-        domains: this.#domains,
         instancesPath: this.#options.instancesPath,
+        growth: this.#growth,
         facts,
         virtType: this.#virtType,
       },
-      await this.#records(context),
       context,
+    );
+  }
+
+  override async getInstancesUsage(options: UsageOptions = {}): Promise<InstanceUsage[]> {
+    this.#made('getInstancesUsage');
+    const { groups = [], ...call } = options;
+    const context: CallContext = { operation: 'getInstancesUsage', ...call };
+    return await instancesUsage(this.#hypervisor, this.#options.instancesPath, groups, context);
+  }
+
+  override async getInventory(options: CallOptions = {}): Promise<NodeInventory> {
+    const { facts } = this.#made('getInventory');
+    const { emulator } = this.#options;
+    return await this.#inventory.read(
+      { hypervisor: this.#hypervisor, facts, virtType: this.#virtType, emulator, capabilities: CAPABILITIES },
+      { operation: 'getInventory', ...options },
     );
   }
 

@@ -17,7 +17,9 @@ import {
   type Instance,
   type InstanceInfo,
   type InstanceSummary,
+  type InstanceUsage,
   instanceName,
+  type NodeInventory,
   type PowerOffOptions,
   type RebootOptions,
   type RebootType,
@@ -25,6 +27,7 @@ import {
   type SpawnOptions,
   type SpawnResult,
   type UnrescueOptions,
+  type UsageOptions,
 } from '../../src/index.js';
 
 /** A test framework of forty lines: runs the suite in order and gives the names of the tests that failed. */
@@ -282,6 +285,32 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
   'lists nothing': class extends Base {
     override async listInstances(): Promise<InstanceSummary[]> {
       return [];
+    }
+  },
+  'tells no usage': class extends Base {
+    override async getInstancesUsage(): Promise<InstanceUsage[]> {
+      return [];
+    }
+  },
+  'tells usage that nobody asked for': class extends Base {
+    override async getInstancesUsage(): Promise<InstanceUsage[]> {
+      return await super.getInstancesUsage({ groups: ['disk', 'network'] });
+    }
+  },
+  'tells usage of what is stopped': class extends Base {
+    override async getInstancesUsage(options?: UsageOptions): Promise<InstanceUsage[]> {
+      return (await super.getInstancesUsage(options)).map((usage) => ({ ...usage, rssBytes: 1 }));
+    }
+  },
+  'counts the vCPUs of what is stopped': class extends Base {
+    override async getAvailableResource(): ReturnType<FakeDriver['getAvailableResource']> {
+      const vcpusUsed = [...this.hypervisor.domains.values()].length;
+      return { ...(await super.getAvailableResource()), vcpusUsed };
+    }
+  },
+  'tells another inventory than it reports': class extends Base {
+    override async getInventory(): Promise<NodeInventory> {
+      return { ...(await super.getInventory()), memoryMb: 1 };
     }
   },
   'ages what is in use': class extends Base {

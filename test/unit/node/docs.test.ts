@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { ComputeError, type ComputeNode, ImageCache, type LaunchRequest } from '../../../src/index.js';
+import {
+  ComputeError,
+  type ComputeNode,
+  FakeDriver,
+  ImageCache,
+  type LaunchRequest,
+  registerDriver,
+} from '../../../src/index.js';
 import { makeBench, request } from '../../fault/node-harness.js';
 import { fakeCloud, glanceAnswer, IMAGE_ID, json } from '../../support/fake-cloud.js';
 
@@ -180,6 +187,20 @@ it('docs/embedding.md: the example of a resize confirms it', async () => {
     flavor: { vcpus: 4, memoryMb: 8192, rootGb: 40 },
     resize: undefined,
   });
+});
+
+it('docs/usage.md: the example tells the counters of every instance', async () => {
+  const code = example('docs/usage.md', 'getInstancesUsage');
+  const options = "'libvirt.LibvirtDriver', { instancesPath: '/var/lib/node-compute/instances' }";
+  expect(code).toContain(options);
+  const bench = makeBench();
+  await using node = await bench.open();
+  const { instance } = await node.launch(request());
+  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  onTestFinished(() => log.mockRestore());
+  registerDriver('docs.UsageDriver', () => new FakeDriver({ hypervisor: bench.hypervisor }));
+  await run(code.replace(options, "'docs.UsageDriver'"));
+  expect(log.mock.calls).toEqual([[instance.name, 'running', 0n, 0, 0]]);
 });
 
 it('docs/config-drive.md: the example launches an instance with its drive', async () => {
