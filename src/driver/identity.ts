@@ -50,3 +50,8 @@ function quote(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
+
+/** In lower case, as everything here stores it. Throws `INVALID_ARGUMENT`. */
+export function canonicalUuid(uuid: string, operation: string): string {
+  return checkInstanceUuid(typeof uuid === 'string' ? uuid.toLowerCase() : uuid, operation);
+}

@@ -10,12 +10,8 @@ import type {
   PowerOffOptions,
   RebootOptions,
   RebootType,
-  RebuildOptions,
-  RescueOptions,
-  SnapshotOptions,
   SpawnOptions,
   SpawnResult,
-  UnrescueOptions,
   UsageOptions,
 } from '../driver/compute-driver.js';
 import { Deadline } from '../driver/deadline.js';
@@ -31,7 +27,6 @@ import type {
   InstanceInfo,
   InstanceSummary,
 } from '../driver/model.js';
-import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
 import type { InstanceUsage } from '../driver/usage.js';
 import { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
@@ -39,11 +34,13 @@ import type { NativeDomain, NativeDomainRecord } from '../native.js';
 import { Bridges } from '../network/bridges.js';
 import { unplug } from '../network/plug.js';
 import { availableResource, type HostFactsOfLibvirt, readHostFacts } from './available-resource.js';
+import { ChangeCalls, type ChangeHost } from './change-calls.js';
 import { CONSOLE_LOG_MAX_BYTES, ConsoleLogs } from './console-logs.js';
 import type { DeviceHost } from './device-change.js';
 import { DiskGrowth } from './disk-growth.js';
 import { domainHost } from './domain-host.js';
 import { Domains } from './domains.js';
+import { CAPABILITIES } from './driver-capabilities.js';
 import { type EmbeddedRoot, prepareEmbeddedRoot } from './embedded-root.js';
 import { GuestAgent } from './guest-agent.js';
 import type { GuestHost } from './guest-questions.js';
@@ -58,10 +55,9 @@ import { NetworkFilters } from './network-filters.js';
 import { explainOpen } from './open-error.js';
 import { DEFAULT_ROOT, type LibvirtDriverOptions, parseLibvirtOptions } from './options.js';
 import { Power, type PowerHost } from './power.js';
-import { type RebuildHost, rebuild, settleRebuild } from './rebuild.js';
+import type { RebuildHost } from './rebuild.js';
 import { Rescue } from './rescue.js';
 import type { ResizeHost } from './resize.js';
-import { ResizeCalls } from './resize-calls.js';
 import { SavedMemory } from './saved-memory.js';
 import { Snapshots } from './snapshots.js';
 import { spawn } from './spawn.js';
@@ -70,34 +66,6 @@ import { instancesUsage } from './usage.js';
 import { Volumes } from './volumes.js';
 import { DOMAIN_NAMESPACE, domainXml } from './xml/domain.js';
 import type { DiskCache, DomainHost } from './xml/host.js';
-
-const CAPABILITIES: DriverCapabilities = {
-  pause: true,
-  softReboot: true,
-  consoleOutput: true,
-  suspend: true,
-  rescue: true,
-  rebuild: true,
-  snapshot: true,
-  resize: true,
-  liveResize: true,
-  liveMigration: false,
-  attachVolume: true,
-  extendVolume: true,
-  swapVolume: true,
-  attachInterface: true,
-  diagnostics: true,
-  guestAgent: true,
-  crashDump: true,
-  resumeOnHostBoot: true,
-  remoteConsole: true,
-  consoleStream: true,
-  imageCache: true,
-  diskThreshold: true,
-  plugVifs: true,
-  vifFilter: true,
-  usage: true,
-};
 
 /** libvirt probes QEMU at the first open of a fresh root: seconds, or a minute where /dev/kvm can't be opened. */
 const OPEN_TIMEOUT_MS = 180_000;
@@ -121,7 +89,7 @@ interface Ready {
   readonly vhostNet: boolean | undefined;
 }
 
-export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
+export class LibvirtDriver extends ChangeCalls implements ComputeDriver {
   readonly name = 'libvirt.LibvirtDriver';
   readonly capabilities: DriverCapabilities;
   readonly #options: LibvirtDriverOptions;
@@ -329,52 +297,6 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
     await this.#power.crash(checkInstanceUuid(uuid, 'triggerCrashDump'), options);
   }
 
-  override async rescue(instance: Instance, image: ImageMeta, options: RescueOptions = {}): Promise<void> {
-    checkInstanceIdentity(instance, 'rescue');
-    await this.#rescue.rescue(instance, image, options);
-  }
-
-  override async unrescue(instance: Instance, options: UnrescueOptions = {}): Promise<void> {
-    checkInstanceIdentity(instance, 'unrescue');
-    await this.#rescue.unrescue(instance, options);
-  }
-
-  override async rebuild(
-    instance: Instance,
-    image: ImageMeta,
-    options: RebuildOptions = {},
-  ): Promise<SpawnResult> {
-    checkInstanceIdentity(instance, 'rebuild');
-    return await rebuild(this.#rebuild, { ...instance, image }, options);
-  }
-
-  override async settleRebuild(
-    instance: Instance,
-    outcome: 'old' | 'new',
-    options: CallOptions = {},
-  ): Promise<void> {
-    checkInstanceIdentity(instance, 'settleRebuild');
-    await settleRebuild(this.#rebuild, instance, outcome, options);
-  }
-
-  override async snapshot(
-    instance: Instance,
-    target: SnapshotTarget,
-    options: SnapshotOptions = {},
-  ): Promise<SnapshotResult> {
-    checkInstanceIdentity(instance, 'snapshot');
-    return await this.#snapshots.take(instance, target, options);
-  }
-
-  override async undoSnapshot(
-    instance: Instance,
-    target: SnapshotTarget,
-    options: CallOptions = {},
-  ): Promise<void> {
-    checkInstanceIdentity(instance, 'undoSnapshot');
-    await this.#snapshots.undo(instance, target, options);
-  }
-
   async getInfo(uuid: string, options: CallOptions = {}): Promise<InstanceInfo> {
     checkInstanceUuid(uuid, 'getInfo');
     const context: CallContext = { operation: 'getInfo', instanceUuid: uuid, ...options };
@@ -515,6 +437,10 @@ export class LibvirtDriver extends ResizeCalls implements ComputeDriver {
 
   protected override deviceHost(): { readonly volumes: Volumes; readonly interfaces: Interfaces } {
     return { volumes: this.#volumes, interfaces: this.#interfaces };
+  }
+
+  protected override changeHost(): ChangeHost {
+    return { rescue: this.#rescue, rebuild: this.#rebuild, snapshots: this.#snapshots };
   }
 
   protected override resizeHost(): ResizeHost & LiveResizeHost {

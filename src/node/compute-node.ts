@@ -1,30 +1,19 @@
 // ComputeNode: what an agent embeds. It owns claims, journals and undo; the driver owns the hypervisor.
 import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
-import { checkInstanceUuid } from '../driver/identity.js';
+import { canonicalUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
-import type { Flavor, ImageMeta, PowerState, Vif } from '../driver/model.js';
-import type { SnapshotResult, SnapshotTarget } from '../driver/snapshot.js';
-import type { AttachedVolume, VolumeConnection } from '../driver/volume.js';
+import type { PowerState } from '../driver/model.js';
 import { nodeReport, totalsOf } from '../resources/node-report.js';
 import type { ReporterOptions, ResourceReporter } from '../resources/resource-reporter.js';
 import type { NodeReport } from '../resources/types.js';
-import {
-  attachInterface,
-  attachVolume,
-  detachInterface,
-  detachVolume,
-  extendVolume,
-  swapVolume,
-  takenVifs,
-} from './devices.js';
+import { DeviceOperations } from './device-operations.js';
+import { takenVifs } from './devices.js';
 import { Guests } from './guests.js';
 import type { HostLock } from './host-lock.js';
 import { cacheImage, manageImageCache } from './image-cache.js';
 import { launchInstance } from './launch.js';
-import { parseFlavor, parseImage, parseLaunchRequest } from './launch-request.js';
-import { liveResizeInstance, parseLiveResize } from './live-resize.js';
-import { migrateInstance } from './migrate.js';
+import { parseImage, parseLaunchRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
 import type { NodeEvents } from './node-events.js';
@@ -33,15 +22,9 @@ import { type OpenedNode, openNode } from './open.js';
 import { operate } from './operation.js';
 import type { Periodic } from './periodic.js';
 import type { PowerSync } from './power-sync.js';
-import { rebuildInstance } from './rebuild.js';
 import { NodeReporters } from './reports.js';
-import { rescueInstance, unrescueInstance } from './rescue.js';
-import { confirmResize, resizeInstance, revertResize } from './resize.js';
-import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
-import { snapshotInstance } from './snapshot.js';
 import { terminateInstance } from './terminate.js';
 import type {
-  AttachVolumeOptions,
   CacheImageNodeOptions,
   ComputeNodeOptions,
   ConsoleOptions,
@@ -49,20 +32,11 @@ import type {
   LaunchOptions,
   LaunchRequest,
   LaunchResult,
-  LiveResizeRequest,
-  NetworkRequest,
   NodeEvent,
   OperationOptions,
   RebootNodeOptions,
-  RebuildNodeOptions,
-  RebuildRequest,
   Recovery,
-  RescueNodeOptions,
-  ResizeOptions,
-  ShelveOptions,
   ShutdownOptions,
-  SnapshotNodeOptions,
-  UnshelveOptions,
 } from './types.js';
 
 const SHUTDOWN_MS = 60_000;
@@ -77,14 +51,13 @@ const READ_TIMEOUT_MS = 60_000;
  * codes that a method names, `ABORTED` by its signal, `TIMEOUT` by its deadline, `CLOSED` after {@link close},
  * `INVALID_ARGUMENT` for a uuid that is none, and what the driver rejects with.
  */
-export class ComputeNode implements AsyncDisposable {
+export class ComputeNode extends DeviceOperations implements AsyncDisposable {
   /** What start-up found of an earlier process and did about it. Also told by `recovered` events right after open. */
   readonly recoveries: readonly Recovery[];
   /** What concerns the system in the guest: its agent, its consoles, its figures. */
   readonly guests: Guests;
   /** Whether schedulers should give it instances, and why not. */
   readonly service: NodeService;
-  readonly #context: NodeContext;
   readonly #events: NodeEvents;
   readonly #lock: HostLock;
   readonly #imageCachePass: Periodic;
@@ -97,7 +70,7 @@ export class ComputeNode implements AsyncDisposable {
   private constructor(opened: OpenedNode) {
     const { context, events, lock, record, imageCachePass, resizeConfirmPass } = opened;
     const { powerSync, powerSyncPass } = opened;
-    this.#context = context;
+    super(context);
     this.guests = new Guests(context);
     this.service = new NodeService(context.service, record);
     this.#reporters = new NodeReporters(context, events, record);
@@ -124,7 +97,7 @@ export class ComputeNode implements AsyncDisposable {
   }
 
   get capabilities(): DriverCapabilities {
-    return this.#context.driver.capabilities;
+    return this.context.driver.capabilities;
   }
 
   /**
@@ -133,23 +106,23 @@ export class ComputeNode implements AsyncDisposable {
    * `NETWORK_FAILED`, `START_FAILED`, `NO_SPACE`. Waits in line behind `maxConcurrentLaunches` others.
    */
   async launch(request: LaunchRequest, options: LaunchOptions = {}): Promise<LaunchResult> {
-    const { forceConfigDrive } = this.#context;
-    const parsed = parseLaunchRequest(request, takenVifs(this.#context), forceConfigDrive);
-    return await launchInstance(this.#context, parsed, options);
+    const { forceConfigDrive } = this.context;
+    const parsed = parseLaunchRequest(request, takenVifs(this.context), forceConfigDrive);
+    return await launchInstance(this.context, parsed, options);
   }
 
   /** Stops it and removes everything of it. An unknown instance is success. Cuts short what is under way, a launch too. */
   async terminate(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await terminateInstance(this.#context, canonical(uuid, 'terminate'), options);
+    await terminateInstance(this.context, canonicalUuid(uuid, 'terminate'), options);
   }
 
   /** Asks the guest, pulls the plug when its time is over. Stopped already is success. */
   async shutdown(uuid: string, options: ShutdownOptions = {}): Promise<void> {
     const { shutdownTimeoutMs = SHUTDOWN_MS, retryIntervalMs } = options;
     const rules = { task: 'shutdown', options, timeoutMs: shutdownTimeoutMs + SLACK_MS };
-    await operate(this.#context, canonical(uuid, 'shutdown'), rules, async (known, { signal }) => {
+    await operate(this.context, canonicalUuid(uuid, 'shutdown'), rules, async (known, { signal }) => {
       const { uuid } = known.instance;
-      await this.#context.driver.powerOff(uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
+      await this.context.driver.powerOff(uuid, { shutdownTimeoutMs, retryIntervalMs, signal });
       await known.journal.append({ event: 'halted' });
     });
   }
@@ -157,8 +130,8 @@ export class ComputeNode implements AsyncDisposable {
   /** Running already is success. */
   async start(uuid: string, options: OperationOptions = {}): Promise<void> {
     const rules = { task: 'start', options, journaled: 'start' as const };
-    await operate(this.#context, canonical(uuid, 'start'), rules, async ({ instance }, { signal }) => {
-      await this.#context.driver.powerOn(instance, { signal });
+    await operate(this.context, canonicalUuid(uuid, 'start'), rules, async ({ instance }, { signal }) => {
+      await this.context.driver.powerOn(instance, { signal });
     });
   }
 
@@ -176,28 +149,28 @@ export class ComputeNode implements AsyncDisposable {
       timeoutMs: shutdownTimeoutMs + SLACK_MS,
       journaled: 'reboot' as const,
     };
-    await operate(this.#context, canonical(uuid, 'reboot'), rules, async ({ instance }, { signal }) => {
-      await this.#context.driver.reboot(instance, type, { shutdownTimeoutMs, signal });
+    await operate(this.context, canonicalUuid(uuid, 'reboot'), rules, async ({ instance }, { signal }) => {
+      await this.context.driver.reboot(instance, type, { shutdownTimeoutMs, signal });
     });
   }
 
   /** Rejects with `INVALID_STATE` where it does not run. Paused already is success. */
   async pause(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await this.#delegate(uuid, 'pause', options, (one, call) => this.#context.driver.pause(one.uuid, call));
+    await this.#delegate(uuid, 'pause', options, (one, call) => this.context.driver.pause(one.uuid, call));
   }
 
   /** Rejects with `INVALID_STATE` where it is stopped. Running already is success. */
   async unpause(uuid: string, options: OperationOptions = {}): Promise<void> {
     await this.#delegate(uuid, 'unpause', options, (one, call) =>
-      this.#context.driver.unpause(one.uuid, call),
+      this.context.driver.unpause(one.uuid, call),
     );
   }
 
   /** Its memory goes to disk, and comes back with {@link resume}. Suspended already is success; `INVALID_STATE` where it does not run. */
   async suspend(uuid: string, options: OperationOptions = {}): Promise<void> {
     const rules = { task: 'suspend', options, journaled: 'suspend' as const };
-    await operate(this.#context, canonical(uuid, 'suspend'), rules, async (known, { signal }) => {
-      await this.#context.driver.suspend(known.instance.uuid, { signal });
+    await operate(this.context, canonicalUuid(uuid, 'suspend'), rules, async (known, { signal }) => {
+      await this.context.driver.suspend(known.instance.uuid, { signal });
       await known.journal.append({ event: 'halted' });
     });
   }
@@ -205,180 +178,23 @@ export class ComputeNode implements AsyncDisposable {
   /** Running already is success; `INVALID_STATE` where it is not suspended. Event `saved-state-lost`: it booted from its disk. */
   async resume(uuid: string, options: OperationOptions = {}): Promise<void> {
     const rules = { task: 'resume', options, journaled: 'start' as const };
-    await operate(this.#context, canonical(uuid, 'resume'), rules, async ({ instance }, { signal }) => {
-      await this.#context.driver.resume(instance, { signal });
+    await operate(this.context, canonicalUuid(uuid, 'resume'), rules, async ({ instance }, { signal }) => {
+      await this.context.driver.resume(instance, { signal });
     });
   }
 
   /** Sends it an NMI: a guest that is set up so dumps its memory. `INVALID_STATE` where it does not run. */
   async triggerCrashDump(uuid: string, options: OperationOptions = {}): Promise<void> {
     await this.#delegate(uuid, 'triggerCrashDump', options, (one, call) =>
-      this.#context.driver.triggerCrashDump(one.uuid, call),
+      this.context.driver.triggerCrashDump(one.uuid, call),
     );
-  }
-
-  /**
-   * Boots it from a disk made of `image`, its own disks behind that one, until {@link unrescue}. Rescued with that image
-   * already is success. It is as it was where this fails or is aborted. Rejects with `INVALID_STATE` where it is paused,
-   * suspended or rescued with another image, `IMAGE_*`, `START_FAILED`.
-   */
-  async rescue(uuid: string, options: RescueNodeOptions = {}): Promise<void> {
-    await rescueInstance(this.#context, canonical(uuid, 'rescue'), options);
-  }
-
-  /** Starts it from its own disk again; the rescue disk goes. Not rescued is success. */
-  async unrescue(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await unrescueInstance(this.#context, canonical(uuid, 'unrescue'), options);
-  }
-
-  /**
-   * New disks from that image; uuid, id, flavor, interfaces and volumes stay. It runs then if it ran before. It is as it
-   * was where this fails or is aborted before the new disks are complete; after that it is rebuilt, whatever comes. Rejects
-   * with `INVALID_STATE` where it is paused, suspended or rescued, `FLAVOR_*`, `CLAIM_REFUSED`, `IMAGE_*`.
-   */
-  async rebuild(uuid: string, request: RebuildRequest, options: RebuildNodeOptions = {}): Promise<void> {
-    await rebuildInstance(this.#context, canonical(uuid, 'rebuild'), request, options);
-  }
-
-  /**
-   * Stops it and stores its disk as an image, which is returned. It keeps what it has on this host, and its claim, until
-   * {@link shelveOffload}. Shelved already is success. It runs on where this fails or is aborted. Rejects with
-   * `UNSUPPORTED` where the capability `snapshot` is false, `INVALID_STATE` where it is paused, suspended or rescued.
-   */
-  async shelve(uuid: string, options: ShelveOptions = {}): Promise<ImageMeta> {
-    return await shelveInstance(this.#context, canonical(uuid, 'shelve'), options);
-  }
-
-  /** Removes the domain and the disks of a shelved instance from this host, and frees its claim; the node goes on knowing it. */
-  async shelveOffload(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await offloadInstance(this.#context, canonical(uuid, 'shelveOffload'), options);
-  }
-
-  /**
-   * Starts a shelved instance. One that was taken off the host is claimed anew and made of the image it was stored as, with
-   * its uuid, interfaces and volumes; its ephemeral and swap disks are new. The image stays where it is. Not shelved is
-   * success. It stays shelved where this fails or is aborted. Rejects with `CLAIM_REFUSED`, `IMAGE_*`, `START_FAILED`.
-   */
-  async unshelve(uuid: string, options: UnshelveOptions = {}): Promise<void> {
-    await unshelveInstance(this.#context, canonical(uuid, 'unshelve'), options);
-  }
-
-  /**
-   * Makes an image of its root disk, in Glance or in a file, while it runs on; volumes are not in it. On failure it is as before
-   * and nothing is left, after a crash from the next start on. Rejects with `NO_SPACE`, `IMAGE_UPLOAD_FAILED`,
-   * `IMAGE_CHECKSUM_MISMATCH`, `AGENT_UNAVAILABLE`, `INSTANCE_BUSY`.
-   */
-  async snapshot(
-    uuid: string,
-    target: SnapshotTarget,
-    options: SnapshotNodeOptions = {},
-  ): Promise<SnapshotResult> {
-    return await snapshotInstance(this.#context, canonical(uuid, 'snapshot'), target, options);
-  }
-
-  /**
-   * Another flavor, on this host: the guest is asked to shut down, its disks grow, it starts again. It then waits in Nova's
-   * VERIFY_RESIZE ({@link InstanceView.resize}), with its old disks kept and both flavors claimed, for {@link confirmResize}
-   * or {@link revertResize}. A failure or an abort takes it back. Rejects with `CLAIM_REFUSED`, `FLAVOR_DISK_TOO_SMALL` for
-   * disks that would shrink, `INVALID_STATE` where it neither runs nor is stopped, or is resized already.
-   */
-  async resize(uuid: string, flavor: LaunchRequest['flavor'], options: ResizeOptions = {}): Promise<void> {
-    const wanted: Flavor = parseFlavor(flavor);
-    await resizeInstance(this.#context, canonical(uuid, 'resize'), wanted, options);
-  }
-
-  /** Its old disks go. Rejects with `INVALID_STATE` where it has not been resized. */
-  async confirmResize(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await confirmResize(this.#context, canonical(uuid, 'confirmResize'), options);
-  }
-
-  /**
-   * Pulls the plug; it has its old flavor and its old disks, as they were when it was resized, and runs if it did then.
-   * Rejects with `INVALID_STATE` where it has not been resized.
-   */
-  async revertResize(uuid: string, options: OperationOptions = {}): Promise<void> {
-    await revertResize(this.#context, canonical(uuid, 'revertResize'), options);
-  }
-
-  /**
-   * Memory and vCPUs while it runs, within what it was started with: its flavor's memory, and more where the extra specs
-   * `node_compute:max_memory_mb` and `node_compute:max_vcpus` say so. Its flavor says so from then on. Rejects with
-   * `LIVE_RESIZE_FAILED` where the guest does not follow, `INVALID_STATE` where it does not run or has no room,
-   * `CLAIM_REFUSED`, `UNSUPPORTED` where the capability `liveResize` is false; all is then as before.
-   */
-  async liveResize(uuid: string, size: LiveResizeRequest, options: OperationOptions = {}): Promise<void> {
-    const request = parseLiveResize(size);
-    await liveResizeInstance(this.#context, canonical(uuid, 'liveResize'), request, options);
-  }
-
-  /** Moves it, running, to another host; this node then knows it no more. `UNSUPPORTED` where `liveMigration` is false. */
-  async migrate(uuid: string, destination: string, options: OperationOptions = {}): Promise<void> {
-    await migrateInstance(this.#context, canonical(uuid, 'migrate'), destination, options);
-  }
-
-  /**
-   * Attaches a volume, running or at rest, and returns it with its device name. Attached already is success; on failure
-   * nothing is changed. Rejects with `DEVICE_IN_USE` for a name, or a volume of another instance here.
-   */
-  async attachVolume(
-    uuid: string,
-    volume: VolumeConnection,
-    options: AttachVolumeOptions = {},
-  ): Promise<AttachedVolume> {
-    return await attachVolume(this.#context, canonical(uuid, 'attachVolume'), volume, options);
-  }
-
-  /**
-   * By its device name (`DEVICE_NOT_FOUND` where there is none) or its connection (detached already is success). Rejects
-   * with `DETACH_FAILED` where the guest does not let go of it: it then stays attached.
-   */
-  async detachVolume(
-    uuid: string,
-    volume: VolumeConnection | string,
-    options: OperationOptions = {},
-  ): Promise<void> {
-    await detachVolume(this.#context, canonical(uuid, 'detachVolume'), volume, options);
-  }
-
-  /** Makes a file larger, and shows the guest what other volumes have become. Rejects with `DEVICE_NOT_FOUND`. */
-  async extendVolume(
-    uuid: string,
-    volume: VolumeConnection | string,
-    sizeBytes: number,
-    options: OperationOptions = {},
-  ): Promise<void> {
-    await extendVolume(this.#context, canonical(uuid, 'extendVolume'), volume, sizeBytes, options);
-  }
-
-  /** Copies a volume while the guest runs and goes on with the copy. No deadline by default. */
-  async swapVolume(
-    uuid: string,
-    volume: VolumeConnection | string,
-    to: VolumeConnection,
-    options: OperationOptions = {},
-  ): Promise<AttachedVolume> {
-    return await swapVolume(this.#context, canonical(uuid, 'swapVolume'), volume, to, options);
-  }
-
-  /** What the request leaves open is chosen. A port that it has already is success. */
-  async attachInterface(
-    uuid: string,
-    request: NetworkRequest = {},
-    options: OperationOptions = {},
-  ): Promise<Vif> {
-    return await attachInterface(this.#context, canonical(uuid, 'attachInterface'), request, options);
-  }
-
-  /** By the id of its port or its address. Rejects with `DEVICE_NOT_FOUND`, `DETACH_FAILED`. */
-  async detachInterface(uuid: string, port: string, options: OperationOptions = {}): Promise<void> {
-    await detachInterface(this.#context, canonical(uuid, 'detachInterface'), port, options);
   }
 
   /** Rejects with `INSTANCE_NOT_FOUND`. */
   async get(uuid: string, options: OperationOptions = {}): Promise<InstanceView> {
-    const id = canonical(uuid, 'get');
+    const id = canonicalUuid(uuid, 'get');
     return await this.#read('get', id, options, async (call) => {
-      const known = this.#context.instances.get(id);
+      const known = this.context.instances.get(id);
       if (!known) throw notFound(id, 'get');
       return known.view(await this.#powerState(id, call));
     });
@@ -387,19 +203,19 @@ export class ComputeNode implements AsyncDisposable {
   /** One question to the hypervisor, however many instances there are. In no order. */
   async list(options: OperationOptions = {}): Promise<InstanceView[]> {
     return await this.#read('list', undefined, options, async (call) => {
-      const summaries = await this.#context.driver.listInstances(call);
+      const summaries = await this.context.driver.listInstances(call);
       const states = new Map(summaries.map(({ uuid, powerState }) => [uuid, powerState]));
-      return [...this.#context.instances].map(([uuid, known]) => known.view(states.get(uuid) ?? 'nostate'));
+      return [...this.context.instances].map(([uuid, known]) => known.view(states.get(uuid) ?? 'nostate'));
     });
   }
 
   /** The end of what the guest wrote to its serial console. Rejects with `INSTANCE_NOT_FOUND`. */
   async console(uuid: string, options: ConsoleOptions = {}): Promise<Uint8Array> {
-    const id = canonical(uuid, 'console');
+    const id = canonicalUuid(uuid, 'console');
     const { maxBytes } = options;
     return await this.#read('console', id, options, async (call) => {
-      if (!this.#context.instances.has(id)) throw notFound(id, 'console');
-      return await this.#context.driver.getConsoleOutput(id, {
+      if (!this.context.instances.has(id)) throw notFound(id, 'console');
+      return await this.context.driver.getConsoleOutput(id, {
         ...call,
         ...(maxBytes !== undefined && { maxBytes }),
       });
@@ -409,7 +225,7 @@ export class ComputeNode implements AsyncDisposable {
   /** Asks the host, and counts later claims against what it says. */
   async report(options: OperationOptions = {}): Promise<NodeReport> {
     return await this.#read('report', undefined, options, async (call) => {
-      const { driver, tracker, instances } = this.#context;
+      const { driver, tracker, instances } = this.context;
       const resource = await driver.getAvailableResource(call);
       tracker.setTotals(totalsOf(resource));
       return nodeReport(resource, tracker, instances.size);
@@ -432,18 +248,18 @@ export class ComputeNode implements AsyncDisposable {
     image: LaunchRequest['image'],
     options: CacheImageNodeOptions = {},
   ): Promise<CacheOutcome> {
-    return await cacheImage(this.#context, parseImage(image), options);
+    return await cacheImage(this.context, parseImage(image), options);
   }
 
   /** One pass of ageing over the image cache, now. `UNSUPPORTED` where the capability `imageCache` is false. */
   async manageImageCache(options: OperationOptions = {}): Promise<void> {
-    await this.#read('manageImageCache', undefined, options, (call) => manageImageCache(this.#context, call));
+    await this.#read('manageImageCache', undefined, options, (call) => manageImageCache(this.context, call));
   }
 
   /** Counted since the node was opened. `UNSUPPORTED` where the capability `imageCache` is false. */
   async imageCacheMetrics(options: OperationOptions = {}): Promise<ImageCacheMetrics> {
     return await this.#read('imageCacheMetrics', undefined, options, (call) =>
-      this.#context.driver.getImageCacheMetrics(call),
+      this.context.driver.getImageCacheMetrics(call),
     );
   }
 
@@ -462,14 +278,14 @@ export class ComputeNode implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { calls, driver } = this.#context;
+    const { calls, driver } = this.context;
     try {
       await this.#imageCachePass.stop();
       await this.#resizeConfirmPass.stop();
       await this.#powerSync.stop();
       await this.#powerSyncPass.stop();
       await this.#reporters.close();
-      this.#context.service.close();
+      this.context.service.close();
       await calls.close();
       await driver.close();
       await this.#events.close();
@@ -489,8 +305,8 @@ export class ComputeNode implements AsyncDisposable {
     work: (instance: Parameters<NodeContext['driver']['resume']>[0], call: CallOptions) => Promise<void>,
   ): Promise<void> {
     await operate(
-      this.#context,
-      canonical(uuid, task),
+      this.context,
+      canonicalUuid(uuid, task),
       { task, options },
       async ({ instance }, { signal }) => {
         await work(instance, { signal });
@@ -507,20 +323,16 @@ export class ComputeNode implements AsyncDisposable {
   ): Promise<T> {
     const { signal, timeoutMs = READ_TIMEOUT_MS } = options;
     const rules = { operation, instanceUuid, signal, timeoutMs };
-    return await this.#context.calls.run(rules, async (deadline) => await work({ signal: deadline.signal }));
+    return await this.context.calls.run(rules, async (deadline) => await work({ signal: deadline.signal }));
   }
 
   /** `nostate` for an instance that the hypervisor does not know yet or any more. */
   async #powerState(uuid: string, call: CallOptions): Promise<PowerState> {
     try {
-      return (await this.#context.driver.getInfo(uuid, call)).powerState;
+      return (await this.context.driver.getInfo(uuid, call)).powerState;
     } catch (error) {
       if (ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND') return 'nostate';
       throw error;
     }
   }
-}
-
-function canonical(uuid: string, operation: string): string {
-  return checkInstanceUuid(typeof uuid === 'string' ? uuid.toLowerCase() : uuid, operation);
 }

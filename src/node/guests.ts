@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { CallOptions } from '../driver/compute-driver.js';
 import type { ConsoleEndpoint, Screenshot } from '../driver/console.js';
 import type { Diagnostics } from '../driver/diagnostics.js';
-import { checkInstanceUuid } from '../driver/identity.js';
+import { canonicalUuid } from '../driver/identity.js';
 import type { NodeContext } from './node-context.js';
 import { notFound } from './node-errors.js';
 import { operate } from './operation.js';
@@ -88,7 +88,7 @@ export class Guests {
   ): Promise<void> {
     const { user } = options;
     const rules = { task: 'setAdminPassword', options };
-    const id = canonical(uuid, rules.task);
+    const id = canonicalUuid(uuid, rules.task);
     await operate(this.#context, id, rules, async ({ instance }, { signal }) => {
       const call = { signal, ...(user !== undefined && { user }) };
       await this.#context.driver.setAdminPassword(instance, password, call);
@@ -97,7 +97,7 @@ export class Guests {
 
   async setTime(uuid: string, options: OperationOptions = {}): Promise<void> {
     const rules = { task: 'setGuestTime', options };
-    await operate(this.#context, canonical(uuid, rules.task), rules, async ({ instance }, { signal }) => {
+    await operate(this.#context, canonicalUuid(uuid, rules.task), rules, async ({ instance }, { signal }) => {
       await this.#context.driver.setGuestTime(instance.uuid, { signal });
     });
   }
@@ -109,15 +109,11 @@ export class Guests {
     work: (uuid: string, call: CallOptions) => Promise<T>,
   ): Promise<T> {
     const { signal, timeoutMs = READ_TIMEOUT_MS } = options;
-    const instanceUuid = canonical(uuid, operation);
+    const instanceUuid = canonicalUuid(uuid, operation);
     const rules = { operation, instanceUuid, signal, timeoutMs };
     return await this.#context.calls.run(rules, async (deadline) => {
       if (!this.#context.instances.has(instanceUuid)) throw notFound(instanceUuid, operation);
       return await work(instanceUuid, { signal: deadline.signal });
     });
   }
-}
-
-function canonical(uuid: string, operation: string): string {
-  return checkInstanceUuid(typeof uuid === 'string' ? uuid.toLowerCase() : uuid, operation);
 }
