@@ -4,10 +4,10 @@ import { CountingReporter } from './scripts/test/vitest-reporter.mjs';
 
 interface Tier {
   readonly name: string;
-  /** Tiers run one after the other in this order: those with guests want the machine for themselves. */
+  /** Tiers run one after the other in this order. */
   readonly order: number;
   readonly timeoutMs: number;
-  /** Test files at the same time; default: as many as there are cores. */
+  /** Test files at the same time; default: as many as there are cores. Two with guests: they wait more than they work. */
   readonly files?: number;
 }
 
@@ -17,9 +17,9 @@ const tiers: readonly Tier[] = [
   { name: 'package', order: 2, timeoutMs: 180_000, files: 1 },
   { name: 'image', order: 3, timeoutMs: 180_000 },
   { name: 'lifetime', order: 4, timeoutMs: 120_000, files: 1 },
-  { name: 'contract', order: 5, timeoutMs: 180_000, files: 1 },
-  { name: 'integration', order: 6, timeoutMs: 180_000, files: 1 },
-  { name: 'fault', order: 7, timeoutMs: 180_000, files: 1 },
+  { name: 'contract', order: 5, timeoutMs: 180_000, files: 2 },
+  { name: 'integration', order: 6, timeoutMs: 180_000, files: 2 },
+  { name: 'fault', order: 7, timeoutMs: 180_000, files: 2 },
 ];
 
 const projects = tiers.map(

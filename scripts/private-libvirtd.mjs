@@ -1,5 +1,6 @@
 // A libvirtd of one's own: own sockets, own directories, own process namespace; nothing of the host's libvirt is touched.
 import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -29,6 +30,12 @@ while read -r target source; do mount --bind "$source" "$target"; done < "$1/mou
 directory=$1; shift
 while :; do "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!; done
 `;
+
+/** A hundred of its own for each, so that no two choose the same at the same time; nor one of an embedded root. */
+function vncPorts(directory) {
+  const first = 56_900 + 100 * (createHash('sha1').update(directory).digest().readUInt32BE() % 80);
+  return `remote_display_port_min = ${first}\nremote_display_port_max = ${first + 99}\n`;
+}
 
 export class PrivateLibvirtd {
   /**
@@ -65,7 +72,7 @@ export class PrivateLibvirtd {
     writeFileSync(join(this.directory, 'mounts'), `${mounts.join('\n')}\n`);
     writeFileSync(
       join(this.directory, 'd/etc/libvirt/qemu.conf'),
-      tuned ? QEMU_CONF + CAPABILITY_FILTER : QEMU_CONF,
+      QEMU_CONF + vncPorts(this.directory) + (tuned ? CAPABILITY_FILTER : ''),
     );
     writeFileSync(
       join(this.directory, 'libvirtd.conf'),
