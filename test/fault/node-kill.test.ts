@@ -1,7 +1,7 @@
 // kill -9 at any moment: the next start finds or makes a host where files, domains, journals and claims agree.
 import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,9 +21,17 @@ beforeAll(() => {
   // Inside the repository, so that its node_modules are found.
   mkdirSync(join(repository, 'build'), { recursive: true });
   compiled = mkdtempSync(join(repository, 'build/kill-'));
+  // It tells its version.
+  copyFileSync(join(repository, 'package.json'), join(compiled, 'package.json'));
   const tsc = join(repository, 'node_modules/.bin/tsc');
   // Types are checked elsewhere: this wants JavaScript that runs without the test runner.
-  execFileSync(tsc, ['-p', join(repository, 'tsconfig.json'), '--outDir', compiled, '--noCheck']);
+  execFileSync(tsc, [
+    '-p',
+    join(repository, 'tsconfig.json'),
+    '--outDir',
+    join(compiled, 'dist'),
+    '--noCheck',
+  ]);
 });
 
 afterAll(() => {
@@ -73,7 +81,7 @@ interface Told {
 }
 
 async function runAndKill(path: string, stateFile: string, afterMs: number): Promise<Told> {
-  const process_ = fork(child, [join(compiled, 'index.js'), path, stateFile], {
+  const process_ = fork(child, [join(compiled, 'dist/index.js'), path, stateFile], {
     env: { ...process.env, NODE_COMPUTE_ADDON: addon },
     execArgv: [],
   });
