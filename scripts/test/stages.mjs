@@ -7,7 +7,7 @@ const jobs = String(availableParallelism());
 const minutes = (count) => count * 60_000;
 
 /** Seconds for each parser; FUZZ_SECONDS=600 makes a long run of it. */
-const fuzzSeconds = process.env.FUZZ_SECONDS ?? '10';
+const fuzzSeconds = process.env.FUZZ_SECONDS ?? '6';
 
 const node = (...args) => ({ command: process.execPath, args });
 const check = (...args) => ({ ...node(...args), independent: true });
@@ -126,9 +126,8 @@ export function stagesOnDemand() {
 export function testPlan(root) {
   return [
     [
-      [native('native-asan', 'asan', minutes(9), 'node_compute'), native('native-tsan', 'tsan', minutes(7))],
       [
-        fuzz(),
+        native('native-asan', 'asan', minutes(9), 'node_compute'),
         {
           name: 'lint',
           timeoutMs: minutes(2),
@@ -156,8 +155,8 @@ export function testPlan(root) {
         tier('unit', minutes(3)),
         tier('golden', minutes(2)),
         tier('package', minutes(5)),
-        tier('image', minutes(8), { root: true }),
       ],
+      [native('native-tsan', 'tsan', minutes(7)), fuzz(), tier('image', minutes(8), { root: true })],
     ],
     [
       [
