@@ -163,8 +163,8 @@ export function testPlan(root) {
         tier('lifetime', minutes(5), { root: true }),
         lifetimeUnderAsan(root),
         tier('contract', minutes(6), { root: true }),
-        tier('integration', minutes(8), { root: true }),
-        tier('fault', minutes(6), { root: true }),
+        tier('integration', minutes(12), { root: true }),
+        tier('fault', minutes(8), { root: true }),
       ],
     ],
   ];

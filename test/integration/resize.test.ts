@@ -36,7 +36,7 @@ const settings: Readonly<Record<string, () => Promise<Setting>>> = {
   },
 };
 
-describe.each(Object.entries(settings))('resize on libvirt, %s', (_name, make) => {
+describe.each(Object.entries(settings))('resize on libvirt, %s', (name, make) => {
   let setting: Setting;
   let driver: LibvirtDriver;
   let instance: Instance;
@@ -196,7 +196,7 @@ describe.each(Object.entries(settings))('resize on libvirt, %s', (_name, make) =
     }
   });
 
-  it('changes memory and vCPUs of a guest that runs, and leaves it as it was where it does not follow', async () => {
+  const changeWhileItRuns = async () => {
     const extraSpecs = { 'node_compute:max_vcpus': '3', 'node_compute:max_memory_mb': '256' };
     await launch({ extraSpecs }, { liveResizeTimeoutMs: 8_000 });
     const memory = async (): Promise<number> => {
@@ -256,7 +256,14 @@ describe.each(Object.entries(settings))('resize on libvirt, %s', (_name, make) =
     setTimeout(() => controller.abort(), 300);
     const aborted = driver.liveResize(standing, { ...fewer, memoryMb: 200 }, { signal: controller.signal });
     await expect(aborted).rejects.toMatchObject({ code: 'ABORTED' });
-  });
+  };
+  // Half a minute, of which libvirt's part is the contract suite's on a daemon too.
+  if (name === 'embedded') {
+    it(
+      'changes memory and vCPUs of a guest that runs, and leaves it as it was where it does not follow',
+      changeWhileItRuns,
+    );
+  }
 });
 
 /** Types a line and returns the match of the expected answer. */
