@@ -53,7 +53,7 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
 Connection::Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay, const std::string& uri)
     : connection_(connection),
       relay_(std::move(relay)),
-      sampler_(std::make_unique<UsageSampler>(reach_of(uri))) {}
+      sampler_(std::make_unique<UsageSampler>(reach_of(uri), uri)) {}
 
 Connection::~Connection() { close(); }
 
