@@ -11,7 +11,7 @@ const SMALL = { vcpus: 2, memoryMb: 512, rootGb: 1, extraSpecs: SPECS };
 const LARGE = { vcpus: 3, memoryMb: 1024, rootGb: 3, extraSpecs: SPECS };
 const OPTIONS: Partial<ComputeNodeOptions> = { dedicatedCpus: [2, 3, 4, 5, 6, 7] };
 const IMAGE = { ...request().image, id: 'other' };
-const VOLUME = { driverVolumeType: 'file', data: { path: '/volumes/a', format: 'raw' } };
+const VOLUME = { driverVolumeType: 'file', data: { path: '/volumes/a', format: 'raw' } } as const;
 const AT_ONCE = { shutdownTimeoutMs: 0 };
 const ASKED: LaunchRequest = {
   ...request({ flavor: SMALL }),
