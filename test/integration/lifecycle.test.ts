@@ -45,7 +45,7 @@ describe.each(['raw', 'qcow2'] as const)('an instance with a %s disk', (imagesTy
       const cpus = availableParallelism() > 1 ? [0, 1] : [0];
       const options = {
         instancesPath: host.instancesPath,
-        driverOptions: { root: host.root, images: { imagesType } },
+        driverOptions: { root: host.root, images: { imagesType, minAgeMs: 0 } },
         dedicatedCpus: cpus,
         reserved: { memoryMb: 0 },
       };
@@ -53,6 +53,12 @@ describe.each(['raw', 'qcow2'] as const)('an instance with a %s disk', (imagesTy
       try {
         const ports = (): string[] =>
           there(host.bridge) ? readdirSync(`/sys/class/net/${host.bridge}/brif`).sort() : [];
+        /** That a pass of ageing leaves. */
+        const bases = async (): Promise<number> => {
+          await node.manageImageCache();
+          const names = readdirSync(join(host.instancesPath, '_base'));
+          return names.filter((name) => /^[0-9a-f]{40}$/.test(name)).length;
+        };
         const stands = async (vmState: string, pinned = 0): Promise<void> => {
           expect(await node.get(UUID)).toMatchObject({ vmState, powerState: 'running', task: undefined });
           const [pid] = qemuProcesses(UUID);
@@ -71,13 +77,15 @@ describe.each(['raw', 'qcow2'] as const)('an instance with a %s disk', (imagesTy
         await node.attachVolume(UUID, volume);
         await stands('active');
 
-        await node.rescue(UUID, AT_ONCE);
+        await node.rescue(UUID, { image: { ...image, id: 'rescuer' }, ...AT_ONCE });
         await stands('rescued');
+        expect(await bases()).toBe(2);
         await node.shutdown(UUID, AT_ONCE);
         await node.start(UUID);
         await stands('rescued');
         await node.unrescue(UUID);
         await stands('active');
+        expect(await bases()).toBe(1);
 
         await node.rebuild(UUID, { image: { ...image, id: 'again' } }, AT_ONCE);
         await stands('active');
@@ -85,6 +93,7 @@ describe.each(['raw', 'qcow2'] as const)('an instance with a %s disk', (imagesTy
         if (cpus.length > 1) {
           await node.resize(UUID, { ...flavor, memoryMb: 160, rootGb: 2 }, AT_ONCE);
           await stands('resized', 1);
+          expect(await bases()).toBe(1);
           await node.close();
           node = await ComputeNode.open(options);
           expect((await node.report()).pcpus?.used).toBe(2);
@@ -108,9 +117,12 @@ describe.each(['raw', 'qcow2'] as const)('an instance with a %s disk', (imagesTy
         expect([existsSync(directory), qemuProcesses(UUID), there(host.bridge)]).toEqual([false, [], false]);
         expect([there(CARD), vlan !== undefined && there(port)]).toEqual([true, false]);
 
+        expect(await bases()).toBe(0);
         await node.unshelve(UUID);
         await stands('active');
+        expect(await bases()).toBe(1);
         await node.terminate(UUID);
+        expect(await bases()).toBe(0);
         const left = readdirSync(host.instancesPath).filter((name) => name === UUID);
         expect([left, readdirSync(join(host.instancesPath, 'journal'))]).toEqual([[], []]);
         expect([qemuProcesses(UUID), there(host.bridge), there(CARD)]).toEqual([[], false, true]);
