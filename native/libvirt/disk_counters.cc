@@ -28,7 +28,7 @@ constexpr auto kSilence = 20ms;
 /// Null where it has gone.
 virDomainPtr domain_of(DiskSource& source, const DiskLine& line) {
   if (!line) return source.domain.get();
-  if (source.line != line) {
+  if (source.line != line || !source.on_line) {
     unsigned char uuid[VIR_UUID_BUFLEN];
     virDomainGetUUID(source.domain.get(), uuid);
     source.on_line.reset();
