@@ -93,8 +93,7 @@ class Round {
     return {answers_, left_ > 0};
   }
 
-  /// A call has those sent that were not seen. Again and again until the round is over, on a thread of its
-  /// own.
+  /// A call has those sent that were not seen. Again and again until the round is over; on its own thread.
   void keep_awake() {
     std::unique_lock lock(mutex_);
     while (!over_) {
