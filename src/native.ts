@@ -141,9 +141,6 @@ export interface NativeConnection extends NativeConnectionFigures {
 }
 
 export interface NativeConnectOptions {
-  /** Seconds between keepalive probes of a remote connection; 0 switches them off. */
-  readonly keepAliveInterval: number;
-  readonly keepAliveCount: number;
   /** Adopt and reap daemonised QEMU processes (embedded connections). */
   readonly reapOrphans: boolean;
   /** Where libvirt's own warnings go instead of stderr ('' leaves them); only the first open of a process decides. */

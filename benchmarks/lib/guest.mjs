@@ -1,4 +1,5 @@
-// What a peer does with a guest that boots: waits for its word, and has a volume for it.
+// What a peer does with a guest and its disks: waits for its word, has a volume for it, and data on its disk.
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,4 +23,9 @@ export function makeVolume(directory) {
   writeFileSync(path, '', { mode: 0o644 });
   truncateSync(path, VOLUME_BYTES);
   return path;
+}
+
+/** 256 MiB of data above the base of a disk that nobody uses. */
+export function fillDisk(path) {
+  execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -q -P 90 512M 256M', path]);
 }

@@ -47,6 +47,7 @@ console.log(
 );
 
 async function call() {
+  // The first two are for earlier builds, which check.mjs compares with.
   const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
   const connection = await native((addon, id) => addon.openConnection(uri, options, id));
   const domain = await native((_addon, id) => connection.lookup(TEST_DOMAIN_UUID, id));

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ CONCURRENCY = OPTIONS.get("concurrency", 1)
 DIRECTORY = OPTIONS["directory"]
 VOLUME = """<disk type="file" device="disk"><driver name="qemu" type="raw" cache="none" io="native"/>
 <source file="{}"/><target dev="vdb" bus="virtio"/></disk>"""
+COPY = """<disk type="file" device="disk"><driver name="qemu" type="qcow2"/><source file="{}"/></disk>"""
 
 
 def milliseconds():
@@ -112,6 +114,7 @@ class Work:
         self.connection = connection
         self.instances = []
         self.steps = {}
+        self.values = None
 
     def instance(self):
         one = Instance(self.connection)
@@ -222,6 +225,83 @@ class Work:
         self.connection.domainEventDeregisterAny(handle)
         os.unlink(volume)
         return answer
+
+    def snapshot(self):
+        one = self.instance()
+        one.start()
+        one.domain.destroy()
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 90 512M 256M", one.disk], check=True)
+        one.domain.create()
+        delta, path = (os.path.join(DIRECTORY, name) for name in ("delta", "snapshot"))
+        document = COPY.format(delta)
+        flags = (
+            libvirt.VIR_DOMAIN_BLOCK_COPY_SHALLOW
+            | libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT
+            | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+        )
+        pauses, sizes = [], []
+
+        def noted(_connection, _domain, event, _detail, _opaque):
+            if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+                pauses.append([milliseconds(), None])
+            elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED and pauses and pauses[-1][1] is None:
+                pauses[-1][1] = milliseconds()
+
+        def copied():
+            job = one.domain.blockJobInfo("vda", 0)
+            return job and job["end"] > 0 and job["cur"] == job["end"]
+
+        def snapshot():
+            qemu_img("create", "-q", "-f", "qcow2", "-b", OPTIONS["base"], "-F", "raw", delta, "1G")
+            os.chmod(delta, 0o666)
+            one.domain.blockCopy("vda", document, flags=flags)
+            while not copied():
+                time.sleep(0.01)
+            one.domain.blockJobAbort("vda", 0)
+            qemu_img("convert", "-f", "qcow2", "-O", "qcow2", delta, path)
+            if OPTIONS.get("digest"):
+                subprocess.run(["sha512sum", path], check=True, stdout=subprocess.DEVNULL)
+            sizes.append(os.path.getsize(path))
+            os.unlink(delta)
+            os.unlink(path)
+
+        handle = self.connection.domainEventRegisterAny(
+            one.domain, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, noted, None
+        )
+        answer = self.in_turn({"snapshot": snapshot})
+        self.connection.domainEventDeregisterAny(handle)
+        took = answer[0]["snapshot"]
+        self.values = {
+            "mibPerSecond": sizes[-1] / 2**20 / (sum(took) / len(took) / 1000),
+            "pausedMs": sum((end or milliseconds()) - begin for begin, end in pauses) / (WARMUP + COUNT),
+        }
+        return answer
+
+    def resize(self):
+        one = self.instance()
+        one.start()
+        sizes = [(1, 128), (2, 256)]
+
+        def resize():
+            sizes.reverse()
+            vcpus, mib = sizes[0]
+            one.domain.destroy()
+            document = one.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            for pattern, text in (
+                (r"(<(memory|currentMemory) unit='KiB'>)\d+", rf"\g<1>{mib * 1024}"),
+                (r"(<vcpu[^>]*>)\d+", rf"\g<1>{vcpus}"),
+                (r"(<topology sockets=')\d+", rf"\g<1>{vcpus}"),
+            ):
+                document = re.sub(pattern, text, document)
+            one.domain = self.connection.defineXML(document)
+            one.domain.create()
+
+        def grow():
+            one.domain.destroy()
+            qemu_img("resize", "-q", "-f", "qcow2", one.disk, "+1G")
+            one.domain.create()
+
+        return self.in_turn({"resize": resize, "grow": grow})
 
     def idle(self):
         time.sleep(1)
@@ -344,7 +424,7 @@ def wait_for_exit(pid):
 
 
 def main():
-    if OPTIONS["work"] in ("events", "attach") or ":///embed" in OPTIONS["uri"]:
+    if OPTIONS["work"] in ("events", "attach", "snapshot") or ":///embed" in OPTIONS["uri"]:
         libvirt.virEventRegisterDefaultImpl()
         threading.Thread(target=run_event_loop, daemon=True).start()
     work = Work(libvirt.open(OPTIONS["uri"]))
@@ -357,6 +437,7 @@ def main():
             "peakRssMib": status("VmHWM") / 1024,
             "threads": status("Threads"),
             "steps": work.steps,
+            **({"values": work.values} if work.values else {}),
         }
     finally:
         work.end_all()

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { booted, makeVolume } from '../lib/guest.mjs';
+import { booted, fillDisk, makeVolume } from '../lib/guest.mjs';
 import { LOG_FILTERS, startsOf } from '../lib/libvirt-log.mjs';
 import { meter, OWN_LIBRARY } from '../lib/peer.mjs';
 import { exit, processOf, proportionalMib, residentMib } from '../lib/process.mjs';
@@ -59,6 +59,8 @@ try {
     reboot,
     save,
     attach,
+    snapshot,
+    resize,
     idle,
     memory,
     events,
@@ -193,6 +195,55 @@ async function attach() {
   return await inTurn({
     attach: () => node.attachVolume(uuid, volume),
     detach: () => node.detachVolume(uuid, volume),
+  });
+}
+
+async function snapshot() {
+  const { uuid } = await start();
+  await node.shutdown(uuid, { shutdownTimeoutMs: 0 });
+  fillDisk(join(instancesPath, uuid, 'disk'));
+  await node.start(uuid);
+  const path = join(directory, 'snapshot');
+  const pauses = [];
+  const bytes = [];
+  const events = node.events();
+  void (async () => {
+    for await (const { type, event } of events) {
+      if (type === 'lifecycle' && event === 'suspended') pauses.push({ begin: performance.now() });
+      // That of the start comes with none before it.
+      if (type === 'lifecycle' && event === 'resumed' && pauses.length > 0)
+        pauses.at(-1).end ??= performance.now();
+    }
+  })();
+  const answer = await inTurn({
+    snapshot: async () => {
+      const { sizeBytes } = await node.snapshot(uuid, { type: 'file', path }, { compression: 'none' });
+      bytes.push(sizeBytes);
+      rmSync(path);
+    },
+  });
+  const pausedMs = pauses.reduce((sum, { begin, end = performance.now() }) => sum + end - begin, 0);
+  return { ...answer, values: snapshotValues(answer.samples.snapshot, bytes.at(-1), pausedMs) };
+}
+
+/** How fast the counted ones were, and how long the guest was stopped for each, those that are not counted among them. */
+function snapshotValues(samples, bytes, pausedMs) {
+  const mean = samples.reduce((sum, ms) => sum + ms, 0) / samples.length;
+  return { mibPerSecond: bytes / 1024 ** 2 / (mean / 1000), pausedMs: pausedMs / (warmup + count) };
+}
+
+/** Each is a flavor of its own, and what comes of it is confirmed. */
+async function resize() {
+  const { uuid } = await start();
+  const call = { shutdownTimeoutMs: 0, autoConfirm: true };
+  let flavor = { vcpus: 1, memoryMb: 128, rootGb: 1 };
+  const become = async (change) => {
+    flavor = { ...flavor, ...change };
+    await node.resize(uuid, flavor, call);
+  };
+  return await inTurn({
+    resize: () => become(flavor.vcpus === 1 ? { vcpus: 2, memoryMb: 256 } : { vcpus: 1, memoryMb: 128 }),
+    grow: () => become({ rootGb: flavor.rootGb + 1 }),
   });
 }
 

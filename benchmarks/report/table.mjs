@@ -30,6 +30,7 @@ export function resultRows({ unit, digits, base, rows, skipped }) {
     ['peak RSS MiB', (row) => number(row.peakRssMib, 0)],
     ['threads', (row) => number(row.threads, 0)],
     rows.some((row) => row.programs) && ['programs run each', (row) => programsRun(row)],
+    ...valueColumns(rows),
     delay && ['event loop delay p99 ms', (row) => number(row.values?.eventLoopDelayP99Ms)],
   ].filter(Boolean);
   return [
@@ -37,6 +38,14 @@ export function resultRows({ unit, digits, base, rows, skipped }) {
     ...rows.map((row) => columns.map(([, cell]) => cell(row))),
     ...skipped.map(({ name, why }) => columns.map((_, index) => [name, `skipped: ${why}`][index] ?? '')),
   ];
+}
+
+/** Of the scenarios whose contenders tell them. */
+function valueColumns(rows) {
+  const heads = { mibPerSecond: 'MiB/s', pausedMs: 'guest stopped ms' };
+  return Object.entries(heads)
+    .filter(([name]) => rows.some(({ values }) => values?.[name] !== undefined))
+    .map(([name, head]) => [head, ({ values }) => number(values?.[name])]);
 }
 
 /** `6: 4 qemu-img, 2 ..`. */

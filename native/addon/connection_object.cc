@@ -78,11 +78,7 @@ Napi::Value ConnectionObject::open(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     const Text uri = to_text(info[0], "uri");
     const Napi::Object given = to_object(info[1], "options");
-    const ConnectOptions options{
-        static_cast<int>(to_flags(given.Get("keepAliveInterval"), "keepAliveInterval")),
-        to_flags(given.Get("keepAliveCount"), "keepAliveCount"),
-        to_bool(given.Get("reapOrphans"), "reapOrphans"),
-    };
+    const ConnectOptions options{.reap_orphans = to_bool(given.Get("reapOrphans"), "reapOrphans")};
     const Text log_file = to_text(given.Get("logFile"), "logFile");
     initialize_libvirt(log_file);
     return Async(

@@ -46,7 +46,6 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
   if (raw == nullptr) throw LibvirtError::last("virConnectOpenAuth");
   // make_shared can't reach the private constructor.
   const std::shared_ptr<Connection> connection(new Connection(raw, std::make_shared<EventRelay>(), uri));
-  if (options.keepalive_interval > 0) connection->keep_alive(options);
   connection->register_events();
   return connection;
 }
@@ -54,16 +53,9 @@ std::shared_ptr<Connection> Connection::open(const std::string& uri, const Conne
 Connection::Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay, const std::string& uri)
     : connection_(connection),
       relay_(std::move(relay)),
-      sampler_(std::make_unique<UsageSampler>(reach_of(uri))) {}
+      sampler_(std::make_unique<UsageSampler>(reach_of(uri), uri)) {}
 
 Connection::~Connection() { close(); }
-
-void Connection::keep_alive(const ConnectOptions& options) {
-  if (virConnectSetKeepAlive(connection_, options.keepalive_interval, options.keepalive_count) >= 0) return;
-  LibvirtError error = LibvirtError::last("virConnectSetKeepAlive");
-  // A driver in this very process has nothing to keep alive.
-  if (error.code != VIR_ERR_NO_SUPPORT) throw error;
-}
 
 void Connection::register_events() {
   relay_->register_with(connection_, callbacks_);

@@ -19,8 +19,6 @@ class UsageSampler;
 struct UsageSample;
 
 struct ConnectOptions {
-  int keepalive_interval = 5;  ///< seconds; 0 switches keepalive off
-  unsigned keepalive_count = 3;
   bool reap_orphans = false;
 };
 
@@ -100,7 +98,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   Connection(virConnectPtr connection, std::shared_ptr<EventRelay> relay, const std::string& uri);
   static void closed(virConnectPtr, int reason, void* opaque) noexcept;
-  void keep_alive(const ConnectOptions& options);
   void register_events();
 
   virConnectPtr connection_;

@@ -23,8 +23,8 @@ constexpr int kOldestAsked = 8;
 constexpr int kProcessLooks = 3;
 /// The questions to QEMU spend half of their time on the way.
 constexpr std::size_t kOwnThreads = 8;
-/// A daemon takes five calls at a time of one client: hung QEMUs must leave some for all else.
-constexpr std::size_t kDaemonThreads = 3;
+/// A daemon takes five calls at a time of one client.
+constexpr std::size_t kDaemonThreads = 4;
 
 struct FreeRecords {
   void operator()(virDomainStatsRecordPtr* records) const noexcept { virDomainStatsRecordListFree(records); }
@@ -110,15 +110,18 @@ UsageSample UsageSampler::sample(virConnectPtr connection, DomainChanges& change
     }
   }
   // Not under the lock: who asks for no disks must not wait for a hung QEMU.
-  const std::lock_guard lock(disks_mutex_);
-  const auto answers = ask_disk_counters(sources, question_threads(sources));
-  for (std::size_t i = 0; i < answers.size(); ++i) sample.domains[source_of[i]].disk = answers[i];
+  const auto disks = disks_of(sources);
+  for (std::size_t i = 0; i < disks.size(); ++i) sample.domains[source_of[i]].disk = disks[i];
   return sample;
 }
 
 void UsageSampler::clear() {
-  const std::lock_guard lock(mutex_);
-  known_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    known_.clear();
+  }
+  const std::lock_guard lock(disks_mutex_);
+  line_.reset();
 }
 
 std::vector<UsageSampler::KnownDomains::value_type*> UsageSampler::look(const DomainChanges::Changed& changed,
@@ -207,11 +210,16 @@ void UsageSampler::read_process(Known& known, unsigned groups, DomainUsage& usag
   if ((groups & kUsageVcpu) != 0) usage.vcpu_times_ns = known.process->vcpu_times(known.vcpus);
 }
 
-std::size_t UsageSampler::question_threads(const std::vector<std::shared_ptr<DiskSource>>& sources) const {
-  if (reach_ == Reach::process) return kOwnThreads;
-  const auto hung = static_cast<std::size_t>(
-      std::count_if(sources.begin(), sources.end(), [](const auto& source) { return source->asked.load(); }));
-  return kDaemonThreads - std::min(kDaemonThreads, hung);
+std::vector<std::optional<DiskCounters>> UsageSampler::disks_of(
+    const std::vector<std::shared_ptr<DiskSource>>& sources) {
+  if (sources.empty()) return {};
+  const std::lock_guard lock(disks_mutex_);
+  if (reach_ == Reach::process) return ask_disk_counters(sources, kOwnThreads, nullptr).counters;
+  if (!line_ || virConnectIsAlive(line_.get()) != 1) line_ = open_disk_line(uri_);
+  if (!line_) return {};
+  const auto answers = ask_disk_counters(sources, kDaemonThreads, line_);
+  if (answers.hangs) line_.reset();
+  return answers.counters;
 }
 
 std::vector<std::string> taps_of(const std::string& xml) {

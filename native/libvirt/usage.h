@@ -11,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "libvirt/disk_counters.h"
@@ -58,7 +59,8 @@ class UsageSampler {
   /// How near the domains are: in this process's libvirt, in another process of this host, or elsewhere.
   enum class Reach : std::uint8_t { process, host, remote };
 
-  explicit UsageSampler(Reach reach) : reach_(reach) {}
+  /// `uri`: of the daemon, where there is one.
+  UsageSampler(Reach reach, std::string uri) : reach_(reach), uri_(std::move(uri)) {}
 
   /// Blocks; for long where a QEMU hangs and disks are asked for. Safe to call at the same time. Throws
   /// LibvirtError.
@@ -92,11 +94,14 @@ class UsageSampler {
   static bool ask(virDomainPtr domain, const std::string& metadata_uri, Known& known);
   void find_new_processes(const std::vector<KnownDomains::value_type*>& domains);
   static void read_process(Known& known, unsigned groups, DomainUsage& usage);
-  std::size_t question_threads(const std::vector<std::shared_ptr<DiskSource>>& sources) const;
+  /// One round of questions at a time. Blocks for long where a QEMU hangs.
+  std::vector<std::optional<DiskCounters>> disks_of(const std::vector<std::shared_ptr<DiskSource>>& sources);
 
   const Reach reach_;
-  std::mutex disks_mutex_;  // one round of questions at a time; taken after mutex_ was let go
-  std::mutex mutex_;        // guards all below
+  const std::string uri_;
+  std::mutex disks_mutex_;  // guards line_; taken after mutex_ was let go
+  DiskLine line_;
+  std::mutex mutex_;  // guards all below
   KnownDomains known_;
   std::uint64_t round_ = 0;
 };

@@ -66,9 +66,6 @@ export class Hypervisor {
   async open(context: CallContext): Promise<void> {
     const { embedded, keepAliveSeconds, logFile } = this.#options;
     const options: NativeConnectOptions = {
-      // See pulse.ts.
-      keepAliveInterval: 0,
-      keepAliveCount: 0,
       reapOrphans: embedded,
       logFile,
     };

@@ -28,7 +28,7 @@ import {
   volumesSchema,
 } from './instance-schema.js';
 import type { NodeFiles } from './node-files.js';
-import { currentSize, type PendingResize, pendingResizeSchema } from './pending-resize.js';
+import { currentSize, haltedBy, type PendingResize, pendingResizeSchema } from './pending-resize.js';
 import { placed } from './placed.js';
 
 /*
@@ -168,6 +168,7 @@ export class Journal {
     await this.#files.write(this.#path, encode(line), 'append', line.event === 'resize');
     if (line.event === 'halted') this.halted = true;
     if (line.event === 'task') this.halted = false;
+    if (line.event === 'resize') this.halted = haltedBy(line.resize) ?? this.halted;
     if (line.event === 'change') this.#haltedAfter = haltedAfter(line.change);
     if (line.event === 'changed') this.halted = this.#haltedAfter ?? this.halted;
   }
@@ -280,6 +281,7 @@ export function parseJournal(text: string): JournalState {
         break;
       case 'resize':
         resize = line.resize;
+        halted = haltedBy(resize) ?? halted;
         instance = placed({ ...instance, flavor: currentSize(resize).flavor }, currentSize(resize).placement);
         diskGb = currentSize(resize).diskGb;
         break;

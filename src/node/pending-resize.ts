@@ -50,6 +50,12 @@ export function currentSize({ phase, old, new: wanted }: PendingResize): Claimed
   return phase === 'verify' || phase === 'confirming' ? wanted : old;
 }
 
+/** Whether it is meant to be stopped then; undefined where the resize leaves that as it is. */
+export function haltedBy({ phase, powerOn }: PendingResize): boolean | undefined {
+  // Whatever was done with it while it waited: it stops, or runs, as before.
+  return phase === 'reverting' ? !powerOn : undefined;
+}
+
 const STANDING = ['start', 'shutdown', 'reboot', 'pause', 'unpause', 'triggerCrashDump'];
 
 const ALLOWED: Readonly<Record<ResizePhase, readonly string[]>> = {

@@ -1,8 +1,11 @@
 // Rebuild of an instance of this node: another image, or the same one anew, under the uuid, flavor and addresses it has.
+import { isDeepStrictEqual } from 'node:util';
 import * as v from 'valibot';
+import { ComputeError } from '../driver/errors.js';
 import { imageSchema, nameText } from '../driver/image-schema.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
 import { closedObject } from '../driver/schema.js';
+import { topologyRequest } from '../resources/topology-request.js';
 import { type ConfigDriveWish, configDriveSchema } from './config-drive-request.js';
 import { checkFlavorHoldsImage, diskClaimGb, parseRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
@@ -42,6 +45,7 @@ export async function rebuildInstance(
   await operate(context, uuid, rules, async (known, { signal }) => {
     const { instance } = known;
     checkFlavorHoldsImage(uuid, instance.flavor, image, 'rebuild');
+    checkTopology(instance, image);
     const runs = await checkChangeable(context, known, 'rebuild', signal);
     const forced = forceConfigDrive || image.properties['img_config_drive'] === 'mandatory';
     const format = configDrive?.format ?? instance.configDrive ?? (forced ? 'openstack' : undefined);
@@ -68,4 +72,15 @@ export async function rebuildInstance(
       tracker.claimDisk(uuid, known.diskGb);
     }
   });
+}
+
+/** It stays on the cells and CPUs that its claim gave it: Nova's ImageNUMATopologyRebuildConflict. */
+function checkTopology({ uuid, flavor, image: before }: Instance, { id, properties }: ImageMeta): void {
+  const asked = topologyRequest(flavor, properties);
+  if (isDeepStrictEqual(asked, topologyRequest(flavor, before.properties))) return;
+  throw new ComputeError(
+    'INVALID_ARGUMENT',
+    `rebuild: image ${id} asks for other NUMA cells, CPUs or pages than instance ${uuid} has; launch a new one`,
+    { operation: 'rebuild', instanceUuid: uuid },
+  );
 }

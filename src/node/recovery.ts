@@ -119,10 +119,14 @@ async function adopt(
   known.resize = resize;
   context.instances.set(uuid, known);
   if (inDoubt) return { uuid, action: 'adopted', reason: await settleCut(context, known, inDoubt) };
-  if (resize !== undefined && resize.phase !== 'verify') {
-    return { uuid, action: 'adopted', reason: await settleResize(context, known, resize) };
-  }
   let settled = '';
+  if (resize !== undefined && resize.phase !== 'verify') {
+    settled = await settleResize(context, known, resize);
+    // One that is taken back runs where it is to.
+    const atRest = resize.phase === 'confirming' || resize.phase === 'live';
+    if (!atRest) return { uuid, action: 'adopted', reason: settled };
+    settled += '; ';
+  }
   if (device !== undefined) settled += `${await settle(context, known, device)}; `;
   if (snapshot !== undefined) settled += `${await settleSnapshot(context, known, snapshot)}; `;
   const recovery = await resume(context, host, known, state);
@@ -144,7 +148,8 @@ async function resume(
   if (known.shelved?.offloaded)
     return { uuid, action: 'adopted', reason: 'it is shelved, and not on this host' };
   if (task === undefined) {
-    return halted || !context.resumeGuestsOnHostBoot || powerState === 'running' || powerState === 'paused'
+    const rests = halted || known.shelved !== undefined || !context.resumeGuestsOnHostBoot;
+    return rests || powerState === 'running' || powerState === 'paused'
       ? { uuid, action: 'adopted', reason: standing(powerState) }
       : await startAgain(context, instance, powerState);
   }

@@ -155,7 +155,7 @@ async function settleLive(
   { old, new: wanted }: PendingResize,
 ): Promise<void> {
   const { uuid } = known.instance;
-  const { powerState } = await driver.getInfo(uuid);
+  const powerState = await driver.getInfo(uuid).then((info) => info.powerState, lost);
   let size = old;
   // At rest the next start makes the definition anew.
   if (powerState === 'running') {
@@ -171,6 +171,11 @@ async function settleLive(
   await leave(known, size);
   tracker.endMove(uuid, size === wanted);
   if (tracker.has(uuid)) tracker.change(uuid, size.flavor, { diskGb: size.diskGb });
+}
+
+/** The domain went with its host: it is at rest. */
+function lost(error: unknown): undefined {
+  if (!(ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND')) throw error;
 }
 
 /** After a failure. Where this fails too, it stays to be reverted by hand or by the next start. */

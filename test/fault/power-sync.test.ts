@@ -76,6 +76,19 @@ it('a stopped instance that somebody has started is left running, and counts as 
   expect((await next.get(UUID)).powerState).toBe('running');
 });
 
+it('a shelved instance that somebody has started is not started by a boot of the host', async () => {
+  const { bench, node, events } = await launched();
+  await node.shelve(UUID, { shutdownTimeoutMs: 0 });
+  deaf = true;
+  bench.hypervisor.start(UUID, '');
+  driver.resynced();
+  await vi.waitFor(() => expect(synced(events)).toMatchObject([{ after: 'running' }]), 10_000);
+  await node.close();
+  bench.hypervisor.stop(UUID, 'destroyed');
+  const next = await bench.open({ resumeGuestsOnHostBoot: true });
+  expect(await next.get(UUID)).toMatchObject({ vmState: 'shelved', powerState: 'shutdown' });
+});
+
 it('what the node itself is at is no difference', async () => {
   const { bench, node, events } = await launched(20);
   for (let i = 0; i < 5; i += 1) {

@@ -137,6 +137,34 @@ it('the node is a provider that a scheduler finds; what its instances have follo
   expect((await get<Candidates>(candidates)).provider_summaries).toHaveProperty(uuid);
 });
 
+it('a resize that waits has both sizes, a shelved instance nothing once it has left the host', async () => {
+  const { node, reporter, uuid } = await open();
+  await using _node = node;
+  const { instance } = await node.launch(request());
+  const expected = async (resources: Record<string, number> | undefined): Promise<void> => {
+    await arrived(reporter);
+    expect(await allocationsOf(uuid)).toEqual(resources ? { [instance.uuid]: resources } : {});
+  };
+  const small = { VCPU: 2, MEMORY_MB: 1024, DISK_GB: 3 };
+  const atOnce = { shutdownTimeoutMs: 0 };
+  await node.resize(instance.uuid, { vcpus: 3, memoryMb: 2048, rootGb: 4 }, atOnce);
+  await expected({ VCPU: 5, MEMORY_MB: 3072, DISK_GB: 7 });
+  await node.revertResize(instance.uuid);
+  await expected(small);
+  await node.rescue(instance.uuid, atOnce);
+  await expected(small);
+  await node.unrescue(instance.uuid);
+  await node.shelve(instance.uuid, atOnce);
+  await expected(small);
+  await node.shelveOffload(instance.uuid);
+  await expected(undefined);
+  await node.unshelve(instance.uuid);
+  await expected(small);
+  await node.shelve(instance.uuid, { ...atOnce, offload: true });
+  await node.terminate(instance.uuid);
+  await expected(undefined);
+});
+
 it('traits and aggregates are joined to those that others have set, and a disabled service bears one', async () => {
   const aggregate = randomUUID();
   const { node, reporter, uuid } = await open(

@@ -18,7 +18,7 @@ const startWorker = (source) => new Worker(source, { eval: true, execArgv: [] })
 
 const LOAD = `
 const addon = createRequire('/')(${JSON.stringify(addonPath)});
-const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
+const options = { reapOrphans: false, logFile: '' };
 const open = () => addon.openConnection('test:///default', options, 0);
 `;
 
@@ -35,7 +35,7 @@ export function workerSource(body: string): string {
     const { createRequire } = require('node:module');
     const { parentPort } = require('node:worker_threads');
     const addon = createRequire('/')(${JSON.stringify(addonPath)});
-    const options = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: false, logFile: '' };
+    const options = { reapOrphans: false, logFile: '' };
     const open = () => addon.openConnection('test:///default', options, 0);
     (async () => { ${body} })();
   `);

@@ -4,7 +4,7 @@ import { startFleet } from '../../scripts/fleet.mjs';
 import { DOMAIN_NAMESPACE } from '../../src/libvirt/xml/domain.js';
 import { callNative, type NativeConnection, type NativeDomain } from '../../src/native.js';
 
-const CONNECT = { keepAliveInterval: 0, keepAliveCount: 0, reapOrphans: true, logFile: '' };
+const CONNECT = { reapOrphans: true, logFile: '' };
 
 export class Fleet implements AsyncDisposable {
   readonly domains: readonly NativeDomain[];
