@@ -63,11 +63,11 @@ if (kill) {
 
 const settings = {
   async embedded(host: TestHost) {
-    return { driverOptions: { root: host.root }, daemon: undefined };
+    return { driverOptions: { root: host.root, vncListen: '' }, daemon: undefined };
   },
   async daemon(host: TestHost) {
     const daemon = await PrivateLibvirtd.start(`${host.directory}/d`);
-    return { driverOptions: { uri: daemon.uri }, daemon };
+    return { driverOptions: { uri: daemon.uri, vncListen: '' }, daemon };
   },
 };
 
