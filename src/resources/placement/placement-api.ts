@@ -196,6 +196,12 @@ export class PlacementApi {
     this.#expect(`the allocations of ${uuid}`, answer);
   }
 
+  /** Whoever made it, with all it has. Gone already is success. */
+  async removeConsumer(uuid: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: `/allocations/${uuid}` });
+    if (answer.status !== 404) this.#expect(`removing the allocations of ${uuid}`, answer);
+  }
+
   #get(uuid: string, part: string): Promise<PlacementAnswer> {
     return this.#send({ method: 'GET', path: `/resource_providers/${uuid}/${part}` });
   }

@@ -1,0 +1,300 @@
+// ComputeAgent: a host of Nova's. Takes commands from the broker, has a ComputeNode do them, keeps Nova and Placement true.
+import { hostname, networkInterfaces } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Undo } from '../driver/undo.js';
+import { ComputeNode } from '../node/compute-node.js';
+import { defaultLogger } from '../node/default-log.js';
+import { DEFAULT_INSTANCES_PATH } from '../node/node-options.js';
+import { type PlacementOptions, placementSink, placementTransport } from '../node/placement.js';
+import type { ComputeNodeOptions, Logger } from '../node/types.js';
+import { PlacementApi } from '../resources/placement/placement-api.js';
+import type { ResourceReporter } from '../resources/resource-reporter.js';
+import type { ReportSink } from '../resources/sink.js';
+import { AmqpBroker, type AmqpBrokerOptions } from './amqp-broker.js';
+import type { Broker } from './broker.js';
+import { buildCommand } from './build-command.js';
+import { FileCommandJournal } from './command-journal.js';
+import { Busy, type ComputeHost } from './compute-host.js';
+import { ComputeNodeSink } from './compute-node-sink.js';
+import { Conductor } from './conductor.js';
+import { ownContext } from './context.js';
+import { Deferred } from './deferred.js';
+import { HostService } from './host-service.js';
+import { reasonOf } from './instance-record.js';
+import { InstanceSync } from './instance-sync.js';
+import { persist } from './persist.js';
+import { powerCommands } from './power-commands.js';
+import { questions } from './questions.js';
+import { zed } from './releases/zed.js';
+import { RpcClient } from './rpc-client.js';
+import { pingEndpoint, type RpcEndpoint } from './rpc-endpoint.js';
+import { type RpcReport, RpcServer } from './rpc-server.js';
+import { Schedulers } from './scheduler.js';
+import { terminateCommand } from './terminate-command.js';
+import { unsupportedCommands } from './unsupported-commands.js';
+
+export interface ComputeAgentOptions {
+  /** RabbitMQ as Nova's services have it: `url` is their transport_url. */
+  readonly broker: AmqpBrokerOptions;
+  readonly placement: PlacementOptions;
+  /** Of the node that it opens and closes. Images come from the Glance of its driver's options. */
+  readonly node?: ComputeNodeOptions;
+  /** Its name in Nova, and that of its queue: never to be changed. Default: that of the machine. */
+  readonly host?: string;
+  /** The address that Nova shows. Default: the machine's first that is not of the loopback. */
+  readonly hostIp?: string;
+  /** Commands that are taken and not finished. Absolute. Default: `commands` beside the instances path. */
+  readonly journalPath?: string;
+  /** Milliseconds between two reports of the service; Nova takes a host for dead after 60 s. Default 10000. */
+  readonly reportIntervalMs?: number;
+  /** Milliseconds between two samples of the host; what changes is told at once. Default 60000. */
+  readonly resourceIntervalMs?: number;
+  /** Milliseconds that a guest is given to shut itself down. Default 60000, Nova's shutdown_timeout. */
+  readonly shutdownTimeoutMs?: number;
+  /** Builds at once. Default 10, Nova's max_concurrent_builds. */
+  readonly maxConcurrentBuilds?: number;
+  /** Beside Placement and Nova. */
+  readonly sinks?: readonly ReportSink[];
+  readonly logger?: Logger;
+}
+
+export interface CloseAgentOptions {
+  /** Milliseconds that commands under way are given; they are then aborted, and done again at the next start. Default 30000. */
+  readonly graceMs?: number;
+}
+
+const REPORT_MS = 10_000;
+const RESOURCE_MS = 60_000;
+const SHUTDOWN_MS = 60_000;
+const BUILDS = 10;
+const GRACE_MS = 30_000;
+
+/**
+ * One host of Nova's, from open to close. Commands are journaled before they are acknowledged: those that were taken and
+ * not finished when a process died are done, or ended, by the next. While the broker, the conductor, Placement or Glance are
+ * away it waits for them.
+ */
+export class ComputeAgent implements AsyncDisposable {
+  readonly node: ComputeNode;
+  /** Its name in Nova. */
+  readonly host: string;
+  readonly #parts: Parts;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: Parts) {
+    this.node = parts.host.node;
+    this.host = parts.host.name;
+    this.#parts = parts;
+  }
+
+  /**
+   * Opens the node, registers the host, and serves. Waits for the broker and a conductor until `signal` fires. Rejects with
+   * what {@link ComputeNode.open} says, and `INVALID_ARGUMENT`.
+   */
+  static async open(
+    options: ComputeAgentOptions,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<ComputeAgent> {
+    const undo = new Undo();
+    const log = options.logger ?? defaultLogger();
+    try {
+      const parts = await openParts(options, log, undo, signal);
+      undo.commit();
+      return new ComputeAgent(parts);
+    } catch (error) {
+      for (const failed of await undo.run()) {
+        log.error(`closing after a failed start: ${failed.name}: ${reasonOf(failed.error)}`);
+      }
+      throw error;
+    }
+  }
+
+  /** When the conductor last heard of the host; milliseconds since 1970. */
+  get lastReportMs(): number {
+    return this.#parts.service.lastSavedMs;
+  }
+
+  get reporter(): ResourceReporter {
+    return this.#parts.reporter;
+  }
+
+  /** Takes no more commands, lets those under way end, and closes the node. Guests go on running. Idempotent. */
+  async close({ graceMs = GRACE_MS }: CloseAgentOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    await this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const { server, sync, service, host, client, broker, stop, placement } = this.#parts;
+    const grace = setTimeout(() => stop.abort(), graceMs);
+    try {
+      await server.close();
+      clearTimeout(grace);
+      stop.abort();
+      await sync.close();
+      await service.close();
+    } finally {
+      clearTimeout(grace);
+      await host.node.close();
+      await client.close();
+      await broker.close();
+      await placement.close();
+    }
+  }
+}
+
+interface Parts {
+  readonly host: ComputeHost;
+  readonly broker: Broker;
+  readonly client: RpcClient;
+  readonly server: RpcServer;
+  readonly service: HostService;
+  readonly reporter: ResourceReporter;
+  readonly sync: InstanceSync;
+  readonly placement: { close(): Promise<void> };
+  readonly stop: AbortController;
+}
+
+async function openParts(
+  options: ComputeAgentOptions,
+  log: Logger,
+  undo: Undo,
+  openSignal: AbortSignal | undefined,
+): Promise<Parts> {
+  const stop = new AbortController();
+  const onAbort = (): void => stop.abort(openSignal?.reason);
+  openSignal?.throwIfAborted();
+  openSignal?.addEventListener('abort', onAbort, { once: true });
+  undo.add('work', async () => stop.abort());
+  const node = await ComputeNode.open({ logger: log, ...options.node });
+  undo.add('node', () => node.close());
+  const broker = new AmqpBroker({ onState: (state) => logBroker(log, state), ...options.broker });
+  undo.add('broker', () => broker.close());
+  const { signal } = stop;
+  const client = await RpcClient.open(broker, { context: ownContext(), signal });
+  undo.add('client', () => client.close());
+  const conductor = new Conductor(client, zed);
+  await persist(signal, () => conductor.ping({ signal }));
+  const transport = placementTransport(options.placement);
+  undo.add('placement', () => transport.close());
+  const name = options.host ?? hostname();
+  const service = await HostService.register({
+    conductor,
+    release: zed,
+    host: name,
+    intervalMs: options.reportIntervalMs ?? REPORT_MS,
+    status: () => node.service.status,
+    log,
+    signal,
+  });
+  undo.add('service', () => service.close());
+  const ready = new Deferred<void>();
+  const reporter = await openReporter(options, node, conductor, name, ready.promise);
+  const host: ComputeHost = {
+    name,
+    nodeName: reporter.report.node.hypervisorHostname,
+    nodeUuid: reporter.report.nodeUuid,
+    node,
+    conductor,
+    schedulers: new Schedulers(client, zed),
+    client,
+    release: zed,
+    placement: new PlacementApi(transport, signal),
+    log,
+    shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
+    signal,
+    busy: new Busy(),
+  };
+  const server = await openServer(options, host, broker, stop.signal);
+  undo.add('server', () => server.close());
+  ready.resolve();
+  const sync = new InstanceSync(host);
+  undo.add('sync', () => sync.close());
+  await sync.pass();
+  openSignal?.removeEventListener('abort', onAbort);
+  log.info(`host ${name} serves Nova as the node ${host.nodeName}`, {
+    host: name,
+    node: host.nodeName,
+    nodeUuid: host.nodeUuid,
+  });
+  return { host, broker, client, server, service, reporter, sync, placement: transport, stop };
+}
+
+async function openReporter(
+  options: ComputeAgentOptions,
+  node: ComputeNode,
+  conductor: Conductor,
+  host: string,
+  ready: Promise<void>,
+): Promise<ResourceReporter> {
+  const record = new ComputeNodeSink({
+    conductor,
+    host,
+    hostIp: options.hostIp ?? firstAddress(),
+    ready,
+  });
+  return await node.reporter({
+    intervalMs: options.resourceIntervalMs ?? RESOURCE_MS,
+    sinks: [record, placementSink(options.placement), ...(options.sinks ?? [])],
+  });
+}
+
+async function openServer(
+  options: ComputeAgentOptions,
+  host: ComputeHost,
+  broker: Broker,
+  signal: AbortSignal,
+): Promise<RpcServer> {
+  const instancesPath = options.node?.instancesPath ?? DEFAULT_INSTANCES_PATH;
+  const journal = await FileCommandJournal.open(
+    options.journalPath ?? join(dirname(instancesPath), 'commands'),
+  );
+  return await RpcServer.open(broker, {
+    topic: 'compute',
+    host: host.name,
+    journal,
+    endpoints: endpoints(host),
+    mostCommandsOf: { build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS },
+    onReport: (report) => logReport(host.log, report),
+    signal,
+  });
+}
+
+function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
+  return [
+    pingEndpoint('compute'),
+    {
+      version: host.release.rpcVersions.compute,
+      methods: {
+        ...unsupportedCommands(host),
+        ...powerCommands(host),
+        ...questions(host),
+        build_and_run_instance: buildCommand(host),
+        terminate_instance: terminateCommand(host),
+      },
+    },
+  ];
+}
+
+function logBroker(log: Logger, state: Parameters<NonNullable<AmqpBrokerOptions['onState']>>[0]): void {
+  if (state.state === 'connected') log.info(`connected to the broker at ${state.host}`);
+  else log.warn(`not connected to the broker at ${state.host}: ${state.error.message}`);
+}
+
+/** What a sender does not hear of. */
+function logReport(log: Logger, report: RpcReport): void {
+  const { kind } = report;
+  if (kind === 'duplicate') return log.debug(`a copy of ${report.method} was dropped`, report);
+  const reason = 'error' in report ? `: ${reasonOf(report.error)}` : '';
+  const what = 'method' in report ? `${report.method} ${kind}` : `a message: ${kind}`;
+  log.warn(`${what}${reason}`, { kind, ...('uniqueId' in report && { uniqueId: report.uniqueId }) });
+}
+
+function firstAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ internal, family }) => !internal && family === 'IPv4')?.address ?? '127.0.0.1';
+}
