@@ -25,11 +25,14 @@ import { InstanceSync } from './instance-sync.js';
 import { persist } from './persist.js';
 import { powerCommands } from './power-commands.js';
 import { questions } from './questions.js';
+import { rebuildCommand } from './rebuild-command.js';
 import { zed } from './releases/zed.js';
+import { resizeCommands } from './resize-commands.js';
 import { RpcClient } from './rpc-client.js';
 import { pingEndpoint, type RpcEndpoint } from './rpc-endpoint.js';
 import { type RpcReport, RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
+import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
 import { unsupportedCommands } from './unsupported-commands.js';
 
@@ -67,6 +70,9 @@ const REPORT_MS = 10_000;
 const RESOURCE_MS = 60_000;
 const SHUTDOWN_MS = 60_000;
 const BUILDS = 10;
+/** Nova's max_concurrent_snapshots. */
+const SNAPSHOTS = 5;
+const RESIZES = 5;
 const GRACE_MS = 30_000;
 
 /**
@@ -214,6 +220,8 @@ async function openParts(
   ready.resolve();
   const sync = new InstanceSync(host);
   undo.add('sync', () => sync.close());
+  // First of all: the others wait for what is under way.
+  undo.add('work under way', () => stop.abort());
   await sync.pass();
   openSignal?.removeEventListener('abort', onAbort);
   log.info(`host ${name} serves Nova as the node ${host.nodeName}`, {
@@ -258,7 +266,13 @@ async function openServer(
     host: host.name,
     journal,
     endpoints: endpoints(host),
-    mostCommandsOf: { build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS },
+    // Those that move the bytes of whole disks wait for their own kind alone.
+    mostCommandsOf: {
+      build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS,
+      snapshot_instance: SNAPSHOTS,
+      prep_resize: RESIZES,
+      rebuild_instance: RESIZES,
+    },
     onReport: (report) => logReport(host.log, report),
     signal,
   });
@@ -275,6 +289,9 @@ function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
         ...questions(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
+        snapshot_instance: snapshotCommand(host),
+        rebuild_instance: rebuildCommand(host),
+        ...resizeCommands(host),
       },
     },
   ];
@@ -288,10 +305,10 @@ function logBroker(log: Logger, state: Parameters<NonNullable<AmqpBrokerOptions[
 /** What a sender does not hear of. */
 function logReport(log: Logger, report: RpcReport): void {
   const { kind } = report;
-  if (kind === 'duplicate') return log.debug(`a copy of ${report.method} was dropped`, report);
   const reason = 'error' in report ? `: ${reasonOf(report.error)}` : '';
   const what = 'method' in report ? `${report.method} ${kind}` : `a message: ${kind}`;
-  log.warn(`${what}${reason}`, { kind, ...('uniqueId' in report && { uniqueId: report.uniqueId }) });
+  const write = kind === 'duplicate' ? log.debug : log.warn;
+  write.call(log, `${what}${reason}`, { kind, ...('uniqueId' in report && { uniqueId: report.uniqueId }) });
 }
 
 function firstAddress(): string {

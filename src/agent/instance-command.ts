@@ -10,7 +10,8 @@ export interface InstanceCommand {
   readonly event: string;
   /** Task states in which one that an earlier process took has still to be done. */
   readonly pending: readonly (string | null)[];
-  run(record: InstanceRecord, args: CommandArguments): Promise<void>;
+  /** `isRepeated`: an earlier process may have done some of it. */
+  run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
   /** Beside the common: of a failure, once the record tells what is left. */
   failed?(record: InstanceRecord, args: CommandArguments, error: unknown): Promise<void>;
 }
@@ -29,7 +30,7 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
       }
       await record.startEvent(command.event);
       try {
-        await command.run(record, args);
+        await command.run(record, args, isRepeated);
       } catch (error) {
         if (host.signal.aborted) throw error;
         await fail(host, command, record, args, error);
@@ -51,7 +52,7 @@ async function fail(
 ): Promise<void> {
   if (!isGoing(error)) {
     try {
-      await record.save(await whatIsLeft(record));
+      await record.save(await whatIsLeft(host, record));
       await command.failed?.(record, args, error);
     } catch (cause) {
       if (host.signal.aborted) throw cause;
@@ -65,7 +66,8 @@ async function fail(
 }
 
 /** The node puts back what it could not do: only one that should run, and does not, is broken. */
-async function whatIsLeft(record: InstanceRecord): Promise<Record<string, unknown>> {
+async function whatIsLeft(host: ComputeHost, record: InstanceRecord): Promise<Record<string, unknown>> {
+  if (record.object.get('host') !== host.name) return { task_state: null };
   const power = await record.powerState();
   const isBroken = record.vmState === 'active' && power !== 'running';
   return { task_state: null, power_state: powerCode(power), ...(isBroken && { vm_state: 'error' }) };

@@ -8,16 +8,12 @@ import type { RpcMethod } from './rpc-endpoint.js';
 const METHODS: readonly string[] = [
   'backup_instance',
   'finish_resize',
+  'finish_revert_resize',
   'live_migration',
-  'prep_resize',
-  'confirm_resize',
-  'rebuild_instance',
   'resize_instance',
   'restore_instance',
-  'revert_resize',
   'shelve_instance',
   'shelve_offload_instance',
-  'snapshot_instance',
   'soft_delete_instance',
   'unshelve_instance',
 ];

@@ -185,15 +185,20 @@ export class PlacementApi {
 
   /** Without any allocation it is removed. */
   async setConsumer(uuid: string, consumer: Required<Consumer>): Promise<void> {
-    const body = {
-      allocations: consumer.allocations,
-      consumer_generation: consumer.generation,
-      consumer_type: consumer.type,
-      project_id: consumer.projectId,
-      user_id: consumer.userId,
-    };
-    const answer = await this.#send({ method: 'PUT', path: `/allocations/${uuid}`, body });
+    const answer = await this.#send({ method: 'PUT', path: `/allocations/${uuid}`, body: bodyOf(consumer) });
     this.#expect(`the allocations of ${uuid}`, answer);
+  }
+
+  /** What one consumer has becomes the other's, in place of what that had, in one change. Nothing to move is success. */
+  async moveAllocations(from: string, to: string): Promise<void> {
+    const [source, target] = [await this.consumer(from), await this.consumer(to)];
+    if (Object.keys(source.allocations).length === 0) return;
+    const body = {
+      [from]: bodyOf({ ...source, allocations: {} }),
+      [to]: bodyOf({ ...source, ...target, allocations: source.allocations }),
+    };
+    const answer = await this.#send({ method: 'POST', path: '/allocations', body });
+    this.#expect(`moving the allocations of ${from}`, answer);
   }
 
   /** Whoever made it, with all it has. Gone already is success. */
@@ -233,6 +238,16 @@ export class PlacementApi {
       status === 429 || status >= 500,
     );
   }
+}
+
+function bodyOf(consumer: Consumer): object {
+  return {
+    allocations: consumer.allocations,
+    consumer_generation: consumer.generation,
+    consumer_type: consumer.type,
+    project_id: consumer.projectId,
+    user_id: consumer.userId,
+  };
 }
 
 function failed(reason: string, statusCode: number, retryable: boolean): ComputeError {
