@@ -240,11 +240,12 @@ export class PlacementApi {
   }
 }
 
+/** Placement tells `unknown` of one that was made before there were types, or by Nova, and takes it from nobody. */
 function bodyOf(consumer: Consumer): object {
   return {
     allocations: consumer.allocations,
     consumer_generation: consumer.generation,
-    consumer_type: consumer.type,
+    consumer_type: consumer.type === 'unknown' ? 'INSTANCE' : consumer.type,
     project_id: consumer.projectId,
     user_id: consumer.userId,
   };
