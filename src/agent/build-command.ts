@@ -62,7 +62,9 @@ class Build {
       if (this.#host.signal.aborted) throw error;
       await this.#fail(error);
       await record.finishEvent(EVENT, error);
-      throw error;
+      if (!isGoing(error)) throw error;
+      this.#host.log.info(`instance ${record.uuid} was deleted before it was built`, this.#about);
+      return;
     }
     await record.finishEvent(EVENT);
   }
