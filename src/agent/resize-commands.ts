@@ -60,8 +60,7 @@ async function resize(
   await record.save({ task_state: 'resize_migrated', old_flavor: old }, after('resize_migrating'));
   await record.save({ task_state: 'resize_finish', ...sizeOf(wanted) }, after('resize_migrated'));
   await saveMigration(host, record, args, { status: 'finished' });
-  const power = powerCode(await record.powerState());
-  const fields = { vm_state: 'resized', task_state: null, power_state: power, launched_at: new Date() };
+  const fields = { vm_state: 'resized', task_state: null, launched_at: new Date() };
   await record.save(fields, after('resize_finish'));
   await schedulers.update(name, [object], record.call).catch(() => undefined);
 }
@@ -73,7 +72,8 @@ async function confirm(host: ComputeHost, record: InstanceRecord, args: CommandA
   if (await waitsForVerdict(host, record.uuid)) await node.confirmResize(record.uuid, { signal });
   await saveMigration(host, record, args, { status: 'confirmed' });
   await persist(signal, () => placement.removeConsumer(textOf(migrationOf(args), 'uuid')));
-  await record.save({ ...(await settled(record)), ...NO_FLAVORS }, [null, 'deleting', 'soft-deleting']);
+  const fields = { ...(await settled(record)), ...NO_FLAVORS };
+  await record.save(fields, [null, 'deleting', 'soft-deleting']);
 }
 
 async function revert(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
@@ -82,20 +82,17 @@ async function revert(host: ComputeHost, record: InstanceRecord, args: CommandAr
   await moveBack(host, record, args);
   await saveMigration(host, record, args, { status: 'reverted' });
   const old = record.object.get('old_flavor') ?? record.object.get('flavor');
-  const fields = { ...(await settled(record)), ...sizeOf(old), ...NO_FLAVORS, launched_at: new Date() };
-  await record.save(fields, ['resize_reverting']);
+  const power = powerCode(await record.powerState());
+  const fields = { ...(await settled(record)), ...sizeOf(old), ...NO_FLAVORS, power_state: power };
+  await record.save({ ...fields, launched_at: new Date() }, ['resize_reverting']);
 }
 
 const NO_FLAVORS: Fields = { old_flavor: null, new_flavor: null };
 
 async function settled(record: InstanceRecord): Promise<Fields> {
-  const power = await record.powerState();
-  const vmState = power === 'running' ? 'active' : 'stopped';
-  return {
-    vm_state: vmState,
-    task_state: record.taskState === 'deleting' ? 'deleting' : null,
-    power_state: powerCode(power),
-  };
+  const isRunning = (await record.powerState()) === 'running';
+  const task = record.taskState === 'deleting' ? 'deleting' : null;
+  return { vm_state: isRunning ? 'active' : 'stopped', task_state: task };
 }
 
 async function waitsForVerdict({ node, signal }: ComputeHost, uuid: string): Promise<boolean> {
