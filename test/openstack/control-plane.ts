@@ -80,14 +80,17 @@ export async function action(id: string, body: object): Promise<Response> {
 
 /** Until it has no task and is in that state. */
 export async function settled(id: string, vmState: string, timeout = 120_000): Promise<Server> {
-  return await vi.waitFor(
+  // An error stays one: what else is to be seen then is why.
+  const server = await vi.waitFor(
     async () => {
-      const server = await show(id);
-      expect({ id, ...server }).toMatchObject({ vmState, taskState: null });
-      return server as Server;
+      const seen = await show(id);
+      if (seen?.vmState !== 'error') expect({ id, ...seen }).toMatchObject({ vmState, taskState: null });
+      return seen as Server;
     },
     { timeout, interval: 200 },
   );
+  expect({ id, ...server }).toMatchObject({ vmState });
+  return server;
 }
 
 export async function gone(id: string, timeout = 120_000): Promise<void> {
@@ -138,9 +141,12 @@ export async function image(id: string): Promise<{ readonly status: string }> {
 /** With all that was in its queues; the services come back to it by themselves. */
 export async function restartBroker(): Promise<void> {
   const directory = process.env['OPENSTACK_RIG'] ?? '/var/tmp/openstack-rig';
-  const pid = Number(readFileSync(join(directory, 'run/rabbit.pid'), 'utf8'));
-  process.kill(pid, 'SIGKILL');
-  await vi.waitFor(() => expect(() => process.kill(pid, 0)).toThrow(), { timeout: 30_000 });
+  const pid = readFileSync(join(directory, 'run/rabbit.pid'), 'utf8').trim();
+  // Its start script and the broker are a process group of their own.
+  const group = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[2]);
+  expect(group).toBeGreaterThan(1);
+  process.kill(-group, 'SIGKILL');
+  await vi.waitFor(() => expect(() => process.kill(-group, 0)).toThrow(), { timeout: 30_000 });
   // Beside this process, which goes on asking.
   const up = spawn(join(scripts, 'up.sh'), { stdio: 'ignore' });
   await new Promise((resolve) => up.once('close', resolve));

@@ -1,6 +1,6 @@
 // Servers of a real Nova on this host: every action of the API, and bursts of them while the broker and the agent die.
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { AgentProcess } from './agent-process.js';
 import {
   action,
@@ -34,6 +34,10 @@ beforeAll(async () => {
 }, LONG);
 
 afterAll(() => agent?.remove(), LONG);
+
+afterEach(({ task }) => {
+  if (task.result?.state === 'fail') console.log(agent.troubles());
+});
 
 it('a guest boots, is seen, goes through every action, and nothing of it is left', {
   timeout: LONG,
@@ -74,7 +78,8 @@ it('a guest boots, is seen, goes through every action, and nothing of it is left
   await settled(id, 'active');
   await vi.waitFor(async () => expect(await consoleOutput(id)).toContain('BOOTED'), WAIT);
 
-  const copy = await boot('copy', agent.host, made.image_id, SMALL);
+  // The image asks for a disk as large as the one it was made of.
+  const copy = await boot('copy', agent.host, made.image_id, LARGER);
   await settled(copy, 'active');
   for (const one of [id, copy]) {
     await remove(one);
