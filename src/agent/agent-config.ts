@@ -106,23 +106,24 @@ export async function readAgentConfig(path: string): Promise<AgentConfig> {
 
 async function parse(path: string, source: string): Promise<unknown> {
   const { parseDocument } = await import('yaml');
-  const file = {
-    tag: '!file',
-    resolve: (name: string): string => readFileSync(name, 'utf8').trimEnd(),
-  };
-  try {
-    // Its own messages show the lines: there may be a secret in them.
-    const document = parseDocument(source, { customTags: [file], prettyErrors: false });
-    const [error] = document.errors;
-    if (error) {
-      const line = source.slice(0, error.pos[0]).split('\n').length;
-      throw invalid(path, `line ${line} is not YAML (${error.code})`);
+  let failure: unknown;
+  const resolve = (name: string): string => {
+    try {
+      return readFileSync(name, 'utf8').trimEnd();
+    } catch (error) {
+      failure ??= error;
+      return '';
     }
-    return document.toJS({ maxAliasCount: 100 });
-  } catch (cause) {
-    if (ComputeError.is(cause)) throw cause;
-    throw unreadable(path, cause);
+  };
+  // Its own messages show the lines: there may be a secret in them.
+  const document = parseDocument(source, { customTags: [{ tag: '!file', resolve }], prettyErrors: false });
+  if (failure !== undefined) throw unreadable(path, failure);
+  const [error] = document.errors;
+  if (error) {
+    const line = source.slice(0, error.pos[0]).split('\n').length;
+    throw invalid(path, `line ${line} is not YAML (${error.code})`);
   }
+  return document.toJS({ maxAliasCount: 100 });
 }
 
 async function certificates(tls: {
