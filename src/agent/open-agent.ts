@@ -1,4 +1,5 @@
 // Start-up of an agent: node, broker, registration, queues; given back in reverse when a part fails.
+import { setMaxListeners } from 'node:events';
 import { hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Undo } from '../driver/undo.js';
@@ -62,6 +63,8 @@ export async function openParts(
   openSignal: AbortSignal | undefined,
 ): Promise<AgentParts> {
   const stop = new AbortController();
+  // Each command under way listens.
+  setMaxListeners(0, stop.signal);
   const onAbort = (): void => stop.abort(openSignal?.reason);
   openSignal?.throwIfAborted();
   openSignal?.addEventListener('abort', onAbort, { once: true });
