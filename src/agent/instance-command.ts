@@ -1,5 +1,6 @@
 // What all commands on an instance have in common: its event, what a failure leaves, that it may be asked for twice.
 import type { ComputeHost } from './compute-host.js';
+import { RemoteError } from './errors.js';
 import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -52,7 +53,10 @@ async function fail(
 ): Promise<void> {
   if (!isGoing(error)) {
     try {
-      await record.save(await whatIsLeft(host, record));
+      // Without the changes that could not be saved. Where its task is another one by now, that decides.
+      const isThere = await record.refresh();
+      const isOurs = isThere && !RemoteError.of(error, 'UnexpectedTaskStateError');
+      if (isOurs) await record.save(await whatIsLeft(host, record));
       await command.failed?.(record, args, error);
     } catch (cause) {
       if (host.signal.aborted) throw cause;

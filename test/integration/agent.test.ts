@@ -323,6 +323,28 @@ describe('a host of Nova', () => {
     expect(await allocations(UUID)).toEqual({});
   });
 
+  it('a command that fails leaves a fault and no task; one whose task is another by then changes nothing', async () => {
+    const here = await bench();
+    const { conductor, hypervisor } = here;
+    const agent = await here.open();
+    await allocate(agent, UUID);
+    await replay(here, 'boot-warm', BUILD);
+    hypervisor.stop(UUID, 'crashed');
+    await replay(here, 'pause', 'compute_pause_instance');
+    const failed = conductor.instance(UUID);
+    expect([failed.get('vm_state'), failed.get('task_state')]).toEqual(['error', null]);
+    expect(conductor.finished('compute_pause_instance')[0]?.failure).toContain(UUID);
+    expect(conductor.written.some(({ object }) => object === 'InstanceFault')).toBe(true);
+
+    const { method, args } = request('start');
+    store(conductor, args.instance);
+    conductor.instance(UUID).set('task_state', 'rebooting');
+    await cast(here.client, method, args);
+    await vi.waitFor(() => expect(conductor.finished('compute_start_instance')).toHaveLength(1), WAIT);
+    const other = conductor.instance(UUID);
+    expect([other.get('vm_state'), other.get('task_state')]).toEqual(['stopped', 'rebooting']);
+  });
+
   it('answers what it does not have', async () => {
     const here = await bench();
     const { conductor, client } = here;

@@ -147,8 +147,9 @@ export async function restartBroker(): Promise<void> {
   expect(group).toBeGreaterThan(1);
   process.kill(-group, 'SIGKILL');
   await vi.waitFor(() => expect(() => process.kill(-group, 0)).toThrow(), { timeout: 30_000 });
-  // Beside this process, which goes on asking.
-  const up = spawn(join(scripts, 'up.sh'), { stdio: 'ignore' });
+  // Beside this process, which goes on asking. It stays when the tests end: their directory is none of its.
+  const { TMPDIR: _ours, ...env } = process.env;
+  const up = spawn(join(scripts, 'up.sh'), { stdio: 'ignore', env });
   await new Promise((resolve) => up.once('close', resolve));
   expect(up.exitCode).toBe(0);
 }
