@@ -365,6 +365,8 @@ describe('a host of Nova', () => {
     expect(RemoteError.of(refused, 'NoSuchMethod')).toBe(true);
     expect(await client.call(target, 'set_host_enabled', { enabled: false })).toBe('disabled');
     expect(agent.node.service.status.enabled).toBe(false);
+    expect(await client.call(target, 'cache_images', { image_ids: ['a'] })).toEqual({ a: 'unsupported' });
+    expect(await client.call(target, 'external_instance_event', { instances: [], events: [] })).toBeNull();
     expect(await client.call(target, 'get_host_uptime', {})).toContain('load average');
   });
 });
