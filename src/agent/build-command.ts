@@ -53,6 +53,8 @@ class Build {
     const record = this.#record;
     if (this.#invocation.isRepeated && !(await this.#isOurs())) {
       this.#host.log.info(`the build of ${record.uuid} was ended by an earlier process`, this.#about);
+      // Which may not have lived to say so.
+      if (record.vmState === 'active') await record.finishEvent(EVENT);
       return;
     }
     await record.startEvent(EVENT);

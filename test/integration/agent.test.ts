@@ -302,6 +302,7 @@ describe('a host of Nova', () => {
     const third = await here.open();
     await vi.waitFor(() => expect(readdirSync(join(path, 'commands', 'commands'))).toEqual([]), WAIT);
     await third.close();
+    expect(conductor.finished(BUILD)).toHaveLength(2);
     expect(states(conductor.written)).toEqual([]);
   });
 
