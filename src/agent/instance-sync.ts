@@ -6,17 +6,21 @@ import { RemoteError } from './errors.js';
 import { type Fields, InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import type { NovaObject } from './nova-object.js';
 import { persist } from './persist.js';
+import { terminate } from './terminate-command.js';
 
 /** Nova's sync_power_state_interval. */
 const PASS_MS = 600_000;
 /** A guest that stops on the way to something else is left alone, as in Nova's handling of libvirt's events. */
 const SETTLE_MS = 2000;
+/** Senders come back to the broker one by one, too. */
+const RECONNECT_MS = 5000;
 
 export class InstanceSync {
   readonly #host: ComputeHost;
   readonly #waiting = new Map<string, NodeJS.Timeout>();
   readonly #timer: NodeJS.Timeout;
   readonly #stop = new AbortController();
+  #soon: NodeJS.Timeout | undefined;
   readonly #running = new Set<Promise<void>>();
 
   constructor(host: ComputeHost) {
@@ -39,8 +43,16 @@ export class InstanceSync {
     await this.#removeDeleted(here.filter((uuid) => !known.has(uuid) && !this.#host.busy.has(uuid)));
   }
 
+  /** The broker is back: what was sent meanwhile may be lost. */
+  passSoon(): void {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#background(this.pass()), RECONNECT_MS);
+    this.#soon.unref();
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     this.#stop.abort();
     for (const timer of this.#waiting.values()) clearTimeout(timer);
     await Promise.all(this.#running);
@@ -76,7 +88,9 @@ export class InstanceSync {
   async #check(object: NovaObject): Promise<void> {
     const { name, busy, log } = this.#host;
     const record = new InstanceRecord(this.#host, object, ownContext());
-    if (object.get('host') !== name || record.taskState !== null || busy.has(record.uuid)) return;
+    if (object.get('host') !== name || busy.has(record.uuid)) return;
+    if (record.taskState === 'deleting') return await this.#finishDeletion(record);
+    if (record.taskState !== null) return;
     const power = await record.powerState();
     const changes = await this.#changes(record, power);
     if (!changes || busy.has(record.uuid)) return;
@@ -89,6 +103,13 @@ export class InstanceSync {
       // A command has come meanwhile: it knows better.
       if (!isGoing(error) && !RemoteError.of(error, 'UnexpectedTaskStateError')) throw error;
     }
+  }
+
+  /** As Nova at its start: the command was lost with a broker, or is still to come and will find nothing. */
+  async #finishDeletion(record: InstanceRecord): Promise<void> {
+    const { busy, log } = this.#host;
+    await busy.during(record.uuid, () => terminate(this.#host, record));
+    log.info(`instance ${record.uuid} was to be deleted, and was terminated`, { instanceUuid: record.uuid });
   }
 
   /** As Nova's _sync_instance_power_state; a guest that runs against its user's will is stopped. */

@@ -10,7 +10,7 @@ import type { Logger } from '../node/types.js';
 import { PlacementApi } from '../resources/placement/placement-api.js';
 import type { ResourceReporter } from '../resources/resource-reporter.js';
 import type { ComputeAgentOptions } from './agent-options.js';
-import type { AmqpBrokerOptions } from './amqp-broker.js';
+import type { BrokerState } from './amqp-broker.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
 import { FileCommandJournal } from './command-journal.js';
@@ -73,7 +73,12 @@ export async function openParts(
   undo.add('node', () => node.close());
   // Loaded with the first agent: importing this package loads no amqplib.
   const { AmqpBroker } = await import('./amqp-broker.js');
-  const broker = new AmqpBroker({ onState: (state) => logBroker(log, state), ...options.broker });
+  let sync: InstanceSync | undefined;
+  const onState = (state: BrokerState): void => {
+    logBroker(log, state);
+    if (state.state === 'connected') sync?.passSoon();
+  };
+  const broker = new AmqpBroker({ onState, ...options.broker });
   undo.add('broker', () => broker.close());
   const { signal } = stop;
   const client = await RpcClient.open(broker, { context: ownContext(), signal });
@@ -113,18 +118,19 @@ export async function openParts(
   const server = await openServer(options, host, broker, stop.signal);
   undo.add('server', () => server.close());
   ready.resolve();
-  const sync = new InstanceSync(host);
-  undo.add('sync', () => sync.close());
+  const syncing = new InstanceSync(host);
+  sync = syncing;
+  undo.add('sync', () => syncing.close());
   // First of all: the others wait for what is under way.
   undo.add('work under way', () => stop.abort());
-  await sync.pass();
+  await syncing.pass();
   openSignal?.removeEventListener('abort', onAbort);
   log.info(`host ${name} serves Nova as the node ${host.nodeName}`, {
     host: name,
     node: host.nodeName,
     nodeUuid: host.nodeUuid,
   });
-  return { host, broker, client, server, service, reporter, sync, placement: transport, stop };
+  return { host, broker, client, server, service, reporter, sync: syncing, placement: transport, stop };
 }
 
 async function openReporter(
@@ -192,7 +198,7 @@ function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
   ];
 }
 
-function logBroker(log: Logger, state: Parameters<NonNullable<AmqpBrokerOptions['onState']>>[0]): void {
+function logBroker(log: Logger, state: BrokerState): void {
   if (state.state === 'connected') log.info(`connected to the broker at ${state.host}`);
   else log.warn(`not connected to the broker at ${state.host}: ${state.error.message}`);
 }

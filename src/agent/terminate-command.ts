@@ -31,7 +31,8 @@ export function terminateCommand(host: ComputeHost): RpcMethod {
   };
 }
 
-async function terminate(host: ComputeHost, record: InstanceRecord): Promise<void> {
+/** Rejects with what the node says. */
+export async function terminate(host: ComputeHost, record: InstanceRecord): Promise<void> {
   const { node, placement, schedulers, conductor, signal, log } = host;
   const { uuid, call } = record;
   await node.terminate(uuid, { signal });

@@ -315,8 +315,17 @@ describe('a host of Nova', () => {
     hypervisor.stop(UUID, 'shutdown');
     await vi.waitFor(() => expect(conductor.instance(UUID).get('vm_state')).toBe('stopped'), WAIT);
     expect(conductor.instance(UUID).get('power_state')).toBe(4);
+    // The command of its deletion was lost with a broker.
+    conductor.instance(UUID).set('task_state', 'deleting');
     await first.close();
+    const next = await here.open();
+    expect(await next.node.list()).toEqual([]);
+    expect(conductor.instances.has(UUID)).toBe(false);
+    expect(await allocations(UUID)).toEqual({});
 
+    await allocate(next, UUID);
+    await replay(here, 'boot-warm', BUILD);
+    await next.close();
     conductor.deleted.set(UUID, conductor.instance(UUID));
     conductor.instances.delete(UUID);
     const second = await here.open();

@@ -67,6 +67,11 @@ export class AgentProcess {
     rig('wait-host.sh', this.host, '120');
   }
 
+  /** How often it has been connected to a broker. */
+  get connections(): number {
+    return this.log.split('connected to the broker at').length - this.log.split('not connected').length;
+  }
+
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;

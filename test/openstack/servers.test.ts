@@ -123,5 +123,8 @@ async function loseBroker(ids: readonly string[]): Promise<void> {
   await vi.waitFor(async () => {
     for (const id of ids) expect((await show(id))?.host).toBe(agent.host);
   }, WAIT);
+  const before = agent.connections;
   await restartBroker();
+  // What is sent to a host whose queue is not there again is lost as well.
+  await vi.waitFor(() => expect(agent.connections).toBeGreaterThan(before), WAIT);
 }
