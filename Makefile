@@ -34,6 +34,12 @@ bench-check:
 	@scripts/setup.sh demo
 	@$(AS_ROOT) node benchmarks/check.mjs $(if $(BASE),--base $(BASE))
 
+##  make test-openstack         the agent on a real OpenStack control plane, where the rig's scripts are (OPENSTACK_RIG_SCRIPTS)
+.PHONY: test-openstack
+test-openstack:
+	@scripts/setup.sh test
+	@node scripts/test-openstack.mjs
+
 ##  make unit | asan | tsan     the C++ unit tests: plain, under ASan and UBSan, under TSan
 .PHONY: unit asan tsan
 unit:

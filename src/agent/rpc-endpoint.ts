@@ -8,6 +8,8 @@ export interface RpcInvocation {
   readonly uniqueId: string;
   /** Fires when the server closes; for a command, what it has not finished then is done again at the next start. */
   readonly signal: AbortSignal;
+  /** A command that an earlier process has recorded: it may have done some of it, or all. */
+  readonly isRepeated: boolean;
 }
 
 /** Objects among the arguments are NovaObjects, and may be in the result. An {@link RpcFailure} reaches the caller as it is. */

@@ -30,6 +30,8 @@ export interface RpcServerOptions {
   readonly prefetch?: number;
   /** Commands under way at once; further ones wait, acknowledged. Default 10. */
   readonly mostCommands?: number;
+  /** By method: its commands have a line of their own and so many places, so that long ones do not hold up others. */
+  readonly mostCommandsOf?: Readonly<Record<string, number>>;
   /** Commands that wait; beyond these the broker keeps them. Default 1000. */
   readonly mostWaiting?: number;
   /** Calls under way at once; further ones wait at the broker. Default 64. */
@@ -54,7 +56,14 @@ export type RpcReport =
   /** Nobody takes the answer: the caller is gone. */
   | { readonly kind: 'answer-lost'; readonly method: string; readonly error: unknown };
 
+/** Commands of it begin in the order in which they came, so many at once. */
+interface Lane {
+  readonly turnstile: Turnstile;
+  last: Promise<void>;
+}
+
 interface Place {
+  readonly turnstile: Turnstile;
   readonly before: Promise<void>;
   /** Idempotent. */
   readonly leave: () => void;
@@ -70,13 +79,13 @@ export class RpcServer {
   readonly #answers: Answers;
   readonly #closing = new Deadline({ operation: 'RPC server' });
   readonly #calls: Turnstile;
-  readonly #commands: Turnstile;
+  readonly #commands: Lane;
+  readonly #lanes: ReadonlyMap<string, Lane>;
   readonly #accepted: Turnstile;
   readonly #recent = new RecentIds();
   /** Of messages not yet acknowledged: a copy is acknowledged after the first. */
   readonly #taking = new Map<string, Promise<void>>();
   readonly #running = new Set<Promise<void>>();
-  #line: Promise<void> = Promise.resolve();
   #consumers: readonly Consumer[] = [];
 
   /** Resolves when all three queues are consumed, which waits for the broker. Rejects as `Broker.consume`. */
@@ -97,15 +106,18 @@ export class RpcServer {
   }
 
   private constructor(broker: Broker, options: RpcServerOptions) {
-    const { mostCalls = 64, mostCommands = 10, mostWaiting = 1000 } = options;
+    const { mostCalls = 64, mostCommands = 10, mostCommandsOf = {}, mostWaiting = 1000 } = options;
     this.#options = options;
     setMaxListeners(0, this.#closing.signal);
     this.#answers = new Answers(broker, (method, error) =>
       this.#report({ kind: 'answer-lost', method, error }),
     );
     this.#calls = new Turnstile(mostCalls);
-    this.#commands = new Turnstile(mostCommands);
-    this.#accepted = new Turnstile(mostCommands + mostWaiting);
+    this.#commands = lane(mostCommands);
+    const lanes = Object.entries(mostCommandsOf);
+    this.#lanes = new Map(lanes.map(([method, most]) => [method, lane(most)]));
+    const most = lanes.reduce((sum, [, width]) => sum + width, mostCommands);
+    this.#accepted = new Turnstile(most + mostWaiting);
   }
 
   /**
@@ -228,11 +240,11 @@ export class RpcServer {
     const { uniqueId, method } = request;
     const release = await this.#turn(this.#accepted);
     if (!release) return;
-    const place = this.#place();
+    const place = this.#place(method);
     const outcome = await this.#journal(() => this.#options.journal.record(uniqueId, delivery.body));
     if (outcome !== undefined) delivery.ack();
     if (outcome === 'recorded') {
-      this.#background(this.#execute(request, served, args, place).finally(release));
+      this.#background(this.#execute(request, served, args, place, false).finally(release));
       return;
     }
     place.leave();
@@ -245,17 +257,18 @@ export class RpcServer {
     request: RpcRequest,
     served: RpcMethod,
     args: Readonly<Record<string, unknown>>,
-    place: Place = this.#place(),
+    place: Place = this.#place(request.method),
+    isRepeated = true,
   ): Promise<void> {
     const { uniqueId, method } = request;
     const { journal } = this.#options;
-    const release = await this.#turn(this.#commands, place.before);
+    const release = await this.#turn(place.turnstile, place.before);
     try {
       if (!release) return;
       const begun = await this.#journal(() => journal.begin(uniqueId));
       if (begun === 'set-aside') this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
       if (begun !== 'begun') return;
-      const done = this.#invoke(request, served, args);
+      const done = this.#invoke(request, served, args, isRepeated);
       place.leave();
       try {
         await done;
@@ -274,11 +287,12 @@ export class RpcServer {
   }
 
   /** Commands begin in the order in which they came, though the journal is written for many at once. */
-  #place(): Place {
-    const before = this.#line;
+  #place(method: string): Place {
+    const lane = this.#lanes.get(method) ?? this.#commands;
+    const { turnstile, last: before } = lane;
     const begun = new Deferred<void>();
-    this.#line = begun.promise;
-    return { before, leave: () => begun.resolve() };
+    lane.last = begun.promise;
+    return { turnstile, before, leave: () => begun.resolve() };
   }
 
   /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
@@ -309,8 +323,9 @@ export class RpcServer {
     { method, context, uniqueId }: RpcRequest,
     served: RpcMethod,
     args: Readonly<Record<string, unknown>>,
+    isRepeated = false,
   ): Promise<unknown> {
-    return served(args, { method, context, uniqueId, signal: this.#closing.signal });
+    return served(args, { method, context, uniqueId, signal: this.#closing.signal, isRepeated });
   }
 
   /** Tries until it succeeds; undefined where the server closes first. */
@@ -354,4 +369,8 @@ export class RpcServer {
   #report(report: RpcReport): void {
     this.#options.onReport?.(report);
   }
+}
+
+function lane(width: number): Lane {
+  return { turnstile: new Turnstile(width), last: Promise.resolve() };
 }

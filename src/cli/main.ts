@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { ComputeError } from '../driver/errors.js';
 import { packageVersion } from '../version.js';
+import { agentCommand } from './commands/agent.js';
 import { benchCommand } from './commands/bench.js';
 import { consoleCommand } from './commands/console.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -72,6 +73,7 @@ const commands = [
   domainXmlCommand(),
   imageCommand(),
   benchCommand(),
+  agentCommand(),
 ];
 
 const program = new Command('node-compute')

@@ -30,7 +30,12 @@ const MOST_BYTES = 64 * 2 ** 20;
 
 /** For {@link ReporterOptions.sinks}. Throws `INVALID_ARGUMENT`; asks nobody before the first report. */
 export function placementSink(options: PlacementOptions): PlacementSink {
-  return new PlacementSink(new HttpTransport(options), options);
+  return new PlacementSink(placementTransport(options), options);
+}
+
+/** As {@link placementSink}. */
+export function placementTransport(options: PlacementOptions): PlacementTransport {
+  return new HttpTransport(options);
 }
 
 class HttpTransport implements PlacementTransport {

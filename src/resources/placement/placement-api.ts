@@ -185,15 +185,26 @@ export class PlacementApi {
 
   /** Without any allocation it is removed. */
   async setConsumer(uuid: string, consumer: Required<Consumer>): Promise<void> {
-    const body = {
-      allocations: consumer.allocations,
-      consumer_generation: consumer.generation,
-      consumer_type: consumer.type,
-      project_id: consumer.projectId,
-      user_id: consumer.userId,
-    };
-    const answer = await this.#send({ method: 'PUT', path: `/allocations/${uuid}`, body });
+    const answer = await this.#send({ method: 'PUT', path: `/allocations/${uuid}`, body: bodyOf(consumer) });
     this.#expect(`the allocations of ${uuid}`, answer);
+  }
+
+  /** What one consumer has becomes the other's, in place of what that had, in one change. Nothing to move is success. */
+  async moveAllocations(from: string, to: string): Promise<void> {
+    const [source, target] = [await this.consumer(from), await this.consumer(to)];
+    if (Object.keys(source.allocations).length === 0) return;
+    const body = {
+      [from]: bodyOf({ ...source, allocations: {} }),
+      [to]: bodyOf({ ...source, ...target, allocations: source.allocations }),
+    };
+    const answer = await this.#send({ method: 'POST', path: '/allocations', body });
+    this.#expect(`moving the allocations of ${from}`, answer);
+  }
+
+  /** Whoever made it, with all it has. Gone already is success. */
+  async removeConsumer(uuid: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: `/allocations/${uuid}` });
+    if (answer.status !== 404) this.#expect(`removing the allocations of ${uuid}`, answer);
   }
 
   #get(uuid: string, part: string): Promise<PlacementAnswer> {
@@ -227,6 +238,17 @@ export class PlacementApi {
       status === 429 || status >= 500,
     );
   }
+}
+
+/** Placement tells `unknown` of one that was made before there were types, or by Nova, and takes it from nobody. */
+function bodyOf(consumer: Consumer): object {
+  return {
+    allocations: consumer.allocations,
+    consumer_generation: consumer.generation,
+    consumer_type: consumer.type === 'unknown' ? 'INSTANCE' : consumer.type,
+    project_id: consumer.projectId,
+    user_id: consumer.userId,
+  };
 }
 
 function failed(reason: string, statusCode: number, retryable: boolean): ComputeError {

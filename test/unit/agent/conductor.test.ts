@@ -44,7 +44,13 @@ async function withConductor(
         void broker.publish({ key, body: encodeAnswer(sent) });
       };
       const { method, context, uniqueId } = request;
-      const invocation = { method, context, uniqueId, signal: new AbortController().signal };
+      const invocation = {
+        method,
+        context,
+        uniqueId,
+        signal: new AbortController().signal,
+        isRepeated: false,
+      };
       Promise.resolve()
         .then(() => findMethod(endpoints, request)(request.args, invocation))
         .then((result) => reply(result))

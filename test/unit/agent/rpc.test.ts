@@ -335,6 +335,30 @@ describe('a command', () => {
     await expect.poll(() => broker.unacked).toBe(0);
   });
 
+  it('of a kind that takes long waits behind its own kind alone', async () => {
+    const begun: string[] = [];
+    const gates: (() => void)[] = [];
+    const { broker, send } = await serve(
+      {
+        long: (_args, { uniqueId }) => {
+          begun.push(uniqueId);
+          return new Promise<void>((resolve) => gates.push(resolve));
+        },
+        short: (_args, { uniqueId }) => begun.push(uniqueId),
+      },
+      { mostCommands: 1, mostCommandsOf: { long: 1 } },
+    );
+    for (const uniqueId of ['long-1', 'long-2', 'long-3']) await send({ method: 'long', uniqueId });
+    for (const uniqueId of ['short-1', 'short-2']) await send({ method: 'short', uniqueId });
+    await expect.poll(() => [...begun].sort()).toEqual(['long-1', 'short-1', 'short-2']);
+    await expect.poll(() => broker.unacked).toBe(0);
+    for (let count = 0; count < 3; count++) {
+      await expect.poll(() => gates.length).toBe(count + 1);
+      gates[count]?.();
+    }
+    expect(begun.filter((id) => id.startsWith('long'))).toEqual(['long-1', 'long-2', 'long-3']);
+  });
+
   it('that fails, or is not served, is reported and nothing more', async () => {
     const journal = await FileCommandJournal.open(scratch());
     const { broker, send, reports } = await serve(
@@ -390,6 +414,24 @@ describe('a command', () => {
       .toEqual([
         ['first', { n: 1 }, context],
         ['second', {}, context],
+      ]);
+  });
+
+  it('knows whether an earlier process has taken it', async () => {
+    const directory = scratch();
+    const before = await FileCommandJournal.open(directory);
+    const rig = await serve({ m: () => new Promise(() => undefined) }, { journal: before });
+    await rig.send({ uniqueId: 'taken' });
+    await expect.poll(async () => (await before.unfinished()).length).toBe(1);
+    const seen: unknown[] = [];
+    const m: RpcMethod = (_args, { uniqueId, isRepeated }) => seen.push([uniqueId, isRepeated]);
+    const next = await serve({ m }, { journal: await FileCommandJournal.open(directory) });
+    await next.send({ uniqueId: 'new' });
+    await expect
+      .poll(() => [...seen].sort())
+      .toEqual([
+        ['new', false],
+        ['taken', true],
       ]);
   });
 

@@ -1,0 +1,30 @@
+// What an agent is told: its broker, Placement, node, and how it behaves.
+import type { PlacementOptions } from '../node/placement.js';
+import type { ComputeNodeOptions, Logger } from '../node/types.js';
+import type { ReportSink } from '../resources/sink.js';
+import type { AmqpBrokerOptions } from './amqp-broker.js';
+
+export interface ComputeAgentOptions {
+  /** RabbitMQ as Nova's services have it: `url` is their transport_url. */
+  readonly broker: AmqpBrokerOptions;
+  readonly placement: PlacementOptions;
+  /** Of the node that it opens and closes. Images come from the Glance of its driver's options. */
+  readonly node?: ComputeNodeOptions;
+  /** Its name in Nova, and that of its queue: never to be changed. Default: that of the machine. */
+  readonly host?: string;
+  /** The address that Nova shows. Default: the machine's first that is not of the loopback. */
+  readonly hostIp?: string;
+  /** Commands that are taken and not finished. Absolute. Default: `commands` beside the instances path. */
+  readonly journalPath?: string;
+  /** Milliseconds between two reports of the service; Nova takes a host for dead after 60 s. Default 10000. */
+  readonly reportIntervalMs?: number;
+  /** Milliseconds between two samples of the host; what changes is told at once. Default 60000. */
+  readonly resourceIntervalMs?: number;
+  /** Milliseconds that a guest is given to shut itself down. Default 60000, Nova's shutdown_timeout. */
+  readonly shutdownTimeoutMs?: number;
+  /** Builds at once. Default 10, Nova's max_concurrent_builds. */
+  readonly maxConcurrentBuilds?: number;
+  /** Beside Placement and Nova. */
+  readonly sinks?: readonly ReportSink[];
+  readonly logger?: Logger;
+}

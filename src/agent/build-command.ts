@@ -1,0 +1,213 @@
+// build_and_run_instance: a server of the scheduler's becomes a guest here, goes to another host, or ends in ERROR.
+import { ComputeError, type ErrorCode } from '../driver/errors.js';
+import { Backoff } from './backoff.js';
+import type { ComputeHost } from './compute-host.js';
+import type { CommandArguments } from './instance-command.js';
+import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { itemsOf, launchRequest, rootDevice } from './launch-message.js';
+import { persist } from './persist.js';
+import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
+
+const EVENT = 'compute__do_build_and_run_instance';
+/** For which Glance may be away. */
+const IMAGE_PATIENCE_MS = 600_000;
+
+/** Another host would fail as this one does: what is wrong is the request, or the image. */
+const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'INVALID_ARGUMENT',
+  'UNSUPPORTED',
+  'FLAVOR_DISK_TOO_SMALL',
+  'FLAVOR_MEMORY_TOO_SMALL',
+  'FLAVOR_IMAGE_CONFLICT',
+  'IMAGE_NOT_FOUND',
+  'IMAGE_UNACCEPTABLE',
+  'IMAGE_CHECKSUM_MISMATCH',
+  'IMAGE_DOWNLOAD_FAILED',
+  'UNAUTHORIZED',
+]);
+
+/** Nova's ComputeManager.build_and_run_instance. */
+export function buildCommand(host: ComputeHost): RpcMethod {
+  return async (args, invocation) => {
+    const record = new InstanceRecord(host, args['instance'], invocation.context);
+    await host.busy.during(record.uuid, () => new Build(host, record, args, invocation).run());
+  };
+}
+
+class Build {
+  readonly #host: ComputeHost;
+  readonly #record: InstanceRecord;
+  readonly #args: CommandArguments;
+  readonly #invocation: RpcInvocation;
+  readonly #about: Readonly<Record<string, unknown>>;
+
+  constructor(host: ComputeHost, record: InstanceRecord, args: CommandArguments, invocation: RpcInvocation) {
+    this.#host = host;
+    this.#record = record;
+    this.#args = args;
+    this.#invocation = invocation;
+    this.#about = { instanceUuid: record.uuid, requestId: invocation.context['request_id'] };
+  }
+
+  async run(): Promise<void> {
+    const record = this.#record;
+    if (this.#invocation.isRepeated && !(await this.#isOurs())) {
+      this.#host.log.info(`the build of ${record.uuid} was ended by an earlier process`, this.#about);
+      // Which may not have lived to say so.
+      if (record.vmState === 'active') await record.finishEvent(EVENT);
+      return;
+    }
+    await record.startEvent(EVENT);
+    try {
+      await this.#build();
+    } catch (error) {
+      if (this.#host.signal.aborted) throw error;
+      await this.#fail(error);
+      await record.finishEvent(EVENT, error);
+      if (!isGoing(error)) throw error;
+      this.#host.log.info(`instance ${record.uuid} was deleted before it was built`, this.#about);
+      return;
+    }
+    await record.finishEvent(EVENT);
+  }
+
+  /** Of one that an earlier process began: it may be done, deleted, or given to another host. */
+  async #isOurs(): Promise<boolean> {
+    const record = this.#record;
+    if (!(await record.refresh()) || record.vmState !== 'building') return false;
+    const host = record.object.get('host');
+    if (host === this.#host.name) return true;
+    if (host != null) return false;
+    const { allocations } = await persist(this.#host.signal, () =>
+      this.#host.placement.consumer(record.uuid),
+    );
+    if (Object.hasOwn(allocations, this.#host.nodeUuid)) return true;
+    if (Object.keys(allocations).length > 0) return false;
+    // It had been given back, as far as Placement.
+    await this.#giveBack(new ComputeError('CLOSED', 'the agent ended while it built the instance'));
+    return false;
+  }
+
+  async #build(): Promise<void> {
+    const { name, nodeName, schedulers } = this.#host;
+    const record = this.#record;
+    const before = this.#invocation.isRepeated ? ['scheduling', null, 'spawning'] : ['scheduling', null];
+    await record.save({ vm_state: 'building', task_state: null }, before);
+    await record.save({ host: name, node: nodeName, launched_on: name });
+    const request = launchRequest(record.object, this.#args);
+    await this.#nameRoot(rootDevice(request));
+    await record.save({ task_state: 'spawning', root_device_name: rootDevice(request) }, [null]);
+    await this.#launch(request);
+    const power = powerCode(await record.powerState());
+    const fields = { vm_state: 'active', task_state: null, power_state: power, launched_at: new Date() };
+    await record.save(fields, 'spawning');
+    await schedulers.update(name, [record.object], record.call).catch((error: unknown) => {
+      this.#host.log.debug(`the schedulers did not hear of ${record.uuid}: ${reasonOf(error)}`, this.#about);
+    });
+  }
+
+  async #nameRoot(device: string): Promise<void> {
+    const root = itemsOf(this.#args['block_device_mapping']).find((one) => one.get('boot_index') === 0);
+    if (!root) return;
+    root.set('device_name', device);
+    await persist(this.#host.signal, () => this.#host.conductor.save(root, this.#record.call));
+  }
+
+  /** Glance may be away for minutes. One that stands was launched by an earlier process. */
+  async #launch(request: ReturnType<typeof launchRequest>): Promise<void> {
+    const { node, signal, log } = this.#host;
+    const backoff = new Backoff();
+    const end = performance.now() + IMAGE_PATIENCE_MS;
+    for (;;) {
+      try {
+        const { steps } = await node.launch(request, { signal });
+        for (const { step, milliseconds } of steps) {
+          const text = `launch of ${this.#record.uuid}: ${step} took ${Math.round(milliseconds)} ms`;
+          log.info(text, { ...this.#about, step, milliseconds });
+        }
+        return;
+      } catch (error) {
+        if (!ComputeError.is(error)) throw error;
+        if (error.code === 'INSTANCE_EXISTS' && this.#invocation.isRepeated) return;
+        const isAway = error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable;
+        if (!isAway || performance.now() > end) throw error;
+        log.warn(`the image of ${this.#record.uuid} cannot be fetched yet: ${error.message}`, this.#about);
+        await backoff.pause(signal);
+      }
+    }
+  }
+
+  async #fail(error: unknown): Promise<void> {
+    const record = this.#record;
+    try {
+      await this.#host.node.terminate(record.uuid, { signal: this.#host.signal });
+      // A user deletes it meanwhile: that command does the rest.
+      if (isGoing(error) || !(await record.refresh()) || record.taskState === 'deleting') return;
+      await record.fault(error);
+      const isFinal = ComputeError.is(error) && FINAL.has(error.code);
+      if (!isFinal && this.#retry) await this.#giveBack(error);
+      else {
+        await this.#forget({ vm_state: 'error', task_state: null, power_state: 0 });
+        await this.#removeAllocations();
+      }
+    } catch (cause) {
+      if (this.#host.signal.aborted) throw cause;
+      if (!isGoing(cause)) throw cause;
+    }
+  }
+
+  get #retry(): Record<string, unknown> | undefined {
+    const { retry } = (this.#args['filter_properties'] ?? {}) as { retry?: Record<string, unknown> };
+    return retry ?? undefined;
+  }
+
+  async #forget(fields: Readonly<Record<string, unknown>>): Promise<void> {
+    await this.#record.save({ host: null, node: null, launched_on: null, ...fields });
+  }
+
+  async #removeAllocations(): Promise<void> {
+    const { placement, signal } = this.#host;
+    await persist(signal, () => placement.removeConsumer(this.#record.uuid));
+  }
+
+  /** To the conductor, for the next host of its list; it puts the instance in ERROR where there is none. */
+  async #giveBack(error: unknown): Promise<void> {
+    const { client, release, log } = this.#host;
+    await this.#forget({ task_state: 'scheduling' });
+    await this.#removeAllocations();
+    const {
+      image,
+      filter_properties,
+      admin_password,
+      injected_files,
+      requested_networks,
+      security_groups,
+      block_device_mapping,
+      request_spec,
+      host_list,
+    } = this.#args;
+    const retry = { ...this.#retry, exc: [reasonOf(error)], exc_reason: reasonOf(error) };
+    const target = {
+      topic: 'conductor',
+      namespace: 'compute_task',
+      version: release.rpcVersions.computeTask,
+    };
+    const request = {
+      instances: [this.#record.object],
+      image,
+      filter_properties: { ...(filter_properties as object), retry },
+      admin_password,
+      injected_files,
+      requested_networks,
+      security_groups,
+      block_device_mapping,
+      legacy_bdm: false,
+      request_spec,
+      host_lists: [host_list],
+    };
+    await persist(this.#host.signal, () =>
+      client.cast(target, 'build_instances', request, this.#record.call),
+    );
+    log.warn(`the build of ${this.#record.uuid} goes to another host: ${reasonOf(error)}`, this.#about);
+  }
+}

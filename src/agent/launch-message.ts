@@ -1,0 +1,149 @@
+// A build request in Nova's words, as a launch request in ours.
+import { ComputeError } from '../driver/errors.js';
+import type { ConfigDriveRequest, LaunchRequest } from '../node/types.js';
+import type { CommandArguments } from './instance-command.js';
+import { textOf } from './instance-record.js';
+import { NovaObject } from './nova-object.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Nova's ImageMetaProps, with the three old names that are still in use. */
+const PROPERTY = /^(?:hw_|img_|os_)|^(?:architecture|vm_mode|hypervisor_type)$/;
+
+/** Throws `UNSUPPORTED` for what this host has not: networks of Neutron, volumes, no image. `INVALID_ARGUMENT` follows at the launch. */
+export function launchRequest(instance: NovaObject, args: CommandArguments): LaunchRequest {
+  const uuid = textOf(instance, 'uuid');
+  refuseNetworks(uuid, itemsOf(args['requested_networks']));
+  refuseVolumes(uuid, itemsOf(args['block_device_mapping']));
+  const configDrive = configDriveOf(instance, args);
+  return {
+    uuid,
+    name: String(instance.get('display_name') || instance.get('hostname') || uuid),
+    flavor: flavorOf(instance.get('flavor')),
+    image: imageOf(uuid, args['image']),
+    ...ownerOf(instance),
+    ...(configDrive && { configDrive }),
+  };
+}
+
+/** Throws `UNSUPPORTED` where there is none. */
+export function flavorOf(flavor: unknown): LaunchRequest['flavor'] {
+  if (!(flavor instanceof NovaObject)) {
+    throw new ComputeError('UNSUPPORTED', 'the message has no flavor', { operation: 'launch' });
+  }
+  const number = (field: string): number => Number(flavor.get(field) ?? 0);
+  return {
+    name: textOf(flavor, 'name'),
+    vcpus: number('vcpus'),
+    memoryMb: number('memory_mb'),
+    rootGb: number('root_gb'),
+    ephemeralGb: number('ephemeral_gb'),
+    swapMb: number('swap'),
+    extraSpecs: texts((flavor.get('extra_specs') ?? {}) as Fields),
+  };
+}
+
+/** Of Glance's metadata, as the API passes them on. */
+export function imageOf(instanceUuid: string, given: unknown): LaunchRequest['image'] {
+  const image = (given ?? {}) as Fields;
+  const { id, name, size } = image;
+  if (typeof id !== 'string' || id === '') {
+    throw new ComputeError('UNSUPPORTED', `instance ${instanceUuid} has no image to start from`, {
+      operation: 'launch',
+      instanceUuid,
+    });
+  }
+  const properties = texts((image['properties'] ?? {}) as Fields);
+  return {
+    id,
+    ...(typeof name === 'string' && { name }),
+    // Whatever it is: the launch refuses what it does not know.
+    diskFormat: image['disk_format'] as LaunchRequest['image']['diskFormat'],
+    source: { type: 'glance' },
+    ...(typeof size === 'number' && size > 0 && { sizeBytes: size }),
+    minDiskGb: Number(image['min_disk'] ?? 0),
+    minRamMb: Number(image['min_ram'] ?? 0),
+    ...checksumOf(image),
+    properties: Object.fromEntries(Object.entries(properties).filter(([key]) => PROPERTY.test(key))),
+  };
+}
+
+/** The items of a list object, or of a plain list. */
+export function itemsOf(list: unknown): readonly NovaObject[] {
+  const items = list instanceof NovaObject ? list.get('objects') : list;
+  return Array.isArray(items) ? items.filter((item) => item instanceof NovaObject) : [];
+}
+
+/** Nova's name of the root disk. */
+export function rootDevice(request: Pick<LaunchRequest, 'image'>): string {
+  const bus = request.image.properties?.['hw_disk_bus'] ?? 'virtio';
+  return `/dev/${bus === 'virtio' ? 'vda' : bus === 'ide' ? 'hda' : 'sda'}`;
+}
+
+function refuseNetworks(instanceUuid: string, requests: readonly NovaObject[]): void {
+  if (requests.every((request) => request.get('network_id') === 'none')) return;
+  throw new ComputeError(
+    'UNSUPPORTED',
+    `instance ${instanceUuid} asks for networks of Neutron, which this host does not have; boot it with the networks "none"`,
+    { operation: 'launch', instanceUuid },
+  );
+}
+
+function refuseVolumes(instanceUuid: string, mappings: readonly NovaObject[]): void {
+  if (mappings.every((mapping) => mapping.get('destination_type') !== 'volume')) return;
+  throw new ComputeError(
+    'UNSUPPORTED',
+    `instance ${instanceUuid} asks for volumes of Cinder, which this host does not have; boot it from an image`,
+    { operation: 'launch', instanceUuid },
+  );
+}
+
+function ownerOf(instance: NovaObject): Pick<LaunchRequest, 'projectId' | 'userId'> {
+  const [projectId, userId] = [instance.get('project_id'), instance.get('user_id')];
+  return {
+    ...(typeof projectId === 'string' && { projectId }),
+    ...(typeof userId === 'string' && { userId }),
+  };
+}
+
+/** Nova keeps the wish as a text: empty is no. Keys, files and passwords reach a guest by its drive alone. */
+function configDriveOf(instance: NovaObject, args: CommandArguments): ConfigDriveRequest | undefined {
+  const wish = instance.get('config_drive');
+  if (typeof wish !== 'string' || !['true', '1', 'yes', 'on', 't', 'y'].includes(wish.toLowerCase()))
+    return undefined;
+  const text = (name: string, field: string): object => {
+    const value = instance.get(field);
+    return typeof value === 'string' && value !== '' ? { [name]: value } : {};
+  };
+  const keys = itemsOf(instance.get('keypairs')).map((key) => ({
+    name: textOf(key, 'name'),
+    publicKey: textOf(key, 'public_key').trim(),
+  }));
+  const files = ((args['injected_files'] ?? []) as readonly (readonly [string, string])[]).map(
+    ([path, contents]) => ({ path, contents }),
+  );
+  const { admin_password: adminPassword } = args;
+  return {
+    ...text('hostname', 'hostname'),
+    ...text('availabilityZone', 'availability_zone'),
+    ...text('userData', 'user_data'),
+    metadata: texts((instance.get('metadata') ?? {}) as Fields),
+    keys,
+    files,
+    ...(typeof adminPassword === 'string' && adminPassword !== '' && { adminPassword }),
+  };
+}
+
+/** Of Glance's two the stronger. */
+function checksumOf(image: Fields): Pick<LaunchRequest['image'], 'checksum'> {
+  const { os_hash_algo: algorithm, os_hash_value: value, checksum } = image;
+  if (typeof value === 'string' && (algorithm === 'sha512' || algorithm === 'sha256')) {
+    return { checksum: { algorithm, value } };
+  }
+  return typeof checksum === 'string' ? { checksum: { algorithm: 'md5', value: checksum } } : {};
+}
+
+function texts(values: Fields): Record<string, string> {
+  const entries = Object.entries(values).filter(([, value]) => value !== null && typeof value !== 'object');
+  return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]));
+}

@@ -1,0 +1,110 @@
+// Commands that change the state of a guest: each with the task states that Nova's API and manager give it.
+import { ComputeError } from '../driver/errors.js';
+import type { ComputeHost } from './compute-host.js';
+import { type CommandArguments, instanceCommand } from './instance-command.js';
+import { type Fields, type InstanceRecord, powerCode } from './instance-record.js';
+import type { RpcMethod } from './rpc-endpoint.js';
+
+interface StateChange {
+  /** That the API has set. */
+  readonly taskState: string;
+  readonly vmState: string;
+  readonly more?: () => Fields;
+  act(record: InstanceRecord, args: CommandArguments): Promise<void>;
+}
+
+/** By the names of Nova's RPC. */
+export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
+  const { node, signal, shutdownTimeoutMs } = host;
+  const patience = ({ clean_shutdown: clean = true }: CommandArguments): { shutdownTimeoutMs: number } => ({
+    shutdownTimeoutMs: clean === true ? shutdownTimeoutMs : 0,
+  });
+  const call = { signal };
+  const changes: Readonly<Record<string, StateChange>> = {
+    stop_instance: {
+      taskState: 'powering-off',
+      vmState: 'stopped',
+      act: ({ uuid }, args) => node.shutdown(uuid, { ...call, ...patience(args) }),
+    },
+    start_instance: {
+      taskState: 'powering-on',
+      vmState: 'active',
+      act: ({ uuid }) => node.start(uuid, call),
+    },
+    pause_instance: { taskState: 'pausing', vmState: 'paused', act: ({ uuid }) => node.pause(uuid, call) },
+    unpause_instance: {
+      taskState: 'unpausing',
+      vmState: 'active',
+      act: ({ uuid }) => node.unpause(uuid, call),
+    },
+    suspend_instance: {
+      taskState: 'suspending',
+      vmState: 'suspended',
+      act: ({ uuid }) => node.suspend(uuid, call),
+    },
+    resume_instance: { taskState: 'resuming', vmState: 'active', act: ({ uuid }) => node.resume(uuid, call) },
+    rescue_instance: {
+      taskState: 'rescuing',
+      vmState: 'rescued',
+      more: () => ({ launched_at: new Date() }),
+      act: async (record, args) => {
+        refuseOtherImage(record, args);
+        await node.rescue(record.uuid, { ...call, ...patience(args) });
+      },
+    },
+    unrescue_instance: {
+      taskState: 'unrescuing',
+      vmState: 'active',
+      act: ({ uuid }) => node.unrescue(uuid, call),
+    },
+  };
+  const methods = Object.entries(changes).map(([method, change]): [string, RpcMethod] => [
+    method,
+    instanceCommand(host, {
+      event: `compute_${method}`,
+      pending: [change.taskState],
+      run: async (record, args) => {
+        await change.act(record, args);
+        const power = powerCode(await record.powerState());
+        const fields = { vm_state: change.vmState, task_state: null, power_state: power, ...change.more?.() };
+        await record.save(fields, [change.taskState]);
+      },
+    }),
+  ]);
+  return { ...Object.fromEntries(methods), reboot_instance: reboot(host) };
+}
+
+function reboot(host: ComputeHost): RpcMethod {
+  const { node, signal, shutdownTimeoutMs } = host;
+  const states = (suffix: string): [string, string, string] => [
+    `rebooting${suffix}`,
+    `reboot_pending${suffix}`,
+    `reboot_started${suffix}`,
+  ];
+  return instanceCommand(host, {
+    event: 'compute_reboot_instance',
+    pending: [...states(''), ...states('_hard')],
+    run: async (record, { reboot_type: type }) => {
+      const isHard = type === 'HARD';
+      const [asked, pending, started] = states(isHard ? '_hard' : '');
+      const power = powerCode(await record.powerState());
+      await record.save({ task_state: pending, power_state: power }, [asked, pending, started]);
+      await record.save({ task_state: started }, [pending]);
+      await node.reboot(record.uuid, isHard ? 'hard' : 'soft', { signal, shutdownTimeoutMs });
+      const after = powerCode(await record.powerState());
+      await record.save({ vm_state: 'active', task_state: null, power_state: after });
+    },
+  });
+}
+
+function refuseOtherImage(
+  { uuid, object }: InstanceRecord,
+  { rescue_image_ref: image }: CommandArguments,
+): void {
+  if (image == null || image === object.get('image_ref')) return;
+  throw new ComputeError(
+    'UNSUPPORTED',
+    `instance ${uuid} cannot be rescued with another image than its own; leave the image out`,
+    { operation: 'rescue', instanceUuid: uuid },
+  );
+}

@@ -1,0 +1,54 @@
+// terminate_instance: nothing of the server is left, on the host, in Placement, in the database.
+import type { ComputeHost } from './compute-host.js';
+import { RemoteError } from './errors.js';
+import { InstanceRecord, reasonOf } from './instance-record.js';
+import { persist } from './persist.js';
+import type { RpcMethod } from './rpc-endpoint.js';
+
+const EVENT = 'compute_terminate_instance';
+/** The record was destroyed before. */
+const GONE: readonly string[] = ['InstanceNotFound', 'ObjectActionError', 'OrphanedObjectError'];
+
+/** Nova's ComputeManager.terminate_instance. Each part may be done already. */
+export function terminateCommand(host: ComputeHost): RpcMethod {
+  return async (args, { context }) => {
+    const record = new InstanceRecord(host, args['instance'], context);
+    const about = { instanceUuid: record.uuid, requestId: context['request_id'] };
+    await host.busy.during(record.uuid, async () => {
+      await record.startEvent(EVENT);
+      try {
+        await terminate(host, record);
+      } catch (error) {
+        if (host.signal.aborted) throw error;
+        await unlessGone(() => record.save({ vm_state: 'error', task_state: null }));
+        await record.fault(error);
+        await record.finishEvent(EVENT, error);
+        throw error;
+      }
+      await record.finishEvent(EVENT);
+      host.log.info(`instance ${record.uuid} was terminated`, about);
+    });
+  };
+}
+
+/** Rejects with what the node says. */
+export async function terminate(host: ComputeHost, record: InstanceRecord): Promise<void> {
+  const { node, placement, schedulers, conductor, signal, log } = host;
+  const { uuid, call } = record;
+  await node.terminate(uuid, { signal });
+  const fields = { power_state: 0, vm_state: 'deleted', task_state: null, terminated_at: new Date() };
+  await unlessGone(() => record.save(fields));
+  await persist(signal, () => placement.removeConsumer(uuid));
+  await schedulers.remove(host.name, uuid, call).catch((error: unknown) => {
+    log.debug(`the schedulers did not hear that ${uuid} is gone: ${reasonOf(error)}`, { instanceUuid: uuid });
+  });
+  await unlessGone(() => persist(signal, () => conductor.destroy(record.object, call)));
+}
+
+async function unlessGone(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!GONE.some((one) => RemoteError.of(error, one))) throw error;
+  }
+}

@@ -1,0 +1,153 @@
+// Nova's conductor with a database in memory: what a compute host reads and writes there, by the same rules.
+
+import type { Broker } from '../../src/agent/broker.js';
+import { FileCommandJournal } from '../../src/agent/command-journal.js';
+import { RpcFailure } from '../../src/agent/errors.js';
+import { NovaObject } from '../../src/agent/nova-object.js';
+import { pingEndpoint, type RpcMethod } from '../../src/agent/rpc-endpoint.js';
+import { RpcServer } from '../../src/agent/rpc-server.js';
+
+type Args = Readonly<Record<string, unknown>>;
+
+export interface Written {
+  readonly object: string;
+  readonly method: string;
+  readonly fields: Args;
+  readonly expected: readonly unknown[] | undefined;
+}
+
+export interface Event {
+  readonly method: string;
+  readonly instanceUuid: string;
+  readonly event: string;
+  readonly failure: unknown;
+}
+
+export class FakeConductor {
+  readonly instances = new Map<string, NovaObject>();
+  readonly deleted = new Map<string, NovaObject>();
+  readonly written: Written[] = [];
+  readonly events: Event[] = [];
+  /** Given back for another host. */
+  readonly rescheduled: Args[] = [];
+  service: NovaObject | undefined;
+  computeNode: NovaObject | undefined;
+  #ids = 0;
+  #server: RpcServer | undefined;
+
+  async open(broker: Broker, journal: string): Promise<void> {
+    this.#server = await RpcServer.open(broker, {
+      topic: 'conductor',
+      host: 'control',
+      journal: await FileCommandJournal.open(journal),
+      endpoints: [
+        pingEndpoint('conductor'),
+        {
+          version: '3.0',
+          methods: {
+            object_action: this.#action,
+            object_class_action_versions: ({ objname, objmethod, args, kwargs }) =>
+              this.#classAction(`${objname}.${objmethod}`, args as unknown[], kwargs as Args),
+          },
+        },
+        {
+          namespace: 'compute_task',
+          version: '1.24',
+          methods: { build_instances: (args) => void this.rescheduled.push(args) },
+        },
+      ],
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#server?.close();
+  }
+
+  instance(uuid: string): NovaObject {
+    const instance = this.instances.get(uuid);
+    if (!instance) throw new RpcFailure({ class: 'InstanceNotFound', message: `no instance ${uuid}` });
+    return instance;
+  }
+
+  finished(event: string): readonly Event[] {
+    return this.events.filter((one) => one.method === 'event_finish_with_failure' && one.event === event);
+  }
+
+  readonly #action: RpcMethod = ({ objinst, objmethod, kwargs }) => {
+    const object = objinst as NovaObject;
+    const expected = (kwargs as Args)['expected_task_state'];
+    const fields = Object.fromEntries(object.changes.map((field) => [field, object.get(field)]));
+    this.written.push({
+      object: object.name,
+      method: String(objmethod),
+      fields,
+      expected: expected === undefined ? undefined : [expected].flat(),
+    });
+    const updates = this.#apply(object, String(objmethod), fields, expected);
+    return [{ ...updates, obj_what_changed: [] }, null];
+  };
+
+  #apply(object: NovaObject, method: string, fields: Args, expected: unknown): Args {
+    if (method === 'create') return this.#create(object);
+    if (object.name !== 'Instance') return {};
+    const uuid = String(object.get('uuid'));
+    const stored = this.instance(uuid);
+    if (method === 'destroy') {
+      this.instances.delete(uuid);
+      this.deleted.set(uuid, stored);
+      return {};
+    }
+    if (method === 'save') {
+      this.#checkTaskState(stored, expected);
+      for (const [field, value] of Object.entries(fields)) stored.set(field, value);
+    }
+    return Object.fromEntries(stored.fields.map((field) => [field, stored.get(field)]));
+  }
+
+  #create(object: NovaObject): Args {
+    const id = ++this.#ids;
+    if (object.name === 'Service') this.service = object;
+    if (object.name === 'ComputeNode') this.computeNode = object;
+    return { id };
+  }
+
+  #checkTaskState(stored: NovaObject, expected: unknown): void {
+    const present = stored.get('task_state');
+    if (expected === undefined || [expected].flat().some((one) => one === present)) return;
+    const name = present === 'deleting' ? 'UnexpectedDeletingTaskStateError' : 'UnexpectedTaskStateError';
+    throw new RpcFailure({ class: name, message: `its task is ${String(present)}` });
+  }
+
+  #classAction(method: string, args: readonly unknown[], kwargs: Args): unknown {
+    const list = (objects: readonly NovaObject[]): NovaObject =>
+      NovaObject.create({ name: 'InstanceList', version: '2.6', fields: { objects } });
+    switch (method) {
+      case 'Service.get_minimum_version':
+        return 64;
+      case 'Service.get_by_host_and_binary':
+        return this.service ?? null;
+      case 'ComputeNode.get_by_host_and_nodename':
+        if (this.computeNode) return this.computeNode;
+        throw new RpcFailure({ class: 'ComputeHostNotFound', message: 'no such host' });
+      case 'Instance.get_by_uuid':
+        return this.instance(String(args[0]));
+      case 'InstanceList.get_by_host':
+        return list([...this.instances.values()].filter((one) => one.get('host') === args[0]));
+      case 'InstanceList.get_by_filters': {
+        const { uuid } = args[0] as { readonly uuid: readonly string[] };
+        return list(uuid.flatMap((one) => this.deleted.get(one) ?? []));
+      }
+      case 'InstanceActionEvent.event_start':
+      case 'InstanceActionEvent.event_finish_with_failure':
+        this.events.push({
+          method: method.split('.')[1] ?? '',
+          instanceUuid: String(args[0]),
+          event: String(args[1]),
+          failure: kwargs['exc_val'] ?? undefined,
+        });
+        return null;
+      default:
+        throw new RpcFailure({ class: 'NotImplementedError', message: method });
+    }
+  }
+}
