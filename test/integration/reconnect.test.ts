@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
+import type { SpawnStep } from '../../src/driver/compute-driver.js';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { ComputeNode } from '../../src/index.js';
@@ -177,6 +178,18 @@ describe('a driver whose libvirtd goes away', () => {
 });
 
 describe('a launch during which libvirtd is killed', () => {
+  /**
+   * Within a start once QEMU is there: a libvirtd 9.0 that is killed before it knows its process takes the domain for one
+   * that starts, for ever.
+   */
+  const killDuring = async (step: SpawnStep, uuid: string): Promise<void> => {
+    if (step === 'start') {
+      await eventually('QEMU', 30_000, () => qemuProcesses(uuid).length > 0);
+      await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+    daemon.kill();
+  };
+
   it('ends by a retryable error and leaves nothing, at whatever moment', async () => {
     await using driver = new LibvirtDriver({ instancesPath: host.instancesPath, uri: daemon.uri });
     await driver.initHost();
@@ -185,7 +198,7 @@ describe('a launch during which libvirtd is killed', () => {
       const outcome = await driver
         .spawn(instance, {
           onStep: (at) => {
-            if (at === step) setTimeout(() => daemon.kill(), 20);
+            if (at === step) void killDuring(step, instance.uuid);
           },
         })
         .then(
