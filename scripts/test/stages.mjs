@@ -155,8 +155,9 @@ export function testPlan(root) {
         tier('unit', minutes(3)),
         tier('golden', minutes(2)),
         tier('package', minutes(5)),
+        fuzz(),
       ],
-      [native('native-tsan', 'tsan', minutes(7)), fuzz(), tier('image', minutes(8), { root: true })],
+      [native('native-tsan', 'tsan', minutes(7)), tier('image', minutes(8), { root: true })],
     ],
     [
       [

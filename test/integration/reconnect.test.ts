@@ -117,7 +117,8 @@ describe('a driver whose libvirtd goes away', () => {
       host.consoleText(instance.uuid).includes('poweroff'),
     );
     process.kill(pid, 'SIGSTOP');
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    // An emulated guest takes its time.
+    await new Promise((resolve) => setTimeout(resolve, 8000));
     process.kill(pid, 'SIGKILL');
     await resynced();
     const stop = await eventually('the stop', 20_000, () =>
