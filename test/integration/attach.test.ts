@@ -191,9 +191,10 @@ describe.each(EMBEDDED_AND_DAEMON)('on a connection that is %s', (kind) => {
     expect(readFileSync(paths.to).equals(readFileSync(paths.from))).toBe(true);
     expect(definition()).toContain(`'${paths.to}'`);
     expect(definition()).not.toContain(`'${paths.from}'`);
-    expect(
-      events.filter((event) => event.type === 'block-job').map(({ disk, status }) => [disk, status]),
-    ).toEqual([
+    const jobs = (): unknown =>
+      events.filter((event) => event.type === 'block-job').map(({ disk, status }) => [disk, status]);
+    // The reader of the events has its turn when it comes.
+    await expect.poll(jobs, { timeout: 10_000 }).toEqual([
       ['vdb', 'ready'],
       ['vdb', 'completed'],
     ]);
