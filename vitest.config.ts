@@ -9,8 +9,6 @@ interface Tier {
   readonly timeoutMs: number;
   /** Test files at the same time; default: as many as there are cores. Two with guests: they wait more than they work. */
   readonly files?: number;
-  /** An emulated guest on a busy machine may miss a deadline: a failure is one that comes twice. */
-  readonly retry?: number;
 }
 
 const tiers: readonly Tier[] = [
@@ -20,8 +18,8 @@ const tiers: readonly Tier[] = [
   { name: 'image', order: 3, timeoutMs: 180_000 },
   { name: 'lifetime', order: 4, timeoutMs: 120_000, files: 1 },
   { name: 'contract', order: 5, timeoutMs: 180_000, files: 2 },
-  { name: 'integration', order: 6, timeoutMs: 180_000, files: 2, retry: 1 },
-  { name: 'fault', order: 7, timeoutMs: 180_000, files: 2, retry: 1 },
+  { name: 'integration', order: 6, timeoutMs: 180_000, files: 2 },
+  { name: 'fault', order: 7, timeoutMs: 180_000, files: 2 },
   // Needs a control plane, which scripts/test-openstack.mjs brings up.
   ...(process.env.OPENSTACK_RIG_SCRIPTS === undefined
     ? []
@@ -29,7 +27,7 @@ const tiers: readonly Tier[] = [
 ];
 
 const projects = tiers.map(
-  ({ name, order, timeoutMs, files, retry }): TestProjectInlineConfiguration => ({
+  ({ name, order, timeoutMs, files }): TestProjectInlineConfiguration => ({
     extends: true,
     test: {
       name,
@@ -38,7 +36,6 @@ const projects = tiers.map(
       testTimeout: timeoutMs,
       hookTimeout: timeoutMs,
       ...(files !== undefined && { maxWorkers: files }),
-      ...(retry !== undefined && { retry }),
     },
   }),
 );

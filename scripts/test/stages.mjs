@@ -7,7 +7,7 @@ const jobs = String(availableParallelism());
 const minutes = (count) => count * 60_000;
 
 /** Seconds for each parser; FUZZ_SECONDS=600 makes a long run of it. */
-const fuzzSeconds = process.env.FUZZ_SECONDS ?? '6';
+const fuzzSeconds = process.env.FUZZ_SECONDS ?? '10';
 
 const node = (...args) => ({ command: process.execPath, args });
 const check = (...args) => ({ ...node(...args), independent: true });
