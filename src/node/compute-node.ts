@@ -19,7 +19,7 @@ import { notFound } from './node-errors.js';
 import type { NodeEvents } from './node-events.js';
 import { NodeService } from './node-service.js';
 import { type OpenedNode, openNode } from './open.js';
-import { operate } from './operation.js';
+import { operate, SHUTDOWN_MS } from './operation.js';
 import type { Periodic } from './periodic.js';
 import type { PowerSync } from './power-sync.js';
 import { NodeReporters } from './reports.js';
@@ -39,7 +39,6 @@ import type {
   ShutdownOptions,
 } from './types.js';
 
-const SHUTDOWN_MS = 60_000;
 const REBOOT_MS = 120_000;
 /** On top of what the guest is given. */
 const SLACK_MS = 120_000;

@@ -13,6 +13,9 @@ import { refuseInState } from './vm-state.js';
 /** Five minutes, the turn of others before it included. */
 export const OPERATION_TIMEOUT_MS = 300_000;
 
+/** What a guest is given to shut itself down by default: Nova's 60 s. */
+export const SHUTDOWN_MS = 60_000;
+
 export interface OperationRules {
   readonly task: string;
   readonly options: OperationOptions;

@@ -9,8 +9,8 @@ import { topologyRequest } from '../resources/topology-request.js';
 import { type ConfigDriveWish, configDriveSchema } from './config-drive-request.js';
 import { checkFlavorHoldsImage, diskClaimGb, parseRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
-import { operate } from './operation.js';
-import { CHANGE_TIMEOUT_MS, checkChangeable, SHUTDOWN_MS } from './rescue.js';
+import { operate, SHUTDOWN_MS } from './operation.js';
+import { CHANGE_TIMEOUT_MS, checkChangeable } from './rescue.js';
 import { changeInstance } from './settle-change.js';
 import type { RebuildNodeOptions, RebuildRequest } from './types.js';
 

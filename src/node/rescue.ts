@@ -4,12 +4,11 @@ import type { ImageMeta, PowerState } from '../driver/model.js';
 import type { KnownInstance } from './known-instance.js';
 import { parseImage } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
-import { operate } from './operation.js';
+import { operate, SHUTDOWN_MS } from './operation.js';
 import { changeInstance } from './settle-change.js';
 import type { OperationOptions, RescueNodeOptions } from './types.js';
 
-/** As Nova: its shutdown_timeout, and the image may have to be downloaded. */
-export const SHUTDOWN_MS = 60_000;
+/** The image may have to be downloaded. */
 export const CHANGE_TIMEOUT_MS = 600_000;
 
 /** The rescue disk is not claimed, as in Nova: it is there for a while and takes what its guest writes. */

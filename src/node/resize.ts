@@ -6,12 +6,11 @@ import type { KnownInstance } from './known-instance.js';
 import { checkFlavorHoldsImage, diskClaimGb } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
-import { operate } from './operation.js';
+import { operate, SHUTDOWN_MS } from './operation.js';
 import { type ClaimedSize, currentSize, type PendingResize } from './pending-resize.js';
 import { placed } from './placed.js';
 import type { OperationOptions, ResizeOptions } from './types.js';
 
-const SHUTDOWN_MS = 60_000;
 /** A disk may have to be copied. */
 const RESIZE_TIMEOUT_MS = 900_000;
 /** A hypervisor that went away in the middle is given this time to come back before the instance is left as it is. */

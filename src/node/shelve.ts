@@ -8,10 +8,10 @@ import { configDriveSchema } from './config-drive-request.js';
 import type { KnownInstance } from './known-instance.js';
 import { diskClaimGb, parseImage, parseRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
-import { operate } from './operation.js';
+import { operate, SHUTDOWN_MS } from './operation.js';
 import { placed } from './placed.js';
 import { removeFromHost } from './removal.js';
-import { CHANGE_TIMEOUT_MS, checkChangeable, SHUTDOWN_MS } from './rescue.js';
+import { CHANGE_TIMEOUT_MS, checkChangeable } from './rescue.js';
 import { changeInstance } from './settle-change.js';
 import type { OperationOptions, ShelveOptions, UnshelveOptions } from './types.js';
 

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
-import { INDEX, runScript } from './child.js';
+import { INDEX, runScript } from '../support/run-script.js';
 
 /** Opens the node and says what the instance was found as; changes it and kills itself meanwhile, where that is asked for. */
 const CHANGER = `

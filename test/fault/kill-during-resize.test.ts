@@ -6,9 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError, ComputeNode, type InstanceView } from '../../src/index.js';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
-import { runScript } from '../support/run-script.js';
+import { INDEX, runScript } from '../support/run-script.js';
 
-const INDEX = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
 const GIB = 2 ** 30;
 const LARGER = { vcpus: 2, memoryMb: 160, rootGb: 2, swapMb: 16 };
 
@@ -54,7 +53,7 @@ interface Found {
 
 async function run(argument: { readonly call: string } & Record<string, unknown>): Promise<Found> {
   const script = argument.call === 'terminate' ? RESIZER.replace(/await new Promise.*\n$/, '') : RESIZER;
-  return JSON.parse(await runScript(script, argument)) as Found;
+  return await runScript<Found>(script, argument);
 }
 
 let host: TestHost;

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
-import { INDEX, runScript } from './child.js';
+import { INDEX, runScript } from '../support/run-script.js';
 
 /** Brings the instance to run, says what it was found as, suspends it and kills itself meanwhile. */
 const SUSPENDER = `

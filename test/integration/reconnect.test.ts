@@ -191,7 +191,7 @@ describe('a launch during which libvirtd is killed', () => {
     daemon.kill();
   };
 
-  it('ends by a retryable error and leaves nothing, at whatever moment', async () => {
+  it('ends by a retryable error and leaves nothing, in each step', async () => {
     await using driver = new LibvirtDriver({ instancesPath: host.instancesPath, uri: daemon.uri });
     await driver.initHost();
     for (const step of ['definition', 'network', 'start'] as const) {

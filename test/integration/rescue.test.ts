@@ -1,10 +1,9 @@
 // Rescue and rebuild through a node, by what the guests print: embedded, and on a private libvirtd that dies on the way.
-import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeNode, type LaunchRequest } from '../../src/index.js';
+import { typeOnce } from '../support/guest-console.js';
 import { eventually, GUEST_IMAGE, type GuestReport, qemuProcesses, TestHost } from '../support/host.js';
 
 const MAC = 'fa:16:3e:5e:5c:0e';
@@ -60,7 +59,7 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
   /** Which word `mark` wrote on that disk. */
   const markOn = async (disk: string): Promise<string> => {
     const read = `dd if=/dev/${disk} bs=512 skip=129024 count=1 2>/dev/null | tr -d '\\0'; echo "end$((1+1))"`;
-    const said = await typed(await node.guests.openConsole(UUID), read, /end2/);
+    const said = await typeOnce(await node.guests.openConsole(UUID), read, /end2/);
     return /MARK (\w+)/.exec(said)?.[1] ?? '';
   };
 
@@ -80,7 +79,7 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
     );
     expect(launched.rootDiskBytes).toBe(GIB);
     await node.attachVolume(UUID, host.volume('data', 8 * 2 ** 20));
-    await typed(await node.guests.openConsole(UUID), 'mark before && echo "done$((1+1))"', /done2/);
+    await typeOnce(await node.guests.openConsole(UUID), 'mark before && echo "done$((1+1))"', /done2/);
   }, 180_000);
 
   afterAll(async () => {
@@ -241,17 +240,3 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
     expect(setting.host.remains()).toEqual([]);
   }, 60_000);
 });
-
-/** Types a line at the guest's prompt and closes the console when the answer has come. */
-async function typed(console: Duplex, line: string, answer: RegExp): Promise<string> {
-  let said = '';
-  console.on('data', (data: Buffer) => {
-    said += data.toString();
-  });
-  console.write(`${line}\n`);
-  await eventually(`the answer to ${line}`, 30_000, () => answer.test(said));
-  const closed = once(console, 'close');
-  console.destroy();
-  await closed;
-  return said;
-}

@@ -1,15 +1,14 @@
 // Resize at rest and live on real guests, by what they say of themselves: embedded, and on a private libvirtd.
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { Flavor, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
 import type { LibvirtDriverOptions } from '../../src/libvirt/options.js';
+import { typeOnce } from '../support/guest-console.js';
 import { eventually, type GuestReport, TestHost } from '../support/host.js';
 
 const GIB = 2 ** 30;
@@ -80,13 +79,8 @@ describe.each(Object.entries(settings))('resize on libvirt, %s', (name, make) =>
       const text = setting.host.consoleText(instance.uuid);
       return text.slice(text.lastIndexOf('"BOOTED"')).includes('guest# ');
     });
-    const console = await driver.openConsole(instance.uuid);
-    try {
-      return await type(console, command, expected);
-    } finally {
-      console.destroy();
-      await once(console, 'close');
-    }
+    const said = await typeOnce(await driver.openConsole(instance.uuid), command, expected);
+    return expected.exec(said) as RegExpExecArray;
   }
 
   const files = (): string[] => readdirSync(join(setting.host.instancesPath, instance.uuid)).sort();
@@ -265,17 +259,3 @@ describe.each(Object.entries(settings))('resize on libvirt, %s', (name, make) =>
     );
   }
 });
-
-/** Types a line and returns the match of the expected answer. */
-async function type(console: Duplex, line: string, expected: RegExp): Promise<RegExpExecArray> {
-  let text = '';
-  console.write(`${line}\n`);
-  for (;;) {
-    const found = expected.exec(text);
-    if (found) return found;
-    const chunk: unknown = console.read();
-    if (Buffer.isBuffer(chunk)) text += chunk.toString('utf8');
-    else if (console.readableEnded || console.destroyed) throw new Error(`the console ended: ${text}`);
-    else await once(console, 'readable');
-  }
-}

@@ -18,6 +18,16 @@ export async function type(console: Duplex, line: string, expected: RegExp): Pro
   }
 }
 
+/** The same, and lets go of the console. */
+export async function typeOnce(console: Duplex, line: string, expected: RegExp): Promise<string> {
+  try {
+    return await type(console, line, expected);
+  } finally {
+    console.destroy();
+    await once(console, 'close');
+  }
+}
+
 /** A guest that was booted, at its prompt. */
 export class GuestConsole {
   readonly #console: Duplex;

@@ -1,9 +1,13 @@
-// A script in a process of its own, which may kill itself: given one argument as JSON, asked for what it wrote.
+// A process of its own that uses the built library and may kill itself: what it wrote before its end.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { expect } from 'vitest';
 
-/** What it wrote to standard output; something, or the test fails with what it wrote to standard error. */
-export async function runScript(script: string, argument: unknown): Promise<string> {
+/** For the script's import. */
+export const INDEX: string = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
+
+/** The JSON that the script printed; it finds its argument as JSON in `process.argv[1]`. */
+export async function runScript<T>(script: string, argument: unknown): Promise<T> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(argument)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -11,7 +15,7 @@ export async function runScript(script: string, argument: unknown): Promise<stri
   let errors = '';
   child.stdout.on('data', (data: Buffer) => (output += data.toString()));
   child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
-  await new Promise((resolve) => child.on('close', resolve));
+  await once(child, 'close');
   expect(output, errors).not.toBe('');
-  return output;
+  return JSON.parse(output) as T;
 }
