@@ -1,8 +1,8 @@
 // A libvirtd of one's own: own sockets, own directories, own process namespace; nothing of the host's libvirt is touched.
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { claimPorts } from '../dist/libvirt/vnc-ports.js';
 
 /** What libvirtd takes for granted; each stands for a directory of ours in the daemon's mount namespace. */
 const DIRECTORIES = [
@@ -31,9 +31,9 @@ directory=$1; shift
 while :; do "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!; done
 `;
 
-/** A hundred of its own for each, so that no two choose the same at the same time; nor one of an embedded root. */
+/** A hundred of its own for each; none of an embedded root. */
 function vncPorts(directory) {
-  const first = 56_900 + 100 * (createHash('sha1').update(directory).digest().readUInt32BE() % 80);
+  const first = claimPorts(directory, { first: 56_900, size: 100, blocks: 80 });
   return `remote_display_port_min = ${first}\nremote_display_port_max = ${first + 99}\n`;
 }
 

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
 import { findQemuUser, lacksQemuGroup, QEMU_USER_REMEDY, type QemuUser } from './host-probe.js';
 import { DEFAULT_ROOT, type SecurityOptions } from './options.js';
+import { claimPorts } from './vnc-ports.js';
 
 export interface EmbeddedRoot {
   readonly uri: string;
@@ -198,14 +199,9 @@ function qemuConf(root: string, security: SecurityOptions, user: QemuUser | unde
   ].join('\n');
 }
 
-/**
- * libvirt looks for a free port and QEMU takes it a moment later: two libvirts of one host that begin at the same number
- * now and then choose the same. Each root has a thousand ports of its own; the default one libvirt's first.
- */
+/** The default root begins where libvirt does; each other one has a thousand ports of its own. */
 function vncPorts(root: string): string[] {
-  const block =
-    root === DEFAULT_ROOT ? 0 : 1 + (createHash('sha1').update(root).digest().readUInt32BE() % 50);
-  const first = 5900 + 1000 * block;
+  const first = root === DEFAULT_ROOT ? 5900 : claimPorts(root, { first: 6900, size: 1000, blocks: 50 });
   return [`remote_display_port_min = ${first}`, `remote_display_port_max = ${first + 999}`];
 }
 
