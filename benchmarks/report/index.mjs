@@ -44,17 +44,17 @@ function goals(all) {
   return `## Goals\n\n${table(goalRows(all))}\n`;
 }
 
+/** Without those that no operation took. */
+const stepsOf = ({ steps }) =>
+  Object.entries(steps ?? {})
+    .filter(([, ms]) => ms !== null)
+    .map(([step, ms]) => `${step} ${ms.toFixed(1)}`);
+
 function section(result) {
   const notes = result.notes.map((note) => `- ${note}`).join('\n');
   const steps = result.rows
-    .filter((row) => row.steps)
-    .slice(0, 1)
-    .map(
-      ({ contender, steps: all }) =>
-        `Steps of ${contender}, mean ms: ${Object.entries(all)
-          .map(([step, ms]) => `${step} ${ms.toFixed(1)}`)
-          .join(', ')}.\n\n`,
-    );
+    .filter((row) => stepsOf(row).length > 0)
+    .map((row) => `Steps of ${row.contender}, mean ms: ${stepsOf(row).join(', ')}.\n\n`);
   const pictures = charts(result)
     .map(({ name }) => `![${name}](../benchmarks/results/${name}.svg)`)
     .join('\n\n');
