@@ -40,12 +40,15 @@ class Build {
   readonly #args: CommandArguments;
   readonly #invocation: RpcInvocation;
   readonly #about: Readonly<Record<string, unknown>>;
+  /** There is a guest, and it is of this build. */
+  #stands: boolean;
 
   constructor(host: ComputeHost, record: InstanceRecord, args: CommandArguments, invocation: RpcInvocation) {
     this.#host = host;
     this.#record = record;
     this.#args = args;
     this.#invocation = invocation;
+    this.#stands = invocation.isRepeated;
     this.#about = { instanceUuid: record.uuid, requestId: invocation.context['request_id'] };
   }
 
@@ -57,6 +60,7 @@ class Build {
       if (record.vmState === 'active') await record.finishEvent(EVENT);
       return;
     }
+    if (!this.#invocation.isRepeated) await this.#refuseKnown();
     await record.startEvent(EVENT);
     try {
       await this.#build();
@@ -69,6 +73,21 @@ class Build {
       return;
     }
     await record.finishEvent(EVENT);
+  }
+
+  /** No scheduler sends a server to the host that has it: such a message is not the truth, and must not end a guest. */
+  async #refuseKnown(): Promise<void> {
+    const { uuid, call } = this.#record;
+    try {
+      await this.#host.node.get(uuid, { signal: call.signal });
+    } catch (error) {
+      if (ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND') return;
+      throw error;
+    }
+    throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} is on this host, and is not built again`, {
+      operation: 'build_and_run_instance',
+      instanceUuid: uuid,
+    });
   }
 
   /** Of one that an earlier process began: it may be done, deleted, or given to another host. */
@@ -121,6 +140,7 @@ class Build {
     for (;;) {
       try {
         const { steps } = await node.launch(request, { signal });
+        this.#stands = true;
         for (const { step, milliseconds } of steps) {
           const text = `launch of ${this.#record.uuid}: ${step} took ${Math.round(milliseconds)} ms`;
           log.info(text, { ...this.#about, step, milliseconds });
@@ -140,7 +160,8 @@ class Build {
   async #fail(error: unknown): Promise<void> {
     const record = this.#record;
     try {
-      await this.#host.node.terminate(record.uuid, { signal: this.#host.signal });
+      // A launch that fails leaves nothing itself.
+      if (this.#stands) await this.#host.node.terminate(record.uuid, { signal: this.#host.signal });
       // A user deletes it meanwhile: that command does the rest.
       if (isGoing(error) || !(await record.refresh()) || record.taskState === 'deleting') return;
       await record.fault(error);

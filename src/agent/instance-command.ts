@@ -57,7 +57,7 @@ async function fail(
       const isThere = await record.refresh();
       const isOurs = isThere && !RemoteError.of(error, 'UnexpectedTaskStateError');
       if (isOurs) await record.save(await whatIsLeft(host, record));
-      await command.failed?.(record, args, error);
+      if (isThere) await command.failed?.(record, args, error);
     } catch (cause) {
       if (host.signal.aborted) throw cause;
       host.log.warn(`the failure of ${record.uuid} could not be told: ${reasonOf(cause)}`, {

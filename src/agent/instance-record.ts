@@ -30,7 +30,7 @@ export class InstanceRecord {
       throw unacceptable('object', 'its instance is none');
     this.#host = host;
     this.object = instance;
-    this.uuid = textOf(instance, 'uuid');
+    this.uuid = uuidOf(instance);
     this.call = { context, signal: host.signal };
   }
 
@@ -130,6 +130,13 @@ export function textOf(object: NovaObject, field: string): string {
   const value = object.get(field);
   if (typeof value === 'string') return value;
   throw unacceptable('object', `field ${field} of a ${object.name} is no text`);
+}
+
+/** Throws `MESSAGE_UNACCEPTABLE`: it becomes part of paths, of files and in Placement. */
+export function uuidOf(object: NovaObject): string {
+  const value = textOf(object, 'uuid');
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)) return value;
+  throw unacceptable('object', `the uuid of a ${object.name} is none`);
 }
 
 /** Nova's number. A suspended guest is one that is shut down, to Nova. */

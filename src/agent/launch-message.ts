@@ -2,7 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ConfigDriveRequest, LaunchRequest } from '../node/types.js';
 import type { CommandArguments } from './instance-command.js';
-import { textOf } from './instance-record.js';
+import { textOf, uuidOf } from './instance-record.js';
 import { NovaObject } from './nova-object.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -12,7 +12,7 @@ const PROPERTY = /^(?:hw_|img_|os_)|^(?:architecture|vm_mode|hypervisor_type)$/;
 
 /** Throws `UNSUPPORTED` for what this host has not: networks of Neutron, volumes, no image. `INVALID_ARGUMENT` follows at the launch. */
 export function launchRequest(instance: NovaObject, args: CommandArguments): LaunchRequest {
-  const uuid = textOf(instance, 'uuid');
+  const uuid = uuidOf(instance);
   refuseNetworks(uuid, itemsOf(args['requested_networks']));
   refuseVolumes(uuid, itemsOf(args['block_device_mapping']));
   const configDrive = configDriveOf(instance, args);

@@ -4,7 +4,7 @@ import type { Diagnostics } from '../driver/diagnostics.js';
 import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { RpcFailure } from './errors.js';
-import { textOf } from './instance-record.js';
+import { uuidOf } from './instance-record.js';
 import { itemsOf } from './launch-message.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
@@ -14,14 +14,14 @@ export function questions(host: ComputeHost): Record<string, RpcMethod> {
   const { node } = host;
   return {
     get_console_output: answered(async ({ instance, tail_length: lines }) => {
-      const bytes = await node.console(uuidOf(instance));
+      const bytes = await node.console(instanceUuid(instance));
       return lastLines(new TextDecoder().decode(bytes), lines);
     }),
     get_diagnostics: answered(async ({ instance }) =>
-      legacyDiagnostics(await node.guests.diagnostics(uuidOf(instance))),
+      legacyDiagnostics(await node.guests.diagnostics(instanceUuid(instance))),
     ),
     get_instance_diagnostics: answered(async ({ instance }) =>
-      diagnosticsObject(host, await node.guests.diagnostics(uuidOf(instance))),
+      diagnosticsObject(host, await node.guests.diagnostics(instanceUuid(instance))),
     ),
     get_host_uptime: () => hostUptime(),
     // Nova's word for a host that fetches images when they are first used.
@@ -61,8 +61,8 @@ function answered(method: (args: Readonly<Record<string, unknown>>) => Promise<u
   };
 }
 
-function uuidOf(instance: unknown): string {
-  if (instance instanceof NovaObject) return textOf(instance, 'uuid');
+function instanceUuid(instance: unknown): string {
+  if (instance instanceof NovaObject) return uuidOf(instance);
   throw new RpcFailure({ class: 'InstanceNotFound', message: 'the message has no instance' });
 }
 

@@ -3,7 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { unacceptable } from './errors.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
-import { type Fields, type InstanceRecord, powerCode, textOf } from './instance-record.js';
+import { type Fields, type InstanceRecord, powerCode, uuidOf } from './instance-record.js';
 import { flavorOf } from './launch-message.js';
 import { NovaObject } from './nova-object.js';
 import { persist } from './persist.js';
@@ -45,6 +45,7 @@ async function resize(
   const { node, signal, name, nodeName, shutdownTimeoutMs, schedulers } = host;
   const { object, uuid } = record;
   const { flavor: wanted, clean_shutdown: clean = true } = args;
+  migrationOf(args, record);
   refuseOtherHost(host, record);
   const after = (state: string): readonly string[] => (isRepeated ? STATES : [state]);
   const metadata = { ...(object.get('system_metadata') as object), old_vm_state: record.vmState };
@@ -69,15 +70,17 @@ async function confirm(host: ComputeHost, record: InstanceRecord, args: CommandA
   const { node, signal, placement } = host;
   // An earlier process has done it, and the user something else since.
   if (record.vmState !== 'resized') return;
+  migrationOf(args, record);
   if (await waitsForVerdict(host, record.uuid)) await node.confirmResize(record.uuid, { signal });
   await saveMigration(host, record, args, { status: 'confirmed' });
-  await persist(signal, () => placement.removeConsumer(textOf(migrationOf(args), 'uuid')));
+  await persist(signal, () => placement.removeConsumer(uuidOf(migrationOf(args, record))));
   const fields = { ...(await settled(record)), ...NO_FLAVORS };
   await record.save(fields, [null, 'deleting', 'soft-deleting']);
 }
 
 async function revert(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
   const { node, signal } = host;
+  migrationOf(args, record);
   if (await waitsForVerdict(host, record.uuid)) await node.revertResize(record.uuid, { signal });
   await moveBack(host, record, args);
   await saveMigration(host, record, args, { status: 'reverted' });
@@ -100,9 +103,9 @@ async function waitsForVerdict({ node, signal }: ComputeHost, uuid: string): Pro
 }
 
 /** The scheduler's new allocation ends, and the one that the conductor had set aside for the old flavor is the instance's again. */
-async function moveBack(host: ComputeHost, { uuid }: InstanceRecord, args: CommandArguments): Promise<void> {
+async function moveBack(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
   const { placement, signal } = host;
-  await persist(signal, () => placement.moveAllocations(textOf(migrationOf(args), 'uuid'), uuid));
+  await persist(signal, () => placement.moveAllocations(uuidOf(migrationOf(args, record)), record.uuid));
 }
 
 async function saveMigration(
@@ -111,14 +114,15 @@ async function saveMigration(
   args: CommandArguments,
   fields: Fields,
 ): Promise<void> {
-  const migration = migrationOf(args);
+  const migration = migrationOf(args, record);
   for (const [field, value] of Object.entries(fields)) migration.set(field, value);
   await persist(signal, () => conductor.save(migration, record.call));
 }
 
-function migrationOf({ migration }: CommandArguments): NovaObject {
-  if (migration instanceof NovaObject) return migration;
-  throw unacceptable('object', 'its migration is none');
+/** Throws `MESSAGE_UNACCEPTABLE` for what is none, or is another instance's. */
+function migrationOf({ migration }: CommandArguments, { uuid }: InstanceRecord): NovaObject {
+  if (migration instanceof NovaObject && migration.get('instance_uuid') === uuid) return migration;
+  throw unacceptable('object', `its migration is none of instance ${uuid}`);
 }
 
 /** Of an instance: the flavor, and the figures that Nova keeps beside it. */

@@ -165,8 +165,10 @@ export class RpcServer {
       delivery.ack();
       return;
     }
-    await this.#read(delivery);
+    const taking = this.#read(delivery);
+    // It has been read by now: that it waits for a place is no fault of its own.
     if (redelivered) await this.#journal(() => journal.clear(body));
+    await taking;
   }
 
   async #read(delivery: Delivery): Promise<void> {

@@ -358,6 +358,44 @@ describe('a host of Nova', () => {
     expect([other.get('vm_state'), other.get('task_state')]).toEqual(['stopped', 'rebooting']);
   });
 
+  it('a message that is not true ends no guest, and moves nothing of another server', async () => {
+    const here = await bench();
+    const { conductor, client, path } = here;
+    const agent = await here.open();
+    await allocate(agent, UUID);
+    await replay(here, 'boot-warm', BUILD);
+    const finished = (): number => readdirSync(join(path, 'commands', 'finished')).length;
+    await vi.waitFor(() => expect(finished()).toBe(1), WAIT);
+    const held = await allocations(UUID);
+    conductor.written.length = 0;
+
+    const build = request('boot-warm');
+    await cast(client, build.method, build.args);
+    // Of a server that is not there, by the migration of one that is; and of one that is, by another's migration.
+    const absent = request('resize');
+    absent.args.instance.set('uuid', 'a6a1f3a4-0000-4000-8000-000000000000');
+    await cast(client, absent.method, absent.args);
+    const mixed = request('resize');
+    (mixed.args['migration'] as NovaObject).set('instance_uuid', 'a6a1f3a4-0000-4000-8000-000000000000');
+    await cast(client, mixed.method, mixed.args);
+    // Whose uuid leads elsewhere.
+    const elsewhere = request('terminate');
+    elsewhere.args.instance.set('uuid', `../allocations/${UUID}`);
+    await cast(client, elsewhere.method, elsewhere.args);
+    await vi.waitFor(() => expect(finished()).toBe(5), WAIT);
+
+    expect((await agent.node.get(UUID)).powerState).toBe('running');
+    expect(conductor.finished(BUILD)).toHaveLength(1);
+    expect(conductor.written.filter(({ object }) => object === 'Migration')).toEqual([]);
+    const fields = conductor.instance(UUID);
+    expect([fields.get('vm_state'), fields.get('host'), fields.get('new_flavor')]).toEqual([
+      'active',
+      HOST,
+      null,
+    ]);
+    expect(await allocations(UUID)).toEqual(held);
+  });
+
   it('answers what it does not have', async () => {
     const here = await bench();
     const { conductor, client } = here;

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { FileCommandJournal } from '../../../src/agent/command-journal.js';
 import { decodeAnswer, encodeRequest, newId, type RpcRequest } from '../../../src/agent/envelope.js';
 import { RemoteError, RpcFailure } from '../../../src/agent/errors.js';
@@ -487,6 +487,39 @@ it('a message that kills its reader is set aside after three tries; one that is 
   for (let life = 0; life < 2; life++) expect(await journal.suspect(Buffer.from('poison'))).toBe('may-pass');
   expect(await deliver('poison')).toBe('set-aside');
   expect(readdirSync(join(directory, 'set-aside'))).toHaveLength(1);
+});
+
+it('a message that only waits for a place is no suspect, however often it comes again', async () => {
+  const directory = scratch();
+  const hold = gate();
+  const journal = await FileCommandJournal.open(directory);
+  const clear = vi.spyOn(journal, 'clear');
+  const { broker, send, reports } = await serve(
+    { m: () => hold.promise },
+    { journal, mostCommands: 1, mostWaiting: 0 },
+  );
+  await send({});
+  await expect.poll(() => readdirSync(join(directory, 'commands'))).toHaveLength(1);
+  const body = encodeRequest({
+    method: 'm',
+    version: '6.0',
+    namespace: undefined,
+    args: {},
+    context,
+    uniqueId: 'waits',
+    answerTo: undefined,
+  });
+  let acknowledged = 0;
+  const [subscription] = broker.subscriptions;
+  for (let time = 1; time <= 4; time++) {
+    subscription?.options.onDelivery({ body, redelivered: true, ack: () => acknowledged++ });
+    await expect.poll(() => clear).toHaveBeenCalledTimes(time);
+  }
+  expect(acknowledged).toBe(0);
+  hold.open();
+  await expect.poll(() => acknowledged).toBe(4);
+  expect(readdirSync(join(directory, 'set-aside'))).toEqual([]);
+  expect(reports.map(({ kind }) => kind)).toEqual(['duplicate', 'duplicate', 'duplicate']);
 });
 
 it('a fanout reaches every server, or none', async () => {
