@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
+import { atPrompt } from '../support/guest-console.js';
 import { eventually, qemuProcesses, TestHost } from '../support/host.js';
 
 const host = new TestHost();
@@ -66,11 +67,9 @@ let console: Duplex | undefined;
 async function types(...lines: string[]): Promise<void> {
   console?.destroy();
   const opened = await driver.openConsole(instance.uuid, { force: true });
-  console = opened.resume();
-  await eventually('the prompt', 60_000, async () => {
-    opened.write('\n');
-    return /guest# $/.test(host.consoleText(instance.uuid));
-  });
+  console = opened;
+  await atPrompt(opened);
+  opened.resume();
   for (const line of lines) opened.write(`${line}\n`);
 }
 

@@ -8,7 +8,7 @@ import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
 import { ComputeError } from '../../src/driver/errors.js';
 import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
-import { type } from '../support/guest-console.js';
+import { atPrompt, type } from '../support/guest-console.js';
 import { eventually, qemuProcesses, TestHost } from '../support/host.js';
 
 const LOG_MAX = 64 * 1024;
@@ -261,11 +261,8 @@ describe.each(Object.entries(settings))('a guest on libvirt, %s', (_name, make) 
     const { uuid } = instance;
     const log = `${host.instancesPath}/${uuid}/console.log`;
     const console = await driver.openConsole(uuid);
+    await atPrompt(console);
     console.resume();
-    await eventually('the prompt', 60_000, async () => {
-      console.write('\n');
-      return /guest# $/.test(host.consoleText(uuid));
-    });
     console.write(
       'i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo line-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done; echo last-$((1+1))\n',
     );

@@ -8,6 +8,7 @@ import type { DriverEvent, Instance } from '../../src/driver/model.js';
 import { ComputeNode } from '../../src/index.js';
 import { LibvirtDriver } from '../../src/libvirt/libvirt-driver.js';
 import { native } from '../../src/native.js';
+import { GuestConsole } from '../support/guest-console.js';
 import { eventually, GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
 
 const host = new TestHost();
@@ -106,16 +107,9 @@ describe('a driver whose libvirtd goes away', () => {
   it('tells of a guest that shut itself down meanwhile', async () => {
     const { pid } = daemon;
     if (pid === undefined) throw new Error('there is no daemon');
-    const console = await driver.openConsole(instance.uuid);
-    console.on('error', () => undefined).resume();
-    await eventually('the prompt', 60_000, async () => {
-      console.write('\n');
-      return /guest# $/.test(host.consoleText(instance.uuid));
-    });
-    console.write('sleep 1; poweroff -f\n');
-    await eventually('the line to arrive', 30_000, () =>
-      host.consoleText(instance.uuid).includes('poweroff'),
-    );
+    const console = await GuestConsole.open(driver, host, instance);
+    await console.type('echo going $((1 + 1)); sleep 1; poweroff -f', /going 2/);
+    console.close();
     process.kill(pid, 'SIGSTOP');
     // An emulated guest takes its time.
     await new Promise((resolve) => setTimeout(resolve, 8000));
@@ -126,7 +120,6 @@ describe('a driver whose libvirtd goes away', () => {
     );
     expect(stop).toMatchObject({ detail: 'shutdown' });
     expect((await driver.getInfo(instance.uuid)).powerState).toBe('shutdown');
-    console.destroy();
   }, 120_000);
 
   it('tells of what other tools did meanwhile', async () => {

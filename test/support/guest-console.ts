@@ -18,7 +18,18 @@ export async function type(console: Duplex, line: string, expected: RegExp): Pro
   }
 }
 
-/** The same, and lets go of the console. */
+/** What is typed while the shell starts may be lost: resolves when it has answered. */
+export async function atPrompt(console: Duplex): Promise<void> {
+  const line = 'echo ready $((1 + 1))';
+  const again = setInterval(() => console.write(`${line}\n`), 2_000);
+  try {
+    await type(console, line, /ready 2/);
+  } finally {
+    clearInterval(again);
+  }
+}
+
+/** Types a line as `type`, and lets go of the console. */
 export async function typeOnce(console: Duplex, line: string, expected: RegExp): Promise<string> {
   try {
     return await type(console, line, expected);
@@ -55,21 +66,18 @@ export class GuestConsole {
   static async open(driver: ComputeDriver, host: TestHost, { uuid }: Instance): Promise<GuestConsole> {
     await host.booted(uuid);
     const console = await driver.openConsole(uuid);
-    // What is typed while the shell starts may be lost.
-    for (;;) {
-      const signal = AbortSignal.timeout(2_000);
-      const prompt = await Promise.race([
-        type(console, 'echo ready $((1 + 1))', /ready 2/),
-        once(signal, 'abort').then(() => undefined),
-      ]);
-      if (prompt !== undefined) break;
-    }
+    await atPrompt(console);
     return new GuestConsole(console);
+  }
+
+  /** Types a line and returns what came until the expected answer. */
+  async type(line: string, expected: RegExp): Promise<string> {
+    return await type(this.#console, line, expected);
   }
 
   /** What the command printed, and its status. */
   async run(command: string): Promise<{ readonly status: number; readonly text: string }> {
-    const text = await type(this.#console, `${command}; echo status-$?-`, /status-\d+-/);
+    const text = await this.type(`${command}; echo status-$?-`, /status-\d+-/);
     return { status: Number(/status-(\d+)-/.exec(text)?.[1]), text };
   }
 
