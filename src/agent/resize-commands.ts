@@ -17,21 +17,22 @@ export function resizeCommands(host: ComputeHost): Record<string, RpcMethod> {
     prep_resize: instanceCommand(host, {
       event: 'compute_prep_resize',
       pending: STATES,
-      run: (record, args, isRepeated) => resize(host, record, args, isRepeated),
+      run: (record, args, isRepeated) => resize(host, record, migrationOf(record, args), args, isRepeated),
       failed: async (record, args) => {
-        await saveMigration(host, record, args, { status: 'error' });
-        await moveBack(host, record, args);
+        const migration = migrationOf(record, args);
+        await saveMigration(host, record, migration, { status: 'error' });
+        await moveBack(host, record, migration);
       },
     }),
     confirm_resize: instanceCommand(host, {
       event: 'compute_confirm_resize',
       pending: [null, 'deleting', 'soft-deleting'],
-      run: (record, args) => confirm(host, record, args),
+      run: (record, args) => confirm(host, record, migrationOf(record, args)),
     }),
     revert_resize: instanceCommand(host, {
       event: 'compute_revert_resize',
       pending: ['resize_reverting'],
-      run: (record, args) => revert(host, record, args),
+      run: (record, args) => revert(host, record, migrationOf(record, args)),
     }),
   };
 }
@@ -39,19 +40,19 @@ export function resizeCommands(host: ComputeHost): Record<string, RpcMethod> {
 async function resize(
   host: ComputeHost,
   record: InstanceRecord,
+  migration: NovaObject,
   args: CommandArguments,
   isRepeated: boolean,
 ): Promise<void> {
   const { node, signal, name, nodeName, shutdownTimeoutMs, schedulers } = host;
   const { object, uuid } = record;
   const { flavor: wanted, clean_shutdown: clean = true } = args;
-  migrationOf(args, record);
   refuseOtherHost(host, record);
   const after = (state: string): readonly string[] => (isRepeated ? STATES : [state]);
   const metadata = { ...(object.get('system_metadata') as object), old_vm_state: record.vmState };
   await record.save({ new_flavor: wanted, system_metadata: metadata });
   const destination = { dest_compute: name, dest_node: nodeName };
-  await saveMigration(host, record, args, { ...destination, status: 'migrating' });
+  await saveMigration(host, record, migration, { ...destination, status: 'migrating' });
   await record.save({ task_state: 'resize_migrating' }, after('resize_prep'));
   if (!(await waitsForVerdict(host, uuid))) {
     const shutdown = { shutdownTimeoutMs: clean === true ? shutdownTimeoutMs : 0 };
@@ -60,30 +61,28 @@ async function resize(
   const old = object.get('old_flavor') ?? object.get('flavor');
   await record.save({ task_state: 'resize_migrated', old_flavor: old }, after('resize_migrating'));
   await record.save({ task_state: 'resize_finish', ...sizeOf(wanted) }, after('resize_migrated'));
-  await saveMigration(host, record, args, { status: 'finished' });
+  await saveMigration(host, record, migration, { status: 'finished' });
   const fields = { vm_state: 'resized', task_state: null, launched_at: new Date() };
   await record.save(fields, after('resize_finish'));
   await schedulers.update(name, [object], record.call).catch(() => undefined);
 }
 
-async function confirm(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
+async function confirm(host: ComputeHost, record: InstanceRecord, migration: NovaObject): Promise<void> {
   const { node, signal, placement } = host;
   // An earlier process has done it, and the user something else since.
   if (record.vmState !== 'resized') return;
-  migrationOf(args, record);
   if (await waitsForVerdict(host, record.uuid)) await node.confirmResize(record.uuid, { signal });
-  await saveMigration(host, record, args, { status: 'confirmed' });
-  await persist(signal, () => placement.removeConsumer(uuidOf(migrationOf(args, record))));
+  await saveMigration(host, record, migration, { status: 'confirmed' });
+  await persist(signal, () => placement.removeConsumer(uuidOf(migration)));
   const fields = { ...(await settled(record)), ...NO_FLAVORS };
   await record.save(fields, [null, 'deleting', 'soft-deleting']);
 }
 
-async function revert(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
+async function revert(host: ComputeHost, record: InstanceRecord, migration: NovaObject): Promise<void> {
   const { node, signal } = host;
-  migrationOf(args, record);
   if (await waitsForVerdict(host, record.uuid)) await node.revertResize(record.uuid, { signal });
-  await moveBack(host, record, args);
-  await saveMigration(host, record, args, { status: 'reverted' });
+  await moveBack(host, record, migration);
+  await saveMigration(host, record, migration, { status: 'reverted' });
   const old = record.object.get('old_flavor') ?? record.object.get('flavor');
   const power = powerCode(await record.powerState());
   const fields = { ...(await settled(record)), ...sizeOf(old), ...NO_FLAVORS, power_state: power };
@@ -103,24 +102,23 @@ async function waitsForVerdict({ node, signal }: ComputeHost, uuid: string): Pro
 }
 
 /** The scheduler's new allocation ends, and the one that the conductor had set aside for the old flavor is the instance's again. */
-async function moveBack(host: ComputeHost, record: InstanceRecord, args: CommandArguments): Promise<void> {
+async function moveBack(host: ComputeHost, { uuid }: InstanceRecord, migration: NovaObject): Promise<void> {
   const { placement, signal } = host;
-  await persist(signal, () => placement.moveAllocations(uuidOf(migrationOf(args, record)), record.uuid));
+  await persist(signal, () => placement.moveAllocations(uuidOf(migration), uuid));
 }
 
 async function saveMigration(
   { conductor, signal }: ComputeHost,
   record: InstanceRecord,
-  args: CommandArguments,
+  migration: NovaObject,
   fields: Fields,
 ): Promise<void> {
-  const migration = migrationOf(args, record);
   for (const [field, value] of Object.entries(fields)) migration.set(field, value);
   await persist(signal, () => conductor.save(migration, record.call));
 }
 
 /** Throws `MESSAGE_UNACCEPTABLE` for what is none, or is another instance's. */
-function migrationOf({ migration }: CommandArguments, { uuid }: InstanceRecord): NovaObject {
+function migrationOf({ uuid }: InstanceRecord, { migration }: CommandArguments): NovaObject {
   if (migration instanceof NovaObject && migration.get('instance_uuid') === uuid) return migration;
   throw unacceptable('object', `its migration is none of instance ${uuid}`);
 }
