@@ -17,6 +17,7 @@
       "native/libvirt/domain_size.cc",
       "native/libvirt/event_relay.cc",
       "native/libvirt/guest_agent.cc",
+      "native/libvirt/ended_process.cc",
       "native/libvirt/managed_save.cc",
       "native/libvirt/process_figures.cc",
       "native/libvirt/screenshot.cc",

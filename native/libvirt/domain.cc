@@ -1,8 +1,10 @@
 #include "libvirt/domain.h"
 
 #include <array>
+#include <optional>
 #include <utility>
 
+#include "libvirt/ended_process.h"
 #include "libvirt/error.h"
 #include "libvirt/reaper.h"
 
@@ -36,6 +38,10 @@ void Domain::start(unsigned flags) {
 
 void Domain::destroy(unsigned flags) {
   const Connection::Use use(*connection_);
+  const int active = virDomainIsActive(handle_.get());
+  check(active, "virDomainIsActive");
+  std::optional<EndedProcess> ended;
+  if (active == 1) ended.emplace(uuid_);
   check(virDomainDestroyFlags(handle_.get(), flags), "virDomainDestroyFlags");
 }
 

@@ -42,7 +42,7 @@ class Domain {
   const std::string& name() const noexcept { return name_; }
 
   void start(unsigned flags);     ///< virDomainCreateWithFlags
-  void destroy(unsigned flags);   ///< virDomainDestroyFlags
+  void destroy(unsigned flags);   ///< virDomainDestroyFlags, without its sleep
   void shutdown(unsigned flags);  ///< virDomainShutdownFlags: a request to the guest
   void reboot(unsigned flags);    ///< virDomainReboot: a request to the guest
   void reset();                   ///< virDomainReset: the reset button

@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -40,10 +41,27 @@ std::string read_all(const std::string& path) {
   return text;
 }
 
-bool collect(pid_t pid) {
-  const std::string stat = read_all("/proc/" + std::to_string(pid) + "/stat");
-  if (!is_adopted_daemon(stat, pid, getsid(0))) return false;
-  return waitpid(pid, nullptr, WNOHANG) == pid;
+std::string stat_of(pid_t pid) { return read_all("/proc/" + std::to_string(pid) + "/stat"); }
+
+struct Zombie {
+  std::string name;  ///< its first 15 characters
+  pid_t session;
+};
+
+/// Nothing where it still runs.
+std::optional<Zombie> parse(const std::string& stat) {
+  // The name, in parentheses, may itself hold spaces and parentheses. After it: state ppid pgrp session ...
+  const auto begin = stat.find('(');
+  const auto end = stat.rfind(')');
+  if (begin == std::string::npos || end == std::string::npos) return std::nullopt;
+  std::istringstream fields(stat.substr(end + 1));
+  char status = 0;
+  pid_t parent = 0;
+  pid_t group = 0;
+  pid_t session = 0;
+  if (!(fields >> status >> parent >> group >> session)) return std::nullopt;
+  if (status != 'Z' && status != 'X') return std::nullopt;
+  return Zombie{stat.substr(begin + 1, end - begin - 1), session};
 }
 
 /// Children of every thread: an orphan is handed to whichever thread the kernel picks.
@@ -71,12 +89,34 @@ void wait_for_children() {
   expected.wait_for(lock, soon ? std::chrono::milliseconds(5) : std::chrono::milliseconds(5'000));
 }
 
+/// QEMU forks twice to become a daemon, and the first of these two leads a session, as a detached child of
+/// our own does. The owner of such a child collects it at once; one that nobody has wanted for long is a rest
+/// of QEMU.
+class Remains {
+ public:
+  bool collect(pid_t zombie) {
+    const auto now = std::chrono::steady_clock::now();
+    if (zombie != zombie_) {
+      zombie_ = zombie;
+      since_ = now;
+    }
+    constexpr std::chrono::seconds kWanted{10};
+    if (now - since_ < kWanted || !is_daemons_first_half(stat_of(zombie), zombie)) return false;
+    return waitpid(zombie, nullptr, WNOHANG) == zombie;
+  }
+
+ private:
+  pid_t zombie_ = 0;
+  std::chrono::steady_clock::time_point since_;
+};
+
 void run() {
   using std::chrono::milliseconds;
   pthread_setname_np(pthread_self(), "compute-reaper");
   constexpr milliseconds kShortest{2};
   constexpr milliseconds kLongest{100};
   milliseconds pause = kShortest;
+  Remains remains;
   for (;;) {
     siginfo_t info{};
     // WNOWAIT: look, do not take. Whose zombie it is decides who may collect it.
@@ -84,13 +124,13 @@ void run() {
       wait_for_children();
       continue;
     }
-    if (collect(info.si_pid)) {
+    if (collect_daemon(info.si_pid) || remains.collect(info.si_pid)) {
       pause = kShortest;
       continue;
     }
     // The first zombie is somebody else's and hides those behind it.
     bool any = false;
-    for (const pid_t pid : children()) any = collect(pid) || any;
+    for (const pid_t pid : children()) any = collect_daemon(pid) || any;
     if (any) {
       pause = kShortest;
       continue;
@@ -109,16 +149,17 @@ void start() {
 }  // namespace
 
 bool is_adopted_daemon(const std::string& stat, pid_t pid, pid_t own_session) {
-  // Fields after the command, which may itself hold spaces and parentheses: state ppid pgrp session ...
-  const auto end = stat.rfind(')');
-  if (end == std::string::npos) return false;
-  std::istringstream fields(stat.substr(end + 1));
-  char status = 0;
-  pid_t parent = 0;
-  pid_t group = 0;
-  pid_t session = 0;
-  if (!(fields >> status >> parent >> group >> session)) return false;
-  return (status == 'Z' || status == 'X') && session != own_session && session != pid;
+  const auto ended = parse(stat);
+  return ended && ended->session != own_session && ended->session != pid;
+}
+
+bool is_daemons_first_half(const std::string& stat, pid_t pid) {
+  const auto ended = parse(stat);
+  return ended && ended->session == pid && ended->name.starts_with("qemu-");
+}
+
+bool collect_daemon(pid_t pid) {
+  return is_adopted_daemon(stat_of(pid), pid, getsid(0)) && waitpid(pid, nullptr, WNOHANG) == pid;
 }
 
 void expect_daemons() {

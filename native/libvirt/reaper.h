@@ -23,4 +23,10 @@ void expect_daemons();
 /// neither ours nor its own. `stat` is the text of /proc/<pid>/stat.
 bool is_adopted_daemon(const std::string& stat, pid_t pid, pid_t own_session);
 
+/// Whether a zombie child is the process between QEMU's two forks, or a detached child of that name.
+bool is_daemons_first_half(const std::string& stat, pid_t pid);
+
+/// Now, not when the reaper comes to it. False where it is no adopted daemon, or still runs.
+bool collect_daemon(pid_t pid);
+
 }  // namespace node_compute

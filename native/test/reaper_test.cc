@@ -18,6 +18,13 @@ TEST_CASE("a detached child leads its own session and belongs to whoever forked 
   CHECK_FALSE(is_adopted_daemon("812 (qemu-system-x86) Z 100 812 812 0 -1", 812, 100));
 }
 
+TEST_CASE("what QEMU leaves between its two forks is told from other children that lead a session") {
+  CHECK(is_daemons_first_half("811 (qemu-system-x86) Z 100 811 811 0 -1", 811));
+  CHECK_FALSE(is_daemons_first_half("811 (mkfs.ext4) Z 100 811 811 0 -1", 811));
+  CHECK_FALSE(is_daemons_first_half("812 (qemu-system-x86) Z 100 811 811 0 -1", 812));
+  CHECK_FALSE(is_daemons_first_half("811 (qemu-system-x86) S 100 811 811 0 -1", 811));
+}
+
 TEST_CASE("a process that still runs is left alone") {
   CHECK_FALSE(is_adopted_daemon("812 (qemu-system-x86) S 100 811 811 0 -1", 812, 100));
 }

@@ -64,7 +64,8 @@ export class Domains {
   /** Pulls the plug. Not running is success. */
   async stop(domain: NativeDomain, context: CallContext): Promise<void> {
     try {
-      await this.#hypervisor.onDomain(domain, context, (d, id) => d.destroy(0, id));
+      // Waited for: until it returns libvirt has the guest for running, and one that is aborted could not be undone.
+      await this.#hypervisor.onDomain(domain, { ...context, waitOnAbort: true }, (d, id) => d.destroy(0, id));
     } catch (error) {
       if (!gone(error)) throw error;
     }
