@@ -26,7 +26,7 @@ interface Work {
   readonly done: { readonly vmState: string; readonly imageId: string };
 }
 const RESCUE: Work = {
-  begin: (node) => node.rescue(UUID, { image: image('rescue'), shutdownTimeoutMs: 0 }),
+  begin: (node) => node.rescue(UUID, { image: image('rescue'), configDrive: {}, shutdownTimeoutMs: 0 }),
   done: { vmState: 'rescued', imageId: 'image' },
 };
 const REBUILD: Work = {
