@@ -4,6 +4,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Undo } from '../driver/undo.js';
 import { ComputeNode } from '../node/compute-node.js';
+import { imageDirectory } from '../node/image-directory.js';
 import { DEFAULT_INSTANCES_PATH } from '../node/node-options.js';
 import { placementSink, placementTransport } from '../node/placement.js';
 import type { Logger } from '../node/types.js';
@@ -13,6 +14,7 @@ import type { ComputeAgentOptions } from './agent-options.js';
 import type { BrokerState } from './amqp-broker.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
+import { cacheImages } from './cache-images.js';
 import { FileCommandJournal } from './command-journal.js';
 import { Busy, type ComputeHost } from './compute-host.js';
 import { ComputeNodeSink } from './compute-node-sink.js';
@@ -87,6 +89,8 @@ export async function openParts(
   await persist(signal, () => conductor.ping({ signal }));
   const transport = placementTransport(options.placement);
   undo.add('placement', () => transport.close());
+  const images = imageDirectory(options.node?.driverOptions);
+  undo.add('images', () => images.close());
   const name = options.host ?? hostname();
   const service = await HostService.register({
     conductor,
@@ -110,6 +114,7 @@ export async function openParts(
     client,
     release: zed,
     placement: new PlacementApi(transport, signal),
+    images,
     log,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -190,6 +195,7 @@ function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
         ...questions(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
+        cache_images: cacheImages(host),
         snapshot_instance: snapshotCommand(host),
         rebuild_instance: rebuildCommand(host),
         ...resizeCommands(host),

@@ -24,9 +24,6 @@ export function questions(host: ComputeHost): Record<string, RpcMethod> {
       diagnosticsObject(host, await node.guests.diagnostics(instanceUuid(instance))),
     ),
     get_host_uptime: () => hostUptime(),
-    // Nova's word for a host that fetches images when they are first used.
-    cache_images: ({ image_ids: ids }) =>
-      Object.fromEntries((Array.isArray(ids) ? ids : []).map((id) => [String(id), 'unsupported'])),
     // Of networks and volumes, which no instance of this host has.
     external_instance_event: ({ events }, { context }) => {
       for (const event of itemsOf(events)) {
