@@ -19,8 +19,10 @@ import { FileCommandJournal } from './command-journal.js';
 import { Busy, type ComputeHost } from './compute-host.js';
 import { ComputeNodeSink } from './compute-node-sink.js';
 import { Conductor } from './conductor.js';
+import { consoles } from './consoles.js';
 import { ownContext } from './context.js';
 import { Deferred } from './deferred.js';
+import { guestCommands } from './guest-commands.js';
 import { HostService } from './host-service.js';
 import { reasonOf } from './instance-record.js';
 import { InstanceSync } from './instance-sync.js';
@@ -36,6 +38,7 @@ import { type RpcReport, RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
 import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
+import { unsupportedCalls } from './unsupported-calls.js';
 import { unsupportedCommands } from './unsupported-commands.js';
 
 const REPORT_MS = 10_000;
@@ -171,7 +174,7 @@ async function openServer(
     topic: 'compute',
     host: host.name,
     journal,
-    endpoints: endpoints(host),
+    endpoints: endpoints(host, options),
     // Those that move the bytes of whole disks wait for their own kind alone.
     mostCommandsOf: {
       build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS,
@@ -184,15 +187,18 @@ async function openServer(
   });
 }
 
-function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
+function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly RpcEndpoint[] {
   return [
     pingEndpoint('compute'),
     {
       version: host.release.rpcVersions.compute,
       methods: {
+        ...unsupportedCalls(host),
         ...unsupportedCommands(host),
         ...powerCommands(host),
         ...questions(host),
+        ...consoles(host, vnc),
+        ...guestCommands(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
         cache_images: cacheImages(host),

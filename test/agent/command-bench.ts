@@ -40,7 +40,7 @@ export interface CommandBench {
 /** Why there can be none on this machine. */
 export const obstacle = PrivateRabbitmq.obstacle() ?? PrivatePlacement.obstacle();
 
-/** `driverOptions` are those of the fake driver, and `images`. */
+/** `driverOptions` are those of the fake driver, and `images`; `options.node.driver` is a subclass of it. */
 export async function commandBench(
   options: Partial<ComputeAgentOptions> = {},
   driverOptions: Fields = {},
@@ -84,7 +84,7 @@ async function open(
     host: HOST,
     ...options,
     node: {
-      driver: 'fake.FakeDriver',
+      driver: options.node?.driver ?? 'fake.FakeDriver',
       driverOptions: { hypervisor, files: true, ...driverOptions },
       instancesPath,
     },
