@@ -152,7 +152,7 @@ it('a password is set by the agent in the guest; where it cannot be, the user re
   }
 });
 
-it('a crash dump is asked for, whatever else is done with the server', async () => {
+it('a crash dump is asked for, and no task of the server changes', async () => {
   const uuid = '0b1c2d3e-0000-4000-8000-000000000004';
   const instance = await bench.server(uuid, { task_state: 'image_uploading' });
   const failed = (): unknown => bench.conductor.finished('compute_trigger_crash_dump').at(-1)?.failure;
