@@ -5,7 +5,7 @@ import type { FakeDriverOptions } from './fake/fake-driver-calls.js';
 
 export { type AgentConfig, readAgentConfig } from './agent/agent-config.js';
 export { AgentMonitor, type MonitorOptions } from './agent/agent-monitor.js';
-export type { ComputeAgentOptions } from './agent/agent-options.js';
+export type { ComputeAgentOptions, VncOptions } from './agent/agent-options.js';
 export type { AmqpBrokerOptions, AmqpTlsOptions, BrokerState } from './agent/amqp-broker.js';
 export { type CloseAgentOptions, ComputeAgent } from './agent/compute-agent.js';
 export { BaseDriver } from './driver/base-driver.js';

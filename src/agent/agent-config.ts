@@ -54,6 +54,15 @@ const placementSchema = closedObject({
   aggregates: v.exactOptional(v.array(text)),
 });
 
+const vncSchema = closedObject({
+  novncProxyBaseUrl: v.pipe(
+    text,
+    v.regex(/^https?:\/\/[^\s?#]+$/, 'is not the URL of a page without a query'),
+  ),
+  proxyClientAddress: v.exactOptional(v.pipe(text, v.regex(/^[\w.:-]{1,255}$/, 'is not an address'))),
+  tokenTtlSeconds: v.exactOptional(integer(1, 86_400)),
+});
+
 const configSchema = closedObject({
   broker: brokerSchema,
   placement: placementSchema,
@@ -66,6 +75,7 @@ const configSchema = closedObject({
   resourceIntervalMs: v.exactOptional(milliseconds),
   shutdownTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
   maxConcurrentBuilds: v.exactOptional(integer(1, 10_000)),
+  vnc: v.exactOptional(vncSchema),
   graceMs: v.optional(integer(0, 1_900_000_000), 30_000),
   log: v.optional(
     closedObject({ level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info') }),

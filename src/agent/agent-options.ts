@@ -4,6 +4,16 @@ import type { ComputeNodeOptions, Logger } from '../node/types.js';
 import type { ReportSink } from '../resources/sink.js';
 import type { AmqpBrokerOptions } from './amqp-broker.js';
 
+/** Nova's options [vnc]; where the guests' servers listen is the driver's option `vncListen`. */
+export interface VncOptions {
+  /** What a user's browser opens, such as `https://cloud.example.org:6080/vnc_lite.html`: novncproxy_base_url. */
+  readonly novncProxyBaseUrl: string;
+  /** By which the proxy reaches the VNC servers of this host: server_proxyclient_address. Default 127.0.0.1, Nova's. */
+  readonly proxyClientAddress?: string;
+  /** How long a user has to open what he was given. Default 600, Nova's token_ttl. */
+  readonly tokenTtlSeconds?: number;
+}
+
 export interface ComputeAgentOptions {
   /** RabbitMQ as Nova's services have it: `url` is their transport_url. */
   readonly broker: AmqpBrokerOptions;
@@ -24,6 +34,8 @@ export interface ComputeAgentOptions {
   readonly shutdownTimeoutMs?: number;
   /** Builds at once. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentBuilds?: number;
+  /** Consoles for users by a novncproxy of the cloud. Default none: they are told that there is no such console. */
+  readonly vnc?: VncOptions;
   /** Beside Placement and Nova. */
   readonly sinks?: readonly ReportSink[];
   readonly logger?: Logger;

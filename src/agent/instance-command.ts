@@ -1,7 +1,7 @@
 // What all commands on an instance have in common: its event, what a failure leaves, that it may be asked for twice.
 import type { ComputeHost } from './compute-host.js';
 import { RemoteError } from './errors.js';
-import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { type Fields, InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
 export type CommandArguments = Readonly<Record<string, unknown>>;
@@ -13,6 +13,8 @@ export interface InstanceCommand {
   readonly pending: readonly (string | null)[];
   /** `isRepeated`: an earlier process may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
+  /** What a failure writes of the instance. Default: no task, and the state that the hypervisor tells. */
+  left?(): Fields;
   /** Beside the common: of a failure, once the record tells what is left. */
   failed?(record: InstanceRecord, args: CommandArguments, error: unknown): Promise<void>;
 }
@@ -56,7 +58,7 @@ async function fail(
       // Without the changes that could not be saved. Where its task is another one by now, that decides.
       const isThere = await record.refresh();
       const isOurs = isThere && !RemoteError.of(error, 'UnexpectedTaskStateError');
-      if (isOurs) await record.save(await whatIsLeft(host, record));
+      if (isOurs) await record.save(command.left?.() ?? (await whatIsLeft(host, record)));
       if (isThere) await command.failed?.(record, args, error);
     } catch (cause) {
       if (host.signal.aborted) throw cause;

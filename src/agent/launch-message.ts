@@ -15,7 +15,8 @@ export function launchRequest(instance: NovaObject, args: CommandArguments): Lau
   const uuid = uuidOf(instance);
   refuseNetworks(uuid, itemsOf(args['requested_networks']));
   refuseVolumes(uuid, itemsOf(args['block_device_mapping']));
-  const configDrive = configDriveOf(instance, args);
+  const { admin_password: password, injected_files: files } = args;
+  const configDrive = configDriveOf(instance, { password, files });
   return {
     uuid,
     name: String(instance.get('display_name') || instance.get('hostname') || uuid),
@@ -106,8 +107,14 @@ function ownerOf(instance: NovaObject): Pick<LaunchRequest, 'projectId' | 'userI
   };
 }
 
-/** Nova keeps the wish as a text: empty is no. Keys, files and passwords reach a guest by its drive alone. */
-function configDriveOf(instance: NovaObject, args: CommandArguments): ConfigDriveRequest | undefined {
+/**
+ * Undefined where the instance has none: Nova keeps the wish as a text, empty is no. Keys, files and passwords reach a guest
+ * by its drive alone; `injected` are those that come with a command and are stored nowhere.
+ */
+export function configDriveOf(
+  instance: NovaObject,
+  injected: { readonly password?: unknown; readonly files?: unknown },
+): ConfigDriveRequest | undefined {
   const wish = instance.get('config_drive');
   if (typeof wish !== 'string' || !['true', '1', 'yes', 'on', 't', 'y'].includes(wish.toLowerCase()))
     return undefined;
@@ -115,23 +122,32 @@ function configDriveOf(instance: NovaObject, args: CommandArguments): ConfigDriv
     const value = instance.get(field);
     return typeof value === 'string' && value !== '' ? { [name]: value } : {};
   };
-  const keys = itemsOf(instance.get('keypairs')).map((key) => ({
-    name: textOf(key, 'name'),
-    publicKey: textOf(key, 'public_key').trim(),
-  }));
-  const files = ((args['injected_files'] ?? []) as readonly (readonly [string, string])[]).map(
+  const files = ((injected.files ?? []) as readonly (readonly [string, string])[]).map(
     ([path, contents]) => ({ path, contents }),
   );
-  const { admin_password: adminPassword } = args;
+  const { password: adminPassword } = injected;
   return {
     ...text('hostname', 'hostname'),
     ...text('availabilityZone', 'availability_zone'),
     ...text('userData', 'user_data'),
     metadata: texts((instance.get('metadata') ?? {}) as Fields),
-    keys,
+    keys: keysOf(instance),
     files,
     ...(typeof adminPassword === 'string' && adminPassword !== '' && { adminPassword }),
   };
+}
+
+/** Its key pairs come with a build alone; the one that every instance names is the first of them. */
+function keysOf(instance: NovaObject): NonNullable<ConfigDriveRequest['keys']> {
+  const pairs = instance.get('keypairs');
+  if (pairs != null) {
+    return itemsOf(pairs).map((key) => ({
+      name: textOf(key, 'name'),
+      publicKey: textOf(key, 'public_key').trim(),
+    }));
+  }
+  const [name, data] = [instance.get('key_name'), instance.get('key_data')];
+  return typeof name === 'string' && typeof data === 'string' ? [{ name, publicKey: data.trim() }] : [];
 }
 
 /** Of Glance's two the stronger. */

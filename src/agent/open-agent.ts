@@ -4,6 +4,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Undo } from '../driver/undo.js';
 import { ComputeNode } from '../node/compute-node.js';
+import { imageDirectory } from '../node/image-directory.js';
 import { DEFAULT_INSTANCES_PATH } from '../node/node-options.js';
 import { placementSink, placementTransport } from '../node/placement.js';
 import type { Logger } from '../node/types.js';
@@ -13,12 +14,15 @@ import type { ComputeAgentOptions } from './agent-options.js';
 import type { BrokerState } from './amqp-broker.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
+import { cacheImages } from './cache-images.js';
 import { FileCommandJournal } from './command-journal.js';
 import { Busy, type ComputeHost } from './compute-host.js';
 import { ComputeNodeSink } from './compute-node-sink.js';
 import { Conductor } from './conductor.js';
+import { consoles } from './consoles.js';
 import { ownContext } from './context.js';
 import { Deferred } from './deferred.js';
+import { guestCommands } from './guest-commands.js';
 import { HostService } from './host-service.js';
 import { reasonOf } from './instance-record.js';
 import { InstanceSync } from './instance-sync.js';
@@ -34,6 +38,7 @@ import { type RpcReport, RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
 import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
+import { unsupportedCalls } from './unsupported-calls.js';
 import { unsupportedCommands } from './unsupported-commands.js';
 
 const REPORT_MS = 10_000;
@@ -87,6 +92,8 @@ export async function openParts(
   await persist(signal, () => conductor.ping({ signal }));
   const transport = placementTransport(options.placement);
   undo.add('placement', () => transport.close());
+  const images = imageDirectory(options.node?.driverOptions);
+  undo.add('images', () => images.close());
   const name = options.host ?? hostname();
   const service = await HostService.register({
     conductor,
@@ -110,6 +117,7 @@ export async function openParts(
     client,
     release: zed,
     placement: new PlacementApi(transport, signal),
+    images,
     log,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -166,7 +174,7 @@ async function openServer(
     topic: 'compute',
     host: host.name,
     journal,
-    endpoints: endpoints(host),
+    endpoints: endpoints(host, options),
     // Those that move the bytes of whole disks wait for their own kind alone.
     mostCommandsOf: {
       build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS,
@@ -179,17 +187,21 @@ async function openServer(
   });
 }
 
-function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
+function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly RpcEndpoint[] {
   return [
     pingEndpoint('compute'),
     {
       version: host.release.rpcVersions.compute,
       methods: {
+        ...unsupportedCalls(host),
         ...unsupportedCommands(host),
         ...powerCommands(host),
         ...questions(host),
+        ...consoles(host, vnc),
+        ...guestCommands(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
+        cache_images: cacheImages(host),
         snapshot_instance: snapshotCommand(host),
         rebuild_instance: rebuildCommand(host),
         ...resizeCommands(host),

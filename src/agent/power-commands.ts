@@ -1,8 +1,8 @@
 // Commands that change the state of a guest: each with the task states that Nova's API and manager give it.
-import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type Fields, type InstanceRecord, powerCode } from './instance-record.js';
+import { rescueSystem } from './rescue-system.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
 interface StateChange {
@@ -48,8 +48,11 @@ export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
       vmState: 'rescued',
       more: () => ({ launched_at: new Date() }),
       act: async (record, args) => {
-        refuseOtherImage(record, args);
-        await node.rescue(record.uuid, { ...call, ...patience(args) });
+        await node.rescue(record.uuid, {
+          ...call,
+          ...patience(args),
+          ...(await rescueSystem(host, record, args)),
+        });
       },
     },
     unrescue_instance: {
@@ -95,16 +98,4 @@ function reboot(host: ComputeHost): RpcMethod {
       await record.save({ vm_state: 'active', task_state: null, power_state: after });
     },
   });
-}
-
-function refuseOtherImage(
-  { uuid, object }: InstanceRecord,
-  { rescue_image_ref: image }: CommandArguments,
-): void {
-  if (image == null || image === object.get('image_ref')) return;
-  throw new ComputeError(
-    'UNSUPPORTED',
-    `instance ${uuid} cannot be rescued with another image than its own; leave the image out`,
-    { operation: 'rescue', instanceUuid: uuid },
-  );
 }

@@ -6,6 +6,7 @@ import type { ComputeHost } from './compute-host.js';
 import { RpcFailure } from './errors.js';
 import { uuidOf } from './instance-record.js';
 import { itemsOf } from './launch-message.js';
+import { novaFailure } from './nova-failure.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -24,9 +25,6 @@ export function questions(host: ComputeHost): Record<string, RpcMethod> {
       diagnosticsObject(host, await node.guests.diagnostics(instanceUuid(instance))),
     ),
     get_host_uptime: () => hostUptime(),
-    // Nova's word for a host that fetches images when they are first used.
-    cache_images: ({ image_ids: ids }) =>
-      Object.fromEntries((Array.isArray(ids) ? ids : []).map((id) => [String(id), 'unsupported'])),
     // Of networks and volumes, which no instance of this host has.
     external_instance_event: ({ events }, { context }) => {
       for (const event of itemsOf(events)) {
@@ -51,9 +49,13 @@ function answered(method: (args: Readonly<Record<string, unknown>>) => Promise<u
       return await method(args);
     } catch (error) {
       if (!ComputeError.is(error)) throw error;
-      const { code, message } = error;
-      if (code === 'INSTANCE_NOT_FOUND') throw new RpcFailure({ class: 'InstanceNotFound', message });
-      if (code === 'INVALID_STATE') throw new RpcFailure({ class: 'InstanceInvalidState', message });
+      const { code, message, operation, instanceUuid = '' } = error;
+      if (code === 'INSTANCE_NOT_FOUND') throw novaFailure('InstanceNotFound', { instance_id: instanceUuid });
+      if (code === 'INVALID_STATE') {
+        const state = String(error.details['powerState'] ?? 'another');
+        const words = { instance_uuid: instanceUuid, attr: 'power_state', state, method: operation ?? '' };
+        throw novaFailure('InstanceInvalidState', words);
+      }
       if (code === 'UNSUPPORTED')
         throw new RpcFailure({ class: 'NotImplementedError', module: 'builtins', message });
       throw error;

@@ -3,7 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { powerCode } from './instance-record.js';
-import { imageOf } from './launch-message.js';
+import { configDriveOf, imageOf } from './launch-message.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -18,6 +18,8 @@ export function rebuildCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       const { uuid, object } = record;
       refuseEvacuation(host, uuid, args);
+      const { new_pass: password, injected_files: files } = args;
+      const configDrive = configDriveOf(object, { password, files });
       const image = imageOf(uuid, imageFields(args));
       const [asked = '', mapping = '', spawning = ''] = STATES;
       const power = powerCode(await record.powerState());
@@ -27,6 +29,7 @@ export function rebuildCommand(host: ComputeHost): RpcMethod {
         image,
         name: String(object.get('display_name') || uuid),
         preserveEphemeral: args['preserve_ephemeral'] === true,
+        ...(configDrive && { configDrive }),
       };
       await node.rebuild(uuid, request, { signal, shutdownTimeoutMs });
       const state = await record.powerState();

@@ -2,9 +2,10 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { instanceCommand } from './instance-command.js';
+import type { Fields } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
-/** Casts that leave a server with a task until somebody ends it. Calls are answered `NoSuchMethod` by the server itself. */
+/** Casts that leave a server with a task until somebody ends it. */
 const METHODS: readonly string[] = [
   'backup_instance',
   'finish_resize',
@@ -18,19 +19,37 @@ const METHODS: readonly string[] = [
   'unshelve_instance',
 ];
 
+/** Casts beside which a server may have another task, or none. */
+const WITHOUT_TASK: readonly string[] = [
+  'add_fixed_ip_to_instance',
+  'attach_volume',
+  'detach_interface',
+  'detach_volume',
+  'live_migration_abort',
+  'live_migration_force_complete',
+  'remove_fixed_ip_from_instance',
+  'rollback_live_migration_at_destination',
+  'swap_volume',
+  'unquiesce_instance',
+  'volume_snapshot_create',
+  'volume_snapshot_delete',
+];
+
 export function unsupportedCommands(host: ComputeHost): Record<string, RpcMethod> {
-  const methods = METHODS.map((method): [string, RpcMethod] => [
-    method,
+  const command = (method: string, left?: () => Fields): RpcMethod =>
     instanceCommand(host, {
       event: `compute_${method}`,
       pending: [],
+      ...(left && { left }),
       run: async ({ uuid }) => {
         throw new ComputeError('UNSUPPORTED', `host ${host.name} does not support ${method}`, {
           operation: method,
           instanceUuid: uuid,
         });
       },
-    }),
-  ]);
-  return Object.fromEntries(methods);
+    });
+  return {
+    ...Object.fromEntries(METHODS.map((method) => [method, command(method)])),
+    ...Object.fromEntries(WITHOUT_TASK.map((method) => [method, command(method, () => ({}))])),
+  };
 }

@@ -97,6 +97,11 @@ export interface OpenConsoleOptions extends CallOptions {
 }
 
 export interface RescueOptions extends CallOptions {
+  /**
+   * What the drive tells in place of the instance's own while it is rescued ({@link Instance.configDrive}). Without it, or
+   * where the image has its disk last, it keeps that one.
+   */
+  readonly configDrive?: ConfigDriveContent | undefined;
   /** Milliseconds the guest is given to shut itself down; 0 (the default) pulls the plug at once. */
   readonly shutdownTimeoutMs?: number | undefined;
   readonly onProgress?: SpawnOptions['onProgress'];
@@ -212,7 +217,8 @@ export interface ComputeDriver extends AsyncDisposable {
   /** An NMI, upon which a guest that is set up so dumps its memory. `INVALID_STATE` where it does not run. */
   triggerCrashDump(uuid: string, options?: CallOptions): Promise<void>;
   /**
-   * Stops it and starts it from a disk of its own made of `image`, its own disks behind that one: the root disk second.
+   * Stops it and starts it from a disk of its own made of `image`, its own disks behind that one: the root disk second. With
+   * the image properties `hw_rescue_device` or `hw_rescue_bus` that disk is the last one, Nova's stable device rescue.
    * It stays so over powerOff, powerOn and reboot, and its devices cannot be changed. On failure and abort it is as it was,
    * and runs where it ran. `INVALID_STATE` where it is paused, suspended or rescued. Default deadline: ten minutes.
    */

@@ -37,14 +37,14 @@ export class FakeFiles {
     if (this.#instancesPath !== undefined) await this.#write(uuid, `disk.config${suffix}`, image);
   }
 
-  async writeRescue(uuid: string, imageId: string): Promise<void> {
-    if (this.#instancesPath !== undefined) {
-      await this.#write(uuid, 'disk.rescue', `fake disk of ${imageId}\n`);
-    }
+  async writeRescue(instance: Instance, imageId: string, drive?: ConfigDriveContent): Promise<void> {
+    if (this.#instancesPath === undefined) return;
+    await this.#write(instance.uuid, 'disk.rescue', `fake disk of ${imageId}\n`);
+    if (drive) await this.writeConfigDrive(instance, drive, '.rescue');
   }
 
   async removeRescue(uuid: string): Promise<void> {
-    await this.remove(uuid, 'disk.rescue');
+    for (const name of ['disk.rescue', 'disk.config.rescue']) await this.remove(uuid, name);
   }
 
   /** What a rebuild made takes the place of what stood. */

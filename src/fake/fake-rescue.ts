@@ -30,7 +30,7 @@ export async function rescueFake(
   await images.provide(image, call, ({ activity }) => options.onProgress?.({ step: 'image', activity }));
   try {
     await call.point('rescue.disk');
-    await files.writeRescue(uuid, image.id);
+    await files.writeRescue(instance, image.id, options.configDrive);
     await call.point('rescue.stop');
     if (ran) await changer.halt(instance, options.shutdownTimeoutMs ?? 0, call);
     hypervisor.rescue(uuid, image.id);

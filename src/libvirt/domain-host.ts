@@ -55,17 +55,24 @@ export function domainHost(
     swapPath: files.disk('disk.swap'),
     swapBackingPath: disks['disk.swap']?.base?.path,
     ...(disks['disk.rescue'] && rescueHost(files, disks['disk.rescue'])),
-    configDrivePath: instance.configDrive && files.configDrive,
+    configDrivePath:
+      instance.configDrive &&
+      (disks['disk.rescue']?.configDrive ? files.rescueConfigDrive : files.configDrive),
     consoleLogPath: files.consoleLog,
     nvramPath: files.nvram,
   };
 }
 
-function rescueHost(files: InstanceFiles, { format, base, device }: DiskInfo): Partial<DomainHost> {
+function rescueHost(
+  files: InstanceFiles,
+  { format, base, device, bus, order }: DiskInfo,
+): Partial<DomainHost> {
   return {
     rescuePath: files.disk('disk.rescue'),
     rescueFormat: format,
     rescueDevice: device,
+    rescueBus: bus,
+    rescueOrder: order,
     rescueBackingPath: base?.path,
     rescueBackingFormat: base?.format,
   };

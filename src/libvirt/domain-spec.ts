@@ -147,6 +147,8 @@ const hostSchema = closedObject({
   rescuePath: v.optional(path),
   rescueFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   rescueDevice: v.optional(v.picklist(['disk', 'cdrom'])),
+  rescueBus: v.optional(v.picklist(['virtio', 'scsi', 'sata', 'ide', 'usb'])),
+  rescueOrder: v.optional(v.picklist(['first', 'last'])),
   rescueBackingPath: v.optional(path),
   rescueBackingFormat: v.optional(v.picklist(['qcow2', 'raw'])),
   nvramPath: v.optional(path),

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import { integer } from '../driver/schema.js';
 import type { DiskName } from '../image/types.js';
+import type { DiskBus } from './xml/vocabulary/image-words.js';
 
 export const DISK_NAMES: readonly DiskName[] = ['disk', 'disk.local', 'disk.swap', 'disk.rescue'];
 
@@ -13,6 +14,12 @@ export interface DiskInfo {
   readonly base?: { readonly path: string; readonly format: 'raw' | 'qcow2' } | undefined;
   /** Of a rescue disk that is shown as a CD-ROM. Default: a hard disk. */
   readonly device?: 'cdrom' | undefined;
+  /** Of a rescue disk. Default: that of the instance's own disks or CD-ROMs. */
+  readonly bus?: DiskBus | undefined;
+  /** Of a rescue disk that comes behind the instance's own ones. Default: before them. */
+  readonly order?: 'last' | undefined;
+  /** Of a rescue disk: the guest has `disk.config.rescue` in place of its own config drive. */
+  readonly configDrive?: true | undefined;
 }
 
 /** By their names in the instance's directory. */
@@ -24,6 +31,9 @@ const diskSchema = v.object({
   virtualSizeBytes: integer(0),
   base: v.exactOptional(v.object({ path: v.string(), format })),
   device: v.exactOptional(v.literal('cdrom')),
+  bus: v.exactOptional(v.picklist(['virtio', 'scsi', 'sata', 'ide', 'usb'])),
+  order: v.exactOptional(v.literal('last')),
+  configDrive: v.exactOptional(v.literal(true)),
 });
 const disksSchema = v.object({
   disk: diskSchema,

@@ -17,6 +17,8 @@ export class InstanceFiles {
   /** UEFI variables; libvirt makes it where the firmware wants one. */
   readonly nvram: string;
   readonly configDrive: string;
+  /** Nova's name: the drive that its rescue system reads. */
+  readonly rescueConfigDrive: string;
   /** Nova's name: the definition it had before it was rescued. */
   readonly unrescue: string;
   readonly diskInfo: string;
@@ -28,6 +30,7 @@ export class InstanceFiles {
     this.definition = join(this.directory, 'libvirt.xml');
     this.nvram = join(this.directory, 'nvram.fd');
     this.configDrive = join(this.directory, 'disk.config');
+    this.rescueConfigDrive = join(this.directory, 'disk.config.rescue');
     this.unrescue = join(this.directory, 'unrescue.xml');
     this.diskInfo = join(this.directory, 'disk.info');
     this.#resizeInfo = join(this.directory, 'resize.info');
@@ -61,10 +64,13 @@ export class InstanceFiles {
     await this.#write(this.definition, xml, context);
   }
 
-  async writeConfigDrive(image: Uint8Array, context: CallContext): Promise<void> {
+  async writeConfigDrive(
+    image: Uint8Array,
+    context: CallContext,
+    path: string = this.configDrive,
+  ): Promise<void> {
     await callNative(
-      (addon, id) =>
-        addon.writeFile(this.configDrive, image, { how: 'create', mode: 0o600, sync: false }, id),
+      (addon, id) => addon.writeFile(path, image, { how: 'create', mode: 0o600, sync: false }, id),
       context,
     );
   }
@@ -92,7 +98,7 @@ export class InstanceFiles {
   /** Idempotent. The hold on the base goes after the disk that stands on it. */
   async removeRescue(context: CallContext): Promise<void> {
     const disk = this.disk('disk.rescue');
-    for (const path of [disk, `${disk}.base`, this.unrescue]) {
+    for (const path of [disk, `${disk}.base`, this.rescueConfigDrive, this.unrescue]) {
       await callNative((addon, id) => addon.removeTree(path, id), context);
     }
   }

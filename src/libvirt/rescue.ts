@@ -1,4 +1,5 @@
 // Rescue: an instance booted from another disk, with its own ones behind it; and the way back.
+import { configDriveImage } from '../config-drive/config-drive.js';
 import type { RescueOptions, UnrescueOptions } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
@@ -6,10 +7,11 @@ import type { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { CallContext } from './hypervisor.js';
 import { insist, instanceCall, rescued, wrongState } from './instance-call.js';
-import type { InstanceDisks } from './instance-disks.js';
+import type { DiskInfo, InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { makeDisks } from './make-disks.js';
 import type { Power, PowerHost } from './power.js';
+import { rescueTerms } from './xml/vocabulary/rescue-terms.js';
 
 export interface RescueHost extends PowerHost {
   readonly images: ImageCache;
@@ -27,7 +29,8 @@ const UNDO_TIMEOUT_MS = 60_000;
  * An instance is rescued where its disk.info names `disk.rescue`: written before the domain is defined so, and taken out
  * after the domain has stopped. Every definition is made of disk.info, so that it stays rescued over stop, start and
  * reboot. As in Nova the rescue disk is vda and takes the size of its image, and the instance's own disks follow; unlike
- * there the machine stays that of the instance's own image (Nova's stable device rescue), and its volumes stay attached.
+ * there the machine stays that of the instance's own image, and its volumes stay attached. An image with hw_rescue_device or
+ * hw_rescue_bus has its disk last, with the instance's config drive beside it: Nova's stable device rescue.
  */
 export class Rescue {
   readonly #host: RescueHost;
@@ -38,7 +41,9 @@ export class Rescue {
 
   async rescue(instance: Instance, image: ImageMeta, options: RescueOptions): Promise<void> {
     const { shutdownTimeoutMs = 0, onProgress } = options;
-    const { uuid } = instance;
+    const { uuid, configDrive: format } = instance;
+    const { device, bus, isLast } = rescueTerms(image);
+    const content = isLast ? undefined : options.configDrive;
     const timeoutMs = RESCUE_TIMEOUT_MS + shutdownTimeoutMs;
     await instanceCall('rescue', uuid, options, timeoutMs, async (context) => {
       const { images, power, domains, logger } = this.#host;
@@ -59,10 +64,17 @@ export class Rescue {
         const sources = [{ name: 'disk.rescue', base, sizeBytes: 0 }] as const;
         const { signal } = context;
         const made = await makeDisks(images, files.directory, sources, { instanceUuid: uuid, signal });
-        const disk = made['disk.rescue'] && {
+        const disk: DiskInfo | undefined = made['disk.rescue'] && {
           ...made['disk.rescue'],
-          ...(isCdrom(image) && { device: 'cdrom' as const }),
+          ...(device === 'cdrom' && { device }),
+          ...(bus && { bus }),
+          ...(isLast && { order: 'last' }),
+          ...(format && content && { configDrive: true }),
         };
+        if (format && content) {
+          const drive = configDriveImage(instance, format, content);
+          await files.writeConfigDrive(drive, context, files.rescueConfigDrive);
+        }
         const own = await files.readDefinition(files.definition, context);
         await files.keepDefinition(own ?? this.#host.definition(instance, files, disks), context);
         const all = { ...disks, 'disk.rescue': disk };
@@ -137,8 +149,4 @@ export async function standing(files: InstanceFiles, context: CallContext): Prom
     `${operation}: instance ${instanceUuid} has no disk at ${files.disk()}`,
     { operation, instanceUuid },
   );
-}
-
-function isCdrom({ diskFormat, properties }: ImageMeta): boolean {
-  return diskFormat === 'iso' || properties['hw_rescue_device'] === 'cdrom';
 }

@@ -1,8 +1,12 @@
 // Rescue of an instance of this node: booted from another disk until it is unrescued.
+import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
+import { imageSchema } from '../driver/image-schema.js';
 import type { ImageMeta, PowerState } from '../driver/model.js';
+import { closedObject } from '../driver/schema.js';
+import { type ConfigDriveWish, configDriveSchema } from './config-drive-request.js';
 import type { KnownInstance } from './known-instance.js';
-import { parseImage } from './launch-request.js';
+import { parseRequest } from './launch-request.js';
 import type { NodeContext } from './node-context.js';
 import { operate, SHUTDOWN_MS } from './operation.js';
 import { changeInstance } from './settle-change.js';
@@ -11,6 +15,16 @@ import type { OperationOptions, RescueNodeOptions } from './types.js';
 /** The image may have to be downloaded. */
 export const CHANGE_TIMEOUT_MS = 600_000;
 
+interface ParsedRescue {
+  readonly image?: ImageMeta;
+  readonly configDrive?: ConfigDriveWish;
+}
+
+const requestSchema: v.GenericSchema<unknown, ParsedRescue> = closedObject({
+  image: v.exactOptional(imageSchema),
+  configDrive: v.exactOptional(configDriveSchema),
+});
+
 /** The rescue disk is not claimed, as in Nova: it is there for a while and takes what its guest writes. */
 export async function rescueInstance(
   context: NodeContext,
@@ -18,7 +32,8 @@ export async function rescueInstance(
   options: RescueNodeOptions,
 ): Promise<void> {
   const { shutdownTimeoutMs = SHUTDOWN_MS, onProgress } = options;
-  const asked = options.image === undefined ? undefined : parseImage(options.image);
+  const given = { image: options.image, configDrive: options.configDrive };
+  const { image: asked, configDrive } = parseRequest(requestSchema, given, 'rescue');
   const rules = { task: 'rescue', options, timeoutMs: CHANGE_TIMEOUT_MS + shutdownTimeoutMs };
   await operate(context, uuid, rules, async (known, { signal }) => {
     const image = asked ?? known.instance.image;
@@ -26,9 +41,12 @@ export async function rescueInstance(
       if (asked === undefined || asked.id === known.rescueImage.id) return;
       throw rescuedWith(known, known.rescueImage);
     }
+    checkFormat(known, configDrive);
     const runs = await checkChangeable(context, known, 'rescue', signal);
     await changeInstance(context, known, { kind: 'rescue', image, runs }, async () => {
-      await context.driver.rescue(known.instance, image, { signal, shutdownTimeoutMs, onProgress });
+      const drive = configDrive && { configDrive: configDrive.content };
+      const call = { signal, shutdownTimeoutMs, onProgress, ...drive };
+      await context.driver.rescue(known.instance, image, call);
     });
   });
 }
@@ -66,6 +84,16 @@ export async function checkChangeable(
     `${task}: instance ${uuid} is ${state}; ${state === 'paused' ? 'unpause' : 'resume'} it first`,
     { operation: task, instanceUuid: uuid, details: { powerState: state } },
   );
+}
+
+function checkFormat({ instance }: KnownInstance, wish: ConfigDriveWish | undefined): void {
+  const { uuid, configDrive: format } = instance;
+  if (wish === undefined || wish.format === format) return;
+  const reason = format === undefined ? 'has no config drive' : `has a config drive of format ${format}`;
+  throw new ComputeError('INVALID_ARGUMENT', `rescue: instance ${uuid} ${reason}, not of ${wish.format}`, {
+    operation: 'rescue',
+    instanceUuid: uuid,
+  });
 }
 
 function rescuedWith({ instance }: KnownInstance, { id }: ImageMeta): ComputeError {

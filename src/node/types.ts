@@ -205,6 +205,11 @@ export interface RebootNodeOptions extends OperationOptions {
 export interface RescueNodeOptions extends OperationOptions {
   /** What it boots from. Default: the image it was launched from. */
   readonly image?: LaunchRequest['image'];
+  /**
+   * What its drive tells the rescue system, in the format it has; `INVALID_ARGUMENT` where it has none. Default: the drive
+   * that it has, as always with Nova's stable device rescue.
+   */
+  readonly configDrive?: ConfigDriveRequest;
   /** Milliseconds the guest is given to shut itself down before the plug is pulled; 0 pulls it at once. Default 60000, Nova's. */
   readonly shutdownTimeoutMs?: number;
   readonly onProgress?: (progress: SpawnProgress) => void;

@@ -28,8 +28,12 @@ export class FakeConductor {
   readonly deleted = new Map<string, NovaObject>();
   readonly written: Written[] = [];
   readonly events: Event[] = [];
+  /** Of consoles, by the token: what it leads to, and for how many seconds. */
+  readonly tokens = new Map<string, { readonly fields: Args; readonly seconds: unknown }>();
   /** Given back for another host. */
   readonly rescheduled: Args[] = [];
+  /** How often expired tokens were removed. */
+  cleanings = 0;
   service: NovaObject | undefined;
   computeNode: NovaObject | undefined;
   #ids = 0;
@@ -73,7 +77,7 @@ export class FakeConductor {
     return this.events.filter((one) => one.method === 'event_finish_with_failure' && one.event === event);
   }
 
-  readonly #action: RpcMethod = ({ objinst, objmethod, kwargs }) => {
+  readonly #action: RpcMethod = ({ objinst, objmethod, args, kwargs }) => {
     const object = objinst as NovaObject;
     const expected = (kwargs as Args)['expected_task_state'];
     const fields = Object.fromEntries(object.changes.map((field) => [field, object.get(field)]));
@@ -83,6 +87,7 @@ export class FakeConductor {
       fields,
       expected: expected === undefined ? undefined : [expected].flat(),
     });
+    if (objmethod === 'authorize') return this.#authorize(fields, (args as unknown[])[0]);
     const updates = this.#apply(object, String(objmethod), fields, expected);
     return [{ ...updates, obj_what_changed: [] }, null];
   };
@@ -102,6 +107,13 @@ export class FakeConductor {
       for (const [field, value] of Object.entries(fields)) stored.set(field, value);
     }
     return Object.fromEntries(stored.fields.map((field) => [field, stored.get(field)]));
+  }
+
+  #authorize(fields: Args, seconds: unknown): unknown[] {
+    const id = ++this.#ids;
+    const token = `00000000-0000-4000-8000-${String(id).padStart(12, '0')}`;
+    this.tokens.set(token, { fields, seconds });
+    return [{ id, token, obj_what_changed: [] }, token];
   }
 
   #create(object: NovaObject): Args {
@@ -145,6 +157,9 @@ export class FakeConductor {
           event: String(args[1]),
           failure: kwargs['exc_val'] ?? undefined,
         });
+        return null;
+      case 'ConsoleAuthToken.clean_expired_console_auths':
+        this.cleanings++;
         return null;
       default:
         throw new RpcFailure({ class: 'NotImplementedError', message: method });

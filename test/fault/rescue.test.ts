@@ -26,7 +26,7 @@ interface Work {
   readonly done: { readonly vmState: string; readonly imageId: string };
 }
 const RESCUE: Work = {
-  begin: (node) => node.rescue(UUID, { image: image('rescue'), shutdownTimeoutMs: 0 }),
+  begin: (node) => node.rescue(UUID, { image: image('rescue'), configDrive: {}, shutdownTimeoutMs: 0 }),
   done: { vmState: 'rescued', imageId: 'image' },
 };
 const REBUILD: Work = {
@@ -219,6 +219,20 @@ describe('a node', () => {
     expect((await node.report()).diskGb.used).toBe(50);
     await node.rebuild(UUID, { image: image('small') });
     expect((await node.report()).diskGb.used).toBe(0);
+  });
+
+  it('is not rescued with a drive that it does not have, or not in that format', async () => {
+    const { bench, node } = await launched();
+    const nocloud = node.rescue(UUID, { configDrive: { format: 'nocloud' } });
+    await expect(nocloud).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const wrong = node.rescue(UUID, { configDrive: { adminPassword: '' } });
+    await expect(wrong).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(files(bench)).toEqual(OWN);
+    await node.terminate(UUID);
+    const { configDrive: _none, ...without } = request();
+    await node.launch(without);
+    await expect(node.rescue(UUID, { configDrive: {} })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(await node.get(UUID)).toMatchObject({ powerState: 'running', vmState: 'active' });
   });
 
   it('does two of them one after the other, and a termination cuts them short', async () => {

@@ -412,7 +412,7 @@ describe('a host of Nova', () => {
     expect(conductor.instance(UUID).get('vm_state')).toBe('active');
 
     const target = { topic: 'compute', server: HOST, version: '6.0' };
-    const refused = await client.call(target, 'get_spice_console', {}).catch((error: unknown) => error);
+    const refused = await client.call(target, 'no_such_method', {}).catch((error: unknown) => error);
     expect(RemoteError.of(refused, 'NoSuchMethod')).toBe(true);
     expect(await client.call(target, 'set_host_enabled', { enabled: false })).toBe('disabled');
     expect(agent.node.service.status.enabled).toBe(false);

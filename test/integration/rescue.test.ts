@@ -119,6 +119,41 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
     expect((await node.get(UUID)).vmState).toBe('active');
   }, 180_000);
 
+  it('has a drive of its own while it is rescued, over a reboot too', async () => {
+    const before = [files(), text('libvirt.xml'), text('disk.info')];
+    const own = await booting(() => node.reboot(UUID, 'hard'));
+    const configDrive = { userData: Buffer.from('for the rescue').toString('base64') };
+    const wrong = node.rescue(UUID, { configDrive: { ...configDrive, format: 'nocloud' } });
+    await expect(wrong).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const rescued = await booting(() => node.rescue(UUID, { configDrive, shutdownTimeoutMs: 0 }));
+    expect(rescued.configDrive?.uuid).toBe(UUID);
+    expect(rescued.configDrive?.userDataSha256).not.toBe(own.configDrive?.userDataSha256);
+    expect((await booting(() => node.reboot(UUID, 'hard'))).configDrive).toEqual(rescued.configDrive);
+    expect((await booting(() => node.unrescue(UUID))).configDrive).toEqual(own.configDrive);
+    expect([files(), text('libvirt.xml'), text('disk.info')]).toEqual(before);
+  }, 180_000);
+
+  it('boots from the last disk where the image says so, and all others keep their names', async () => {
+    const before = [files(), text('libvirt.xml'), text('disk.info')];
+    const type = async (line: string): Promise<string> =>
+      await typeOnce(await node.guests.openConsole(UUID), `${line} && echo "done$((1+1))"`, /done2/);
+    // Its own disk does not boot any more.
+    await type('dd if=/dev/zero of=/dev/vda bs=512 count=1 && sync');
+    const properties = { hw_rescue_device: 'disk', hw_rescue_bus: 'virtio' };
+    const rescued = await booting(() =>
+      node.rescue(UUID, { image: { ...image('rescue'), properties }, shutdownTimeoutMs: 0 }),
+    );
+    const sizes = rescued.disks.filter(({ name }) => name.startsWith('vd'));
+    expect(sizes.map(({ bytes }) => bytes)).toEqual([GIB, 8 * 2 ** 20, 64 * 2 ** 20]);
+    expect(await markOn('vda')).toBe('before');
+    await type('dd if=/dev/vdc of=/dev/vda bs=512 count=1 && sync');
+    await booting(() => node.unrescue(UUID));
+    expect([files(), text('libvirt.xml'), text('disk.info')]).toEqual(before);
+    const floppy = { ...image('rescue'), properties: { hw_rescue_device: 'floppy' } };
+    await expect(node.rescue(UUID, { image: floppy })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    expect(await node.get(UUID)).toMatchObject({ powerState: 'running', vmState: 'active' });
+  }, 180_000);
+
   it('runs on from its own disk when its rescue is aborted at any moment', async () => {
     for (const delayMs of [0, 10, 60, 250]) {
       const controller = new AbortController();

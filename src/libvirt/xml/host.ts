@@ -106,10 +106,14 @@ export interface DomainHost extends HostFacts {
   readonly swapPath?: string | undefined;
   /** The raw base that it stands on; as {@link backingPath}. */
   readonly swapBackingPath?: string | undefined;
-  /** The disk it is rescued with: the first one, which it boots from. */
+  /** The disk it is rescued with, which it boots from. */
   readonly rescuePath?: string | undefined;
   readonly rescueFormat?: 'qcow2' | 'raw' | undefined;
   readonly rescueDevice?: 'disk' | 'cdrom' | undefined;
+  /** Default that of its own disks or CD-ROMs. */
+  readonly rescueBus?: 'virtio' | 'scsi' | 'sata' | 'ide' | 'usb' | undefined;
+  /** Before or behind its own disks and volumes. Default `first`. */
+  readonly rescueOrder?: 'first' | 'last' | undefined;
   /** As {@link backingPath} and {@link backingFormat}. */
   readonly rescueBackingPath?: string | undefined;
   readonly rescueBackingFormat?: 'qcow2' | 'raw' | undefined;

@@ -10,10 +10,12 @@ export function osElement(guest: Guest, platform: Platform, host: DomainHost): X
   const uefi = platform.firmware === 'uefi';
   const bootMenu = guest.bootMenu ? element('bootmenu', { enable: 'yes' }) : undefined;
   const cdrom = host.rescuePath === undefined ? guest.rootIsCdrom : host.rescueDevice === 'cdrom';
+  const last = host.rescuePath !== undefined && host.rescueOrder === 'last';
   return element('os', { firmware: uefi ? 'efi' : undefined }, [
     textElement('type', 'hvm', { arch: platform.architecture, machine: platform.machine }),
     ...(uefi ? firmware(guest, platform, host) : []),
-    element('boot', { dev: cdrom ? 'cdrom' : 'hd' }),
+    // The one that is last is named by its order, beside which libvirt takes no kind of device.
+    last ? undefined : element('boot', { dev: cdrom ? 'cdrom' : 'hd' }),
     bootMenu,
     hasSmbios(platform.architecture) ? element('smbios', { mode: 'sysinfo' }) : undefined,
   ]);

@@ -60,6 +60,26 @@ it.each([
   expect(message).not.toContain('s3cret');
 });
 
+it.each([
+  ['ftp://cloud.example.org', 'vnc.novncProxyBaseUrl'],
+  ['https://cloud.example.org/vnc_lite.html?token=s3cret', 'vnc.novncProxyBaseUrl'],
+  ['https://cloud.example.org\n  tokenTtlSeconds: 0', 'vnc.tokenTtlSeconds'],
+  ['https://cloud.example.org\n  proxyClientAddress: "a b"', 'vnc.proxyClientAddress'],
+])('a console by %s is refused', async (base, expected) => {
+  const vnc = `vnc:\n  novncProxyBaseUrl: ${base}\n`;
+  const { message } = await refusal(`broker: { url: rabbit://x }\n${PLACEMENT}\n${vnc}`);
+  expect(message).toContain(expected);
+  expect(message).not.toContain('s3cret');
+});
+
+it('a console has an address and a time', async () => {
+  const vnc = { novncProxyBaseUrl: 'https://cloud.example.org:6080/vnc_lite.html', tokenTtlSeconds: 60 };
+  const { agent } = await readAgentConfig(
+    file(`broker: { url: rabbit://x }\n${PLACEMENT}\nvnc: ${JSON.stringify(vnc)}\n`),
+  );
+  expect(agent.vnc).toEqual(vnc);
+});
+
 it('what is not YAML is told by its line alone', async () => {
   const { code, message } = await refusal('host: x\nbroker: { url: s3cret\nnode: [\n');
   expect(code).toBe('INVALID_ARGUMENT');

@@ -1,8 +1,8 @@
-// A CD-ROM: the config drive, or the root disk of an ISO image.
+// A CD-ROM: the config drive, or the disk of an ISO image.
 import { element, type XmlElement } from '../element.js';
 import type { HostFacts } from '../host.js';
 import type { Guest } from '../vocabulary/guest.js';
-import { backingElement, fileDriver } from './disk.js';
+import { backingElement, bootElement, fileDriver } from './disk.js';
 import type { DiskPlace } from './disk-layout.js';
 import { iotuneElement } from './iotune.js';
 
@@ -12,6 +12,7 @@ export function cdromElement(disk: DiskPlace, guest: Guest, host: HostFacts): Xm
     element('source', { file: disk.path }),
     backingElement(disk),
     element('target', { dev: disk.target, bus: disk.bus }),
+    bootElement(disk),
     element('readonly'),
     iotuneElement(guest.diskLimits),
   ]);

@@ -8,7 +8,7 @@ import { cdromElement } from './cdrom.js';
 import { agentChannelElement } from './channel.js';
 import { pciePortElements, scsiControllerElement, usbControllerElement } from './controller.js';
 import { diskElement } from './disk.js';
-import { diskLayout, placeVolumes } from './disk-layout.js';
+import { type DiskPlace, diskLayout, placeVolumes } from './disk-layout.js';
 import { graphicsElement } from './graphics.js';
 import { inputElements } from './input.js';
 import { interfaceElement } from './interface.js';
@@ -27,7 +27,11 @@ export function devicesElement(
   platform: Platform,
   host: DomainHost,
 ): XmlElement {
-  const disks = diskLayout(guest, platform, host);
+  const volumes = instance.volumes ?? [];
+  const disks = diskLayout(guest, platform, host, volumes);
+  const [first, last] = [disks.filter((one) => !one.bootOrder), disks.filter((one) => one.bootOrder)];
+  const diskOf = (disk: DiskPlace): XmlElement =>
+    (disk.device === 'cdrom' ? cdromElement : diskElement)(disk, guest, host);
   const inputs = inputElements(guest, platform, host);
   const usb =
     disks.some((disk) => disk.bus === 'usb') || inputs.some((input) => input.attributes.bus === 'usb');
@@ -35,8 +39,10 @@ export function devicesElement(
   const emulator = platform.architecture === host.architecture ? host.emulator : undefined;
   return element('devices', {}, [
     emulator === undefined ? undefined : textElement('emulator', emulator),
-    ...disks.map((disk) => (disk.device === 'cdrom' ? cdromElement : diskElement)(disk, guest, host)),
-    ...placeVolumes(instance.volumes ?? [], disks).map((volume) => volumeElement(volume, guest, host)),
+    ...first.map(diskOf),
+    ...placeVolumes(volumes, first).map((volume) => volumeElement(volume, guest, host)),
+    // Guests name disks by their order.
+    ...last.map(diskOf),
     scsiControllerElement(guest, platform, disks),
     usbControllerElement(platform, usb),
     ...pciePortElements(platform, host),

@@ -16,6 +16,8 @@ export interface DiskPlace {
   readonly bus: DiskBus;
   /** `vda`, `sda`, `hda` ... */
   readonly target: string;
+  /** The disk that it boots from, where that is not the first one. */
+  readonly bootOrder?: 1;
 }
 
 const PREFIX: Readonly<Record<DiskBus, string>> = {
@@ -26,10 +28,19 @@ const PREFIX: Readonly<Record<DiskBus, string>> = {
   ide: 'hd',
 };
 
-/** Rescue disk and root first, then ephemeral, swap and the config drive, as Nova numbers them. Throws ComputeError. */
-export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): readonly DiskPlace[] {
-  const diskBus = checkedBus('hw_disk_bus', guest.diskBus ?? 'virtio', platform);
-  const cdromBus = checkedBus('hw_cdrom_bus', guest.cdromBus ?? defaultCdromBus(platform), platform);
+/**
+ * Rescue disk and root first, then ephemeral, swap and the config drive, as Nova numbers them; a rescue disk that comes
+ * last takes no name of a volume. Throws ComputeError.
+ */
+export function diskLayout(
+  guest: Guest,
+  platform: Platform,
+  host: DomainHost,
+  volumes: readonly AttachedVolume[] = [],
+): readonly DiskPlace[] {
+  const diskBus = checkedBus('hw_disk_bus', guest.diskBus ?? 'virtio', platform, 'disk');
+  const usualCdromBus = guest.cdromBus ?? defaultCdromBus(platform);
+  const cdromBus = checkedBus('hw_cdrom_bus', usualCdromBus, platform, 'cdrom');
   const used = new Map<string, number>();
   const place = (device: DiskPlace['device'], path: string, format: DiskPlace['format']): DiskPlace => {
     const bus = device === 'cdrom' ? cdromBus : diskBus;
@@ -39,13 +50,14 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
   };
   const over = (path: string | undefined, format: DiskPlace['format'] = 'raw'): Pick<DiskPlace, 'backing'> =>
     path === undefined ? {} : { backing: { path, format } };
-  const { rescuePath, rescueFormat = host.diskFormat, rescueDevice = 'disk' } = host;
-  const rescue = rescuePath === undefined ? undefined : place(rescueDevice, rescuePath, rescueFormat);
+  const { rescuePath, rescueFormat = host.diskFormat, rescueDevice = 'disk', rescueOrder = 'first' } = host;
+  const rescueBacking = over(host.rescueBackingPath, host.rescueBackingFormat);
+  const places: DiskPlace[] = [];
+  if (rescuePath !== undefined && rescueOrder === 'first') {
+    places.push({ ...place(rescueDevice, rescuePath, rescueFormat), ...rescueBacking });
+  }
   const root = place(guest.rootIsCdrom ? 'cdrom' : 'disk', host.diskPath, host.diskFormat);
-  const places: DiskPlace[] = [
-    ...(rescue ? [{ ...rescue, ...over(host.rescueBackingPath, host.rescueBackingFormat) }] : []),
-    { ...root, ...over(host.backingPath, host.backingFormat) },
-  ];
+  places.push({ ...root, ...over(host.backingPath, host.backingFormat) });
   if (guest.ephemeralGb > 0) {
     if (host.ephemeralPath === undefined) throw noFile('flavor.ephemeralGb', guest.ephemeralGb);
     const disk = place('disk', host.ephemeralPath, host.ephemeralFormat ?? host.diskFormat);
@@ -60,7 +72,20 @@ export function diskLayout(guest: Guest, platform: Platform, host: DomainHost): 
   else if (guest.configDriveMandatory) {
     throw unsupportedTerm('img_config_drive', 'mandatory', 'there is no config drive for this instance');
   }
+  if (rescuePath !== undefined && rescueOrder === 'last') {
+    const usual = rescueDevice === 'cdrom' ? cdromBus : diskBus;
+    const bus = checkedBus('hw_rescue_bus', host.rescueBus ?? usual, platform, rescueDevice);
+    const target = freeTarget(bus, [...places.map((one) => one.target), ...volumes.map((one) => one.device)]);
+    const at = { device: rescueDevice, path: rescuePath, format: rescueFormat, bus, target };
+    places.push({ ...at, ...rescueBacking, bootOrder: 1 });
+  }
   return places;
+}
+
+function freeTarget(bus: DiskBus, taken: readonly string[]): string {
+  const free = targetNames(PREFIX[bus]).find((name) => !taken.includes(name));
+  if (free !== undefined) return free;
+  throw unsupportedTerm('hw_rescue_bus', bus, 'every disk name on that bus is taken');
 }
 
 /** Beside a rescue disk the names of the disks behind it move on: a volume whose name is taken then has the next free one. */
@@ -94,7 +119,12 @@ function defaultCdromBus({ architecture, q35 }: Platform): DiskBus {
   return q35 ? 'sata' : 'ide';
 }
 
-function checkedBus(key: string, bus: DiskBus, { architecture, machine, q35 }: Platform): DiskBus {
+function checkedBus(
+  key: string,
+  bus: DiskBus,
+  { architecture, machine, q35 }: Platform,
+  device: DiskPlace['device'],
+): DiskBus {
   if (bus === 'ide' && (q35 || !isX86(architecture))) {
     throw inconsistent(
       key,
@@ -102,7 +132,7 @@ function checkedBus(key: string, bus: DiskBus, { architecture, machine, q35 }: P
       `the machine type ${machine} has no IDE; take sata or scsi, or hw_machine_type=pc`,
     );
   }
-  if (key === 'hw_cdrom_bus' && bus === 'virtio') {
+  if (device === 'cdrom' && bus === 'virtio') {
     throw inconsistent(key, bus, 'virtio has no CD-ROM; take scsi, sata, ide or usb');
   }
   if (architecture === 's390x' && (bus === 'sata' || bus === 'usb')) {

@@ -15,8 +15,13 @@ export function diskElement(disk: DiskPlace, guest: Guest, host: HostFacts): Xml
     element('source', { file: disk.path }),
     backingElement(disk),
     element('target', { dev: disk.target, bus: disk.bus }),
+    bootElement(disk),
     iotuneElement(guest.diskLimits),
   ]);
+}
+
+export function bootElement({ bootOrder }: DiskPlace): XmlElement | undefined {
+  return bootOrder && element('boot', { order: bootOrder });
 }
 
 /**
