@@ -67,8 +67,7 @@ export class AgentMonitor {
   #get(path: string | undefined): Answer {
     if (path === '/healthz') return [200, TEXT, 'alive\n'];
     if (path === '/readyz') return this.#ready();
-    if (path === '/metrics' && this.agent)
-      return [200, PROMETHEUS_TYPE, prometheusText(this.agent.reporter.report)];
+    if (path === '/metrics' && this.agent) return [200, PROMETHEUS_TYPE, metrics(this.agent)];
     return path === '/metrics' ? [503, TEXT, 'not ready\n'] : notThere();
   }
 
@@ -81,6 +80,13 @@ export class AgentMonitor {
       return [503, TEXT, `Nova has not heard of the host for ${Math.round(silentMs / 1000)} s\n`];
     return [200, TEXT, 'ready\n'];
   }
+}
+
+function metrics({ reporter, troubles }: ComputeAgent): string {
+  const name = 'node_compute_agent_message_troubles_total';
+  const help = 'Messages from the broker, by what was wrong with them.';
+  const lines = Object.entries(troubles).map(([kind, count]) => `${name}{kind="${kind}"} ${count}\n`);
+  return `${prometheusText(reporter.report)}# HELP ${name} ${help}\n# TYPE ${name} counter\n${lines.join('')}`;
 }
 
 function notThere(): Answer {

@@ -5,6 +5,7 @@ import { Deadline } from '../driver/deadline.js';
 import { ComputeError } from '../driver/errors.js';
 import { Backoff } from './backoff.js';
 import type { Broker } from './broker.js';
+import { Deferred } from './deferred.js';
 import { encodeAnswer, failureOf, type RpcAnswer, type RpcRequest } from './envelope.js';
 import type { RemoteFailure } from './errors.js';
 import { encodeValue } from './nova-object.js';
@@ -37,11 +38,12 @@ export class Answers {
 
   /** In the background. A result that has no form in JSON is a failure. */
   result(request: RpcRequest, result: unknown): void {
-    this.#finish(request, () => ({ result: encodeValue(result), failure: undefined }));
+    void this.#finish(request, () => ({ result: encodeValue(result), failure: undefined }));
   }
 
-  failure(request: RpcRequest, error: unknown): void {
-    this.#finish(request, () => ({ result: null, failure: failureOf(error) }));
+  /** Resolves when the broker has it, or has nobody for it, or it is lost: what is left then goes on in the background. */
+  failure(request: RpcRequest, error: unknown): Promise<void> {
+    return this.#finish(request, () => ({ result: null, failure: failureOf(error) }));
   }
 
   /** Twice in each interval that the caller asked for, until it is stopped. */
@@ -75,9 +77,10 @@ export class Answers {
   #finish(
     request: RpcRequest,
     make: () => { readonly result: unknown; readonly failure: RemoteFailure | undefined },
-  ): void {
+  ): Promise<void> {
     const { answerTo, method } = request;
-    if (!answerTo) return;
+    if (!answerTo) return Promise.resolve();
+    const offered = new Deferred<void>();
     const encode = (answer: Pick<RpcAnswer, 'result' | 'failure'>): Buffer =>
       encodeAnswer({ ...answer, messageId: answerTo.messageId, ending: true });
     let body: Buffer;
@@ -86,13 +89,17 @@ export class Answers {
     } catch (error) {
       body = encode({ result: null, failure: failureOf(error) });
     }
-    const sending = this.#send(answerTo.queue, body)
+    const sending = this.#send(answerTo.queue, body, () => offered.resolve())
       .catch((error: unknown) => this.#onLost(method, error))
-      .finally(() => this.#sending.delete(sending));
+      .finally(() => {
+        offered.resolve();
+        this.#sending.delete(sending);
+      });
     this.#sending.add(sending);
+    return offered.promise;
   }
 
-  async #send(queue: string, body: Buffer): Promise<void> {
+  async #send(queue: string, body: Buffer, onOffered: () => void): Promise<void> {
     using deadline = new Deadline({
       operation: 'answer',
       signal: this.#closing.signal,
@@ -100,7 +107,9 @@ export class Answers {
     });
     const publish = (): Promise<'delivered' | 'unroutable'> =>
       this.#broker.publish({ key: queue, body, mandatory: true }, deadline.signal);
-    if ((await publish()) === 'delivered') return;
+    const outcome = await publish();
+    onOffered();
+    if (outcome === 'delivered') return;
     if (this.#waiting >= MOST_WAITING) throw new ComputeError('QUEUE_FULL', 'the reply queue does not exist');
     this.#waiting++;
     try {

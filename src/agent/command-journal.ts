@@ -1,8 +1,9 @@
 // Commands that were taken from the broker and are not finished, on disk: a process that dies forgets none of them.
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ComputeError } from '../driver/errors.js';
+import { BoundedFolder, type FolderLimits } from './bounded-folder.js';
 
 /** What the RPC server needs of a journal. Each promise resolves when the state of before cannot come back. */
 export interface CommandJournal {
@@ -36,7 +37,13 @@ export interface FileCommandJournalOptions {
   readonly mostTries?: number;
   /** Finished commands whose copies are known as such after a restart. Default 4096. */
   readonly mostFinished?: number;
+  /** Of what is set aside, and of suspects: the oldest go. Default 256 files, 64 MiB, of each. */
+  readonly mostKept?: FolderLimits;
+  /** Files of a folder that went for newer ones. Must not throw. */
+  readonly onDropped?: (folder: 'set-aside' | 'suspects', names: readonly string[]) => void;
 }
+
+const KEPT: FolderLimits = { mostFiles: 256, mostBytes: 64 * 1024 * 1024 };
 
 /*
  * One file a command, `<sequence>-<id>.<tries>`: a try is a rename, so it is counted whole or not at all. Files hold the
@@ -57,6 +64,8 @@ export class FileCommandJournal implements CommandJournal {
   readonly #mostFinished: number;
   readonly #entries = new Map<string, Entry>();
   readonly #suspects = new Map<string, number>();
+  readonly #suspectFiles: BoundedFolder;
+  readonly #setAside: BoundedFolder;
   /** Names, oldest first. */
   readonly #finished = new Map<string, string>();
   #sequence = 0;
@@ -68,10 +77,18 @@ export class FileCommandJournal implements CommandJournal {
     return journal;
   }
 
-  private constructor(directory: string, { mostTries = 3, mostFinished = 4096 }: FileCommandJournalOptions) {
+  private constructor(directory: string, options: FileCommandJournalOptions) {
+    const { mostTries = 3, mostFinished = 4096, mostKept = KEPT, onDropped } = options;
     this.#directory = directory;
     this.#mostTries = mostTries;
     this.#mostFinished = mostFinished;
+    this.#suspectFiles = new BoundedFolder(this.#path('suspects'), mostKept, (names) => {
+      for (const name of names) this.#suspects.delete(name.split('.')[0] ?? '');
+      onDropped?.('suspects', names);
+    });
+    this.#setAside = new BoundedFolder(this.#path('set-aside'), mostKept, (names) =>
+      onDropped?.('set-aside', names),
+    );
   }
 
   record(id: string, body: Buffer): Promise<'recorded' | 'known'> {
@@ -94,9 +111,11 @@ export class FileCommandJournal implements CommandJournal {
       const entry = this.#entry(id);
       const from = this.#path('commands', fileName(id, entry));
       if (entry.tries >= this.#mostTries) {
+        const { size } = await stat(from);
         await this.#move(from, this.#path('set-aside', fileName(id, entry)));
         this.#entries.delete(id);
         this.#remember(id, '');
+        await this.#setAside.add(fileName(id, entry), size);
         return 'set-aside';
       }
       await this.#move(from, this.#path('commands', fileName(id, { ...entry, tries: entry.tries + 1 })));
@@ -144,17 +163,23 @@ export class FileCommandJournal implements CommandJournal {
     return system('note a message that came again', async () => {
       const digest = digestOf(body);
       const tries = this.#suspects.get(digest) ?? 0;
-      const from = this.#path('suspects', `${digest}.${tries}`);
+      const before = `${digest}.${tries}`;
+      const from = this.#path('suspects', before);
       // The first time it came it was no suspect.
       if (tries + 1 >= this.#mostTries) {
-        if (tries === 0) await this.#write('set-aside', `${digest}.0`, body);
-        else await this.#move(from, this.#path('set-aside', `${digest}.${tries}`));
+        if (tries === 0) await this.#write('set-aside', before, body);
+        else await this.#move(from, this.#path('set-aside', before));
         this.#suspects.delete(digest);
+        this.#suspectFiles.forget(before);
+        await this.#setAside.add(before, body.length);
         return 'set-aside';
       }
-      if (tries === 0) await this.#write('suspects', `${digest}.1`, body);
-      else await this.#move(from, this.#path('suspects', `${digest}.${tries + 1}`));
+      const now = `${digest}.${tries + 1}`;
+      if (tries === 0) await this.#write('suspects', now, body);
+      else await this.#move(from, this.#path('suspects', now));
       this.#suspects.set(digest, tries + 1);
+      this.#suspectFiles.forget(before);
+      await this.#suspectFiles.add(now, body.length);
       return 'may-pass';
     });
   }
@@ -165,6 +190,7 @@ export class FileCommandJournal implements CommandJournal {
       const tries = this.#suspects.get(digest);
       if (tries === undefined) return;
       this.#suspects.delete(digest);
+      this.#suspectFiles.forget(`${digest}.${tries}`);
       await rm(this.#path('suspects', `${digest}.${tries}`), { force: true });
     });
   }
@@ -176,7 +202,8 @@ export class FileCommandJournal implements CommandJournal {
     for (const name of await readdir(this.#path('temporary'))) await rm(this.#path('temporary', name));
     for (const name of (await readdir(this.#path('finished'))).sort()) this.#loadFinished(name);
     for (const name of await readdir(this.#path('commands'))) await this.#loadCommand(name);
-    for (const name of await readdir(this.#path('suspects'))) {
+    await this.#setAside.load();
+    for (const name of await this.#suspectFiles.load()) {
       const [, digest, tries] = SUSPECT.exec(name) ?? [];
       if (digest !== undefined) this.#suspects.set(digest, Number(tries));
     }

@@ -6,6 +6,7 @@ import type { ResourceReporter } from '../resources/resource-reporter.js';
 import type { ComputeAgentOptions } from './agent-options.js';
 import { reasonOf } from './instance-record.js';
 import { type AgentParts, openParts } from './open-agent.js';
+import type { ReportTotals } from './report-log.js';
 
 export interface CloseAgentOptions {
   /** Milliseconds that commands under way are given; they are then aborted, and done again at the next start. Default 30000. */
@@ -59,6 +60,11 @@ export class ComputeAgent implements AsyncDisposable {
     return this.#parts.service.lastSavedMs;
   }
 
+  /** Messages, by what was wrong with them, since it was opened: those of which the log has a few lines and the sum. */
+  get troubles(): ReportTotals {
+    return this.#parts.reports.totals;
+  }
+
   get reporter(): ResourceReporter {
     return this.#parts.reporter;
   }
@@ -74,7 +80,7 @@ export class ComputeAgent implements AsyncDisposable {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { server, sync, service, host, client, broker, stop, placement } = this.#parts;
+    const { server, log, sync, service, host, client, broker, stop, placement } = this.#parts;
     const grace = setTimeout(() => stop.abort(), graceMs);
     try {
       await server.close();
@@ -89,6 +95,7 @@ export class ComputeAgent implements AsyncDisposable {
       await broker.close();
       await placement.close();
       await host.images.close();
+      log.flush();
     }
   }
 }

@@ -2,7 +2,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { ComputeError } from '../driver/errors.js';
 import { type RemoteFailure, RpcFailure, unacceptable } from './errors.js';
-import { DEFAULT_LIMITS, type JsonLimits, parseJson, stringifyJson } from './json.js';
+import { DEFAULT_LIMITS, type JsonLimits, parseJson, REQUEST_LIMITS, stringifyJson } from './json.js';
 
 const VERSION = '2.0';
 const CONTEXT = '_context_';
@@ -61,7 +61,7 @@ export function encodeRequest(request: RpcRequest): Buffer {
 }
 
 /** Throws `MESSAGE_UNACCEPTABLE`. */
-export function decodeRequest(body: Buffer, limits: JsonLimits = DEFAULT_LIMITS): RpcRequest {
+export function decodeRequest(body: Buffer, limits: JsonLimits = REQUEST_LIMITS): RpcRequest {
   const message = open(body, limits);
   return {
     method: text(message, 'method'),

@@ -7,15 +7,20 @@ export type MessageRule =
   | 'too-many-values'
   | 'encoding'
   | 'json'
+  | 'number'
   | 'envelope'
   | 'message'
-  | 'object';
+  | 'object'
+  | 'argument';
 
-/** A message that cannot be read: `MESSAGE_UNACCEPTABLE` with the rule in `details`. Nothing of the message is repeated. */
-export function unacceptable(rule: MessageRule, why: string): ComputeError {
+/**
+ * A message that cannot be read: `MESSAGE_UNACCEPTABLE` with the rule in `details`, and the field where one is meant. Nothing
+ * of the message is repeated.
+ */
+export function unacceptable(rule: MessageRule, why: string, field?: string): ComputeError {
   return new ComputeError('MESSAGE_UNACCEPTABLE', `a message is not acceptable: ${why}`, {
     operation: 'read a message',
-    details: { rule },
+    details: { rule, ...(field !== undefined && { field }) },
   });
 }
 

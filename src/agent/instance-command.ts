@@ -63,6 +63,7 @@ async function fail(
     } catch (cause) {
       if (host.signal.aborted) throw cause;
       host.log.warn(`the failure of ${record.uuid} could not be told: ${reasonOf(cause)}`, {
+        kind: 'not-told',
         instanceUuid: record.uuid,
       });
     }

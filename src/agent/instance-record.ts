@@ -112,6 +112,7 @@ export class InstanceRecord {
     } catch (error) {
       if (this.call.signal.aborted) throw error;
       this.#host.log.warn(`the conductor did not take down ${what} of ${this.uuid}: ${reasonOf(error)}`, {
+        kind: 'not-taken-down',
         instanceUuid: this.uuid,
       });
     }

@@ -11,11 +11,28 @@ export interface JsonLimits {
   readonly mostValues: number;
 }
 
+/** Of answers: the conductor sends the instances of a whole host in one. */
 export const DEFAULT_LIMITS: JsonLimits = {
   mostBytes: 16 * 1024 * 1024,
   mostDepth: 64,
   mostValues: 500_000,
 };
+
+/**
+ * Of requests, which anybody sends who may write to the queue. The largest is a build: with all that Nova's quotas allow,
+ * 64 KiB of user data, five files of 10 KiB and 128 items of metadata in several copies, it has some 400 KiB.
+ */
+export const REQUEST_LIMITS: JsonLimits = {
+  mostBytes: 1024 * 1024,
+  mostDepth: 64,
+  mostValues: 50_000,
+};
+
+/** What C knows as int64_t and uint64_t. */
+const LEAST_INTEGER = -(2n ** 63n);
+const LARGEST_INTEGER = 2n ** 64n - 1n;
+/** Of {@link LEAST_INTEGER} and {@link LARGEST_INTEGER}: BigInt takes longer for each further digit. */
+const MOST_DIGITS = 20;
 
 /** Stands before the digits of a bigint inside a string: unknown to who writes messages, so nobody can forge it. */
 const MARK = `${randomUUID()}:`;
@@ -26,7 +43,10 @@ const BACKSLASH = 0x5c;
 
 type Span = readonly [start: number, end: number];
 
-/** Throws `MESSAGE_UNACCEPTABLE`. An object's key `__proto__` is an own property like any other. */
+/**
+ * Throws `MESSAGE_UNACCEPTABLE`: also, by the rule `number`, for an integer that is neither int64_t nor uint64_t, and for a
+ * number that is not finite. An object's key `__proto__` is an own property like any other.
+ */
 export function parseJson(text: string, limits: JsonLimits): unknown {
   const integers = scan(text, limits);
   try {
@@ -68,7 +88,7 @@ function scan(text: string, { mostDepth, mostValues }: JsonLimits): readonly Spa
       values++;
     } else if (isOfNumber(code)) {
       const end = endOfNumber(text, at);
-      if (end - at > 15 && isUnsafeInteger(text.slice(at, end))) integers.push([at, end]);
+      if (isUnsafeInteger(text.slice(at, end))) integers.push([at, end]);
       at = end - 1;
     }
     if (values > mostValues) throw unacceptable('too-many-values', `more than ${mostValues} values`);
@@ -103,8 +123,20 @@ function endOfNumber(text: string, start: number): number {
   return end;
 }
 
+/** Throws `MESSAGE_UNACCEPTABLE` for what neither a number nor a bigint of 64 bits is. */
 function isUnsafeInteger(token: string): boolean {
-  return /^-?[1-9]\d*$/.test(token) && !Number.isSafeInteger(Number(token));
+  // The shortest that is not finite is `2e308`.
+  if (token.length < 5) return false;
+  const value = Number(token);
+  if (Math.abs(value) === Infinity) throw unacceptable('number', 'a number that is not finite');
+  if (!/^-?[1-9]\d*$/.test(token) || Number.isSafeInteger(value)) return false;
+  if (token.length > MOST_DIGITS + 1 || !isOf64Bits(BigInt(token)))
+    throw unacceptable('number', 'an integer of more than 64 bits');
+  return true;
+}
+
+function isOf64Bits(value: bigint): boolean {
+  return value >= LEAST_INTEGER && value <= LARGEST_INTEGER;
 }
 
 function mark(text: string, integers: readonly Span[]): string {

@@ -12,6 +12,7 @@ import { PlacementApi } from '../resources/placement/placement-api.js';
 import type { ResourceReporter } from '../resources/resource-reporter.js';
 import type { ComputeAgentOptions } from './agent-options.js';
 import type { BrokerState } from './amqp-broker.js';
+import { checkedMethods } from './arguments.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
 import { cacheImages } from './cache-images.js';
@@ -24,17 +25,18 @@ import { ownContext } from './context.js';
 import { Deferred } from './deferred.js';
 import { guestCommands } from './guest-commands.js';
 import { HostService } from './host-service.js';
-import { reasonOf } from './instance-record.js';
 import { InstanceSync } from './instance-sync.js';
+import { LimitedLog } from './limited-log.js';
 import { persist } from './persist.js';
 import { powerCommands } from './power-commands.js';
 import { questions } from './questions.js';
 import { rebuildCommand } from './rebuild-command.js';
 import { zed } from './releases/zed.js';
+import { ReportLog } from './report-log.js';
 import { resizeCommands } from './resize-commands.js';
 import { RpcClient } from './rpc-client.js';
 import { pingEndpoint, type RpcEndpoint } from './rpc-endpoint.js';
-import { type RpcReport, RpcServer } from './rpc-server.js';
+import { RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
 import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
@@ -53,6 +55,8 @@ export interface AgentParts {
   readonly broker: Broker;
   readonly client: RpcClient;
   readonly server: RpcServer;
+  readonly reports: ReportLog;
+  readonly log: LimitedLog;
   readonly service: HostService;
   readonly reporter: ResourceReporter;
   readonly sync: InstanceSync;
@@ -86,6 +90,8 @@ export async function openParts(
   const broker = new AmqpBroker({ onState, ...options.broker });
   undo.add('broker', () => broker.close());
   const { signal } = stop;
+  const limited = new LimitedLog(log);
+  undo.add('log', async () => limited.flush());
   const client = await RpcClient.open(broker, { context: ownContext(), signal });
   undo.add('client', () => client.close());
   const conductor = new Conductor(client, zed);
@@ -118,12 +124,13 @@ export async function openParts(
     release: zed,
     placement: new PlacementApi(transport, signal),
     images,
-    log,
+    log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
     busy: new Busy(),
   };
-  const server = await openServer(options, host, broker, stop.signal);
+  const reports = new ReportLog(host.log);
+  const server = await openServer(options, host, broker, reports, stop.signal);
   undo.add('server', () => server.close());
   ready.resolve();
   const syncing = new InstanceSync(host);
@@ -138,7 +145,19 @@ export async function openParts(
     node: host.nodeName,
     nodeUuid: host.nodeUuid,
   });
-  return { host, broker, client, server, service, reporter, sync: syncing, placement: transport, stop };
+  return {
+    host,
+    broker,
+    client,
+    server,
+    reports,
+    log: limited,
+    service,
+    reporter,
+    sync: syncing,
+    placement: transport,
+    stop,
+  };
 }
 
 async function openReporter(
@@ -164,11 +183,19 @@ async function openServer(
   options: ComputeAgentOptions,
   host: ComputeHost,
   broker: Broker,
+  reports: ReportLog,
   signal: AbortSignal,
 ): Promise<RpcServer> {
   const instancesPath = options.node?.instancesPath ?? DEFAULT_INSTANCES_PATH;
   const journal = await FileCommandJournal.open(
     options.journalPath ?? join(dirname(instancesPath), 'commands'),
+    {
+      onDropped: (folder, { length: count }) =>
+        host.log.warn(`${count} of the oldest files in ${folder} of the journal went for newer ones`, {
+          folder,
+          count,
+        }),
+    },
   );
   return await RpcServer.open(broker, {
     topic: 'compute',
@@ -182,7 +209,7 @@ async function openServer(
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
     },
-    onReport: (report) => logReport(host.log, report),
+    onReport: (report) => reports.add(report),
     signal,
   });
 }
@@ -192,20 +219,22 @@ function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly Rp
     pingEndpoint('compute'),
     {
       version: host.release.rpcVersions.compute,
-      methods: {
+      methods: checkedMethods({
         ...unsupportedCalls(host),
-        ...unsupportedCommands(host),
-        ...powerCommands(host),
         ...questions(host),
         ...consoles(host, vnc),
+        cache_images: cacheImages(host),
+      }),
+      commands: checkedMethods({
+        ...unsupportedCommands(host),
+        ...powerCommands(host),
         ...guestCommands(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
-        cache_images: cacheImages(host),
         snapshot_instance: snapshotCommand(host),
         rebuild_instance: rebuildCommand(host),
         ...resizeCommands(host),
-      },
+      }),
     },
   ];
 }
@@ -213,15 +242,6 @@ function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly Rp
 function logBroker(log: Logger, state: BrokerState): void {
   if (state.state === 'connected') log.info(`connected to the broker at ${state.host}`);
   else log.warn(`not connected to the broker at ${state.host}: ${state.error.message}`);
-}
-
-/** What a sender does not hear of. */
-function logReport(log: Logger, report: RpcReport): void {
-  const { kind } = report;
-  const reason = 'error' in report ? `: ${reasonOf(report.error)}` : '';
-  const what = 'method' in report ? `${report.method} ${kind}` : `a message: ${kind}`;
-  const write = kind === 'duplicate' ? log.debug : log.warn;
-  write.call(log, `${what}${reason}`, { kind, ...('uniqueId' in report && { uniqueId: report.uniqueId }) });
 }
 
 function firstAddress(): string {

@@ -3,29 +3,41 @@ import { ComputeError } from '../driver/errors.js';
 import { Backoff } from './backoff.js';
 import { RemoteError } from './errors.js';
 
-/** Of the conductor while its database is away. */
-const AWAY: ReadonlySet<string> = new Set(['DBConnectionError', 'CantStartEngineError', 'MessagingTimeout']);
+/** Of a conductor while its database is away. */
+const AWAY: ReadonlySet<string> = new Set(['DBConnectionError', 'CantStartEngineError']);
+/** It lives, and waited in vain for somebody else. */
+const WAITED = 'MessagingTimeout';
+const WAITED_PATIENCE_MS = 600_000;
 
-/** `isAgain`: whether it was done before is not known. Rejects with what does not pass, and with the signal's reason. */
+/**
+ * For calls of the conductor, of Placement, and casts. As long as it takes, while one of these or the broker is away: a call
+ * that nobody answers, or whose answer the broker lost; a conductor without its database; Placement that cannot be reached.
+ * For ten minutes, where a conductor answers each time that it waited for another service in vain: that may never pass. Any
+ * other `TIMEOUT` is the answer. `isAgain`: whether it was done before is not known. Rejects with what does not
+ * pass, and with the signal's reason.
+ */
 export async function persist<T>(signal: AbortSignal, work: (isAgain: boolean) => Promise<T>): Promise<T> {
   const backoff = new Backoff();
+  let waitedSince: number | undefined;
   for (let isAgain = false; ; isAgain = true) {
     signal.throwIfAborted();
     try {
       return await work(isAgain);
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      const hasWaited = RemoteError.of(error, WAITED);
+      waitedSince = hasWaited ? (waitedSince ?? performance.now()) : undefined;
+      const isOver = waitedSince !== undefined && performance.now() - waitedSince >= WAITED_PATIENCE_MS;
+      if (isOver || !(hasWaited || isAway(error))) throw error;
       await backoff.pause(signal);
     }
   }
 }
 
-function isPassing(error: unknown): boolean {
+function isAway(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
   if (!ComputeError.is(error)) return false;
-  return error.code === 'TIMEOUT' || error.code === 'CONNECTION_LOST' || isPlacementAway(error);
-}
-
-function isPlacementAway({ code, retryable }: ComputeError): boolean {
-  return code === 'PLACEMENT_FAILED' && retryable;
+  const { code, operation, retryable } = error;
+  if (code === 'PLACEMENT_FAILED') return retryable;
+  // As the RPC client names what it does: the node's own calls end with these codes, too.
+  return (code === 'TIMEOUT' || code === 'CONNECTION_LOST') && /^(call|cast|fanout) /.test(operation ?? '');
 }

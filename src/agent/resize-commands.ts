@@ -48,6 +48,8 @@ async function resize(
   const { object, uuid } = record;
   const { flavor: wanted, clean_shutdown: clean = true } = args;
   refuseOtherHost(host, record);
+  const flavor = flavorOf(wanted);
+  if (!object.has('system_metadata')) throw unacceptable('object', 'an instance without system_metadata');
   const after = (state: string): readonly string[] => (isRepeated ? STATES : [state]);
   const metadata = { ...(object.get('system_metadata') as object), old_vm_state: record.vmState };
   await record.save({ new_flavor: wanted, system_metadata: metadata });
@@ -56,7 +58,7 @@ async function resize(
   await record.save({ task_state: 'resize_migrating' }, after('resize_prep'));
   if (!(await waitsForVerdict(host, uuid))) {
     const shutdown = { shutdownTimeoutMs: clean === true ? shutdownTimeoutMs : 0 };
-    await node.resize(uuid, flavorOf(wanted), { signal, ...shutdown });
+    await node.resize(uuid, flavor, { signal, ...shutdown });
   }
   const old = object.get('old_flavor') ?? object.get('flavor');
   await record.save({ task_state: 'resize_migrated', old_flavor: old }, after('resize_migrating'));

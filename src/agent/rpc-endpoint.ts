@@ -20,18 +20,27 @@ export interface RpcEndpoint {
   /** Newest that it serves: any minor version up to this one, of this major version. */
   readonly version: string;
   readonly methods: Readonly<Record<string, RpcMethod>>;
+  /** Methods that are commands even where somebody calls them: journaled, in their line, and answered when they are done. */
+  readonly commands?: Readonly<Record<string, RpcMethod>>;
+}
+
+export interface ServedMethod {
+  readonly run: RpcMethod;
+  readonly isCommand: boolean;
 }
 
 const DISPATCHER = 'oslo_messaging.rpc.dispatcher';
 
 /** Throws an RpcFailure, `UnsupportedVersion` or `NoSuchMethod`, that the caller's oslo.messaging knows. */
-export function findMethod(endpoints: readonly RpcEndpoint[], request: RpcRequest): RpcMethod {
-  const { method, namespace, version } = request;
+export function findMethod(endpoints: readonly RpcEndpoint[], request: RpcRequest): ServedMethod {
+  const { method, namespace, version, answerTo } = request;
   const compatible = endpoints.filter(
     (endpoint) => endpoint.namespace === namespace && isCompatible(endpoint.version, version),
   );
-  for (const { methods } of compatible) {
-    if (Object.hasOwn(methods, method)) return methods[method] as RpcMethod;
+  for (const { methods, commands = {} } of compatible) {
+    if (Object.hasOwn(commands, method)) return { run: commands[method] as RpcMethod, isCommand: true };
+    if (Object.hasOwn(methods, method))
+      return { run: methods[method] as RpcMethod, isCommand: answerTo === undefined };
   }
   if (compatible.length > 0) {
     throw new RpcFailure({

@@ -7,14 +7,15 @@ import { type Release, Turnstile } from '../node/turns.js';
 import { Answers } from './answers.js';
 import { Backoff } from './backoff.js';
 import type { Broker, Consumer, Delivery, Exchange, Queue } from './broker.js';
+import { ByteBudget } from './byte-budget.js';
 import type { CommandJournal, UnfinishedCommand } from './command-journal.js';
-import { Deferred } from './deferred.js';
+import { Deferred, until } from './deferred.js';
 import { decodeRequest, newId, type RpcRequest } from './envelope.js';
-import { DEFAULT_LIMITS, type JsonLimits } from './json.js';
+import { type JsonLimits, REQUEST_LIMITS } from './json.js';
 import { decodeValue } from './nova-object.js';
 import { RecentIds } from './recent-ids.js';
 import { fanoutExchange, TRANSIENT_QUEUE_MS } from './rpc-client.js';
-import { findMethod, type RpcEndpoint, type RpcMethod } from './rpc-endpoint.js';
+import { findMethod, type RpcEndpoint, type ServedMethod } from './rpc-endpoint.js';
 
 export interface RpcServerOptions {
   /** E.g. `compute`. */
@@ -34,6 +35,11 @@ export interface RpcServerOptions {
   readonly mostCommandsOf?: Readonly<Record<string, number>>;
   /** Commands that wait; beyond these the broker keeps them. Default 1000. */
   readonly mostWaiting?: number;
+  /**
+   * Bytes of messages that are taken and not done, in memory as in the journal; beyond these the broker keeps them. Read, a
+   * message needs up to twenty times as much. Default 16 MiB.
+   */
+  readonly mostBytes?: number;
   /** Calls under way at once; further ones wait at the broker. Default 64. */
   readonly mostCalls?: number;
   readonly limits?: JsonLimits;
@@ -62,6 +68,12 @@ interface Lane {
   last: Promise<void>;
 }
 
+/** A message that has its part of the bytes. */
+interface Taken extends Delivery {
+  /** Gives that back. Idempotent. */
+  readonly leave: Release;
+}
+
 interface Place {
   readonly turnstile: Turnstile;
   readonly before: Promise<void>;
@@ -70,9 +82,9 @@ interface Place {
 }
 
 /**
- * A call is acknowledged when its method begins, and answered. A command is written to the journal, acknowledged, and
- * done when its turn comes; a copy of either is dropped by its `_unique_id`. Commands that a process left unfinished
- * are done first, those one at a time that were under way when it died.
+ * A call is acknowledged when its method begins, and answered; one that is refused, when its answer is on its way. A command
+ * is written to the journal, acknowledged, and done when its turn comes; a copy of either is dropped by its `_unique_id`.
+ * Commands that a process left unfinished are done first, those one at a time that were under way when it died.
  */
 export class RpcServer {
   readonly #options: RpcServerOptions;
@@ -82,6 +94,7 @@ export class RpcServer {
   readonly #commands: Lane;
   readonly #lanes: ReadonlyMap<string, Lane>;
   readonly #accepted: Turnstile;
+  readonly #bytes: ByteBudget;
   readonly #recent = new RecentIds();
   /** Of messages not yet acknowledged: a copy is acknowledged after the first. */
   readonly #taking = new Map<string, Promise<void>>();
@@ -118,6 +131,7 @@ export class RpcServer {
     this.#lanes = new Map(lanes.map(([method, most]) => [method, lane(most)]));
     const most = lanes.reduce((sum, [, width]) => sum + width, mostCommands);
     this.#accepted = new Turnstile(most + mostWaiting);
+    this.#bytes = new ByteBudget(options.mostBytes ?? 16 * 1024 * 1024);
   }
 
   /**
@@ -159,64 +173,79 @@ export class RpcServer {
   async #take(delivery: Delivery): Promise<void> {
     const { body, redelivered } = delivery;
     const { journal } = this.#options;
+    // Its length alone refuses it: it needs no place, and kills nobody.
+    if (body.length > this.#limits.mostBytes) return this.#read({ ...delivery, leave: () => undefined });
+    const leave = await this.#turn(() => this.#bytes.enter(body.length, this.#closing));
+    if (!leave) return;
+    const taken = { ...delivery, leave };
     if (redelivered && (await this.#journal(() => journal.suspect(body))) !== 'may-pass') {
       if (this.#closing.error) return;
       this.#report({ kind: 'set-aside', uniqueId: undefined, bytes: body.length });
-      delivery.ack();
+      drop(taken);
       return;
     }
-    const taking = this.#read(delivery);
+    const taking = this.#read(taken);
     // It has been read by now: that it waits for a place is no fault of its own.
     if (redelivered) await this.#journal(() => journal.clear(body));
     await taking;
   }
 
-  async #read(delivery: Delivery): Promise<void> {
+  async #read(delivery: Taken): Promise<void> {
     const { body } = delivery;
     let request: RpcRequest;
     try {
-      request = decodeRequest(body, this.#options.limits ?? DEFAULT_LIMITS);
+      request = decodeRequest(body, this.#limits);
     } catch (error) {
       this.#report({ kind: 'unreadable', bytes: body.length, error: error as ComputeError });
-      delivery.ack();
+      drop(delivery);
       return;
     }
     await this.#accept(request, delivery);
   }
 
-  async #accept(request: RpcRequest, delivery: Delivery): Promise<void> {
+  async #accept(request: RpcRequest, delivery: Taken): Promise<void> {
     const { uniqueId, method } = request;
     if (!this.#recent.add(uniqueId)) {
       await this.#taking.get(uniqueId);
-      if (!this.#closing.error) delivery.ack();
+      if (!this.#closing.error) drop(delivery);
       this.#report({ kind: 'duplicate', method, uniqueId });
       return;
     }
-    let served: RpcMethod;
-    let args: Readonly<Record<string, unknown>>;
-    try {
-      served = findMethod(this.#options.endpoints, request);
-      args = decodeValue(request.args) as Record<string, unknown>;
-    } catch (error) {
-      delivery.ack();
-      if (request.answerTo) this.#answers.failure(request, error);
-      else this.#report({ kind: 'refused', method, uniqueId, error });
-      return;
-    }
-    const take = request.answerTo ? this.#call : this.#command;
-    const taking = take.call(this, request, served, args, delivery);
+    const taking = this.#begin(request, delivery);
     this.#taking.set(uniqueId, taking);
     await taking;
     this.#taking.delete(uniqueId);
   }
 
+  async #begin(request: RpcRequest, delivery: Taken): Promise<void> {
+    let served: ServedMethod;
+    let args: Readonly<Record<string, unknown>>;
+    try {
+      served = findMethod(this.#options.endpoints, request);
+      args = decodeValue(request.args) as Record<string, unknown>;
+    } catch (error) {
+      await this.#refuse(request, error);
+      if (!this.#closing.error) drop(delivery);
+      return;
+    }
+    const take = served.isCommand ? this.#command : this.#call;
+    await take.call(this, request, served, args, delivery);
+  }
+
+  /** The broker forgets it only then: a process that dies before refuses it again. */
+  async #refuse(request: RpcRequest, error: unknown): Promise<void> {
+    const { answerTo, method, uniqueId } = request;
+    if (!answerTo) this.#report({ kind: 'refused', method, uniqueId, error });
+    else await until(this.#answers.failure(request, error), this.#closing.signal).catch(() => undefined);
+  }
+
   async #call(
     request: RpcRequest,
-    served: RpcMethod,
+    served: ServedMethod,
     args: Readonly<Record<string, unknown>>,
-    delivery: Delivery,
+    delivery: Taken,
   ): Promise<void> {
-    const release = await this.#turn(this.#calls);
+    const release = await this.#turn(() => this.#calls.enter(this.#closing));
     if (!release) return;
     delivery.ack();
     const stop = this.#answers.signsOfLife(request);
@@ -224,24 +253,29 @@ export class RpcServer {
       this.#invoke(request, served, args)
         .then(
           (result) => this.#answers.result(request, result),
-          (error: unknown) => this.#answers.failure(request, error),
+          (error: unknown) => void this.#answers.failure(request, error),
         )
         .finally(() => {
           stop();
           release();
+          delivery.leave();
         }),
     );
   }
 
   async #command(
     request: RpcRequest,
-    served: RpcMethod,
+    served: ServedMethod,
     args: Readonly<Record<string, unknown>>,
-    delivery: Delivery,
+    delivery: Taken,
   ): Promise<void> {
     const { uniqueId, method } = request;
-    const release = await this.#turn(this.#accepted);
-    if (!release) return;
+    const accepted = await this.#turn(() => this.#accepted.enter(this.#closing));
+    if (!accepted) return;
+    const release = (): void => {
+      accepted();
+      delivery.leave();
+    };
     const place = this.#place(method);
     const outcome = await this.#journal(() => this.#options.journal.record(uniqueId, delivery.body));
     if (outcome !== undefined) delivery.ack();
@@ -254,17 +288,19 @@ export class RpcServer {
     if (outcome === 'known') this.#report({ kind: 'duplicate', method, uniqueId });
   }
 
-  /** Never rejects. */
+  /** Never rejects. One that was called is answered: by the process that finishes it. */
   async #execute(
     request: RpcRequest,
-    served: RpcMethod,
+    served: ServedMethod,
     args: Readonly<Record<string, unknown>>,
     place: Place = this.#place(request.method),
     isRepeated = true,
   ): Promise<void> {
     const { uniqueId, method } = request;
     const { journal } = this.#options;
-    const release = await this.#turn(place.turnstile, place.before);
+    const stop = this.#answers.signsOfLife(request);
+    await place.before;
+    const release = await this.#turn(() => place.turnstile.enter(this.#closing));
     try {
       if (!release) return;
       const begun = await this.#journal(() => journal.begin(uniqueId));
@@ -273,16 +309,18 @@ export class RpcServer {
       const done = this.#invoke(request, served, args, isRepeated);
       place.leave();
       try {
-        await done;
+        this.#answers.result(request, await done);
       } catch (error) {
         if (this.#closing.error) {
           await this.#write(() => journal.release(uniqueId));
           return;
         }
         this.#report({ kind: 'failed', method, uniqueId, error });
+        void this.#answers.failure(request, error);
       }
       await this.#write(() => journal.finish(uniqueId));
     } finally {
+      stop();
       place.leave();
       release?.();
     }
@@ -300,15 +338,18 @@ export class RpcServer {
   /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
   async #resume(commands: readonly UnfinishedCommand[]): Promise<void> {
     for (const { id } of commands) this.#recent.add(id);
+    const held = new Map(commands.map(({ id, body }) => [id, this.#bytes.take(body.length)]));
+    const redo = (command: UnfinishedCommand): Promise<void> =>
+      this.#redo(command).finally(held.get(command.id));
     const inDoubt = commands.filter(({ tries }) => tries > 0);
-    for (const command of inDoubt) await this.#redo(command);
-    await Promise.all(commands.filter(({ tries }) => tries === 0).map((command) => this.#redo(command)));
+    for (const command of inDoubt) await redo(command);
+    await Promise.all(commands.filter(({ tries }) => tries === 0).map(redo));
   }
 
   async #redo({ id, body }: UnfinishedCommand): Promise<void> {
-    const { journal, limits = DEFAULT_LIMITS, endpoints } = this.#options;
+    const { journal, endpoints } = this.#options;
     try {
-      const request = { ...decodeRequest(body, limits), uniqueId: id };
+      const request = { ...decodeRequest(body, this.#limits), uniqueId: id };
       await this.#execute(
         request,
         findMethod(endpoints, request),
@@ -323,11 +364,11 @@ export class RpcServer {
 
   async #invoke(
     { method, context, uniqueId }: RpcRequest,
-    served: RpcMethod,
+    served: ServedMethod,
     args: Readonly<Record<string, unknown>>,
     isRepeated = false,
   ): Promise<unknown> {
-    return served(args, { method, context, uniqueId, signal: this.#closing.signal, isRepeated });
+    return served.run(args, { method, context, uniqueId, signal: this.#closing.signal, isRepeated });
   }
 
   /** Tries until it succeeds; undefined where the server closes first. */
@@ -354,13 +395,16 @@ export class RpcServer {
   }
 
   /** Undefined where the server closes first. */
-  async #turn(turnstile: Turnstile, before?: Promise<void>): Promise<Release | undefined> {
-    await before;
+  async #turn(enter: () => Promise<Release>): Promise<Release | undefined> {
     try {
-      return await turnstile.enter(this.#closing);
+      return await enter();
     } catch {
       return undefined;
     }
+  }
+
+  get #limits(): JsonLimits {
+    return this.#options.limits ?? REQUEST_LIMITS;
   }
 
   #background(work: Promise<void>): void {
@@ -371,6 +415,11 @@ export class RpcServer {
   #report(report: RpcReport): void {
     this.#options.onReport?.(report);
   }
+}
+
+function drop({ ack, leave }: Taken): void {
+  ack();
+  leave();
 }
 
 function lane(width: number): Lane {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, vi } from 'vitest';
+import { residentMib } from '../agent/resident.js';
 import { endpoints, rig } from './control-plane.js';
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -65,6 +66,14 @@ export class AgentProcess {
       interval: 100,
     });
     rig('wait-host.sh', this.host, '120');
+  }
+
+  get isAlive(): boolean {
+    return this.#child?.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get residentMib(): number {
+    return residentMib(this.#child?.pid);
   }
 
   /** How often it has been connected to a broker. */

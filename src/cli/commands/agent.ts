@@ -29,6 +29,7 @@ async function serve(config: AgentConfig, signal: AbortSignal): Promise<void> {
   const { ComputeAgent, AgentMonitor } = await import('../../index.js');
   const logger = await pinoLogger(config.log.level);
   const monitor = await AgentMonitor.open(config.monitor);
+  logger.info(`answers those who watch it at ${monitor.url}`);
   try {
     const agent = await ComputeAgent.open({ ...config.agent, logger }, { signal });
     monitor.agent = agent;

@@ -145,3 +145,39 @@ it('a file that cannot be written is an error of the system, and the command is 
   expect(await journal.record('a', body('1'))).toBe('recorded');
   await expect(journal.begin('other')).rejects.toMatchObject({ code: 'INTERNAL' });
 });
+
+it('keeps the newest of what is set aside and of suspects, so many and so many bytes, and tells what went', async () => {
+  const directory = scratch();
+  const dropped: string[] = [];
+  const options: FileCommandJournalOptions = {
+    mostTries: 1,
+    mostKept: { mostFiles: 2, mostBytes: 25 },
+    onDropped: (folder, names) => dropped.push(...names.map(() => folder)),
+  };
+  const journal = await reopen(directory, options);
+  const kept = (folder: string): string[] =>
+    readdirSync(join(directory, folder))
+      .map((name) => readFileSync(join(directory, folder, name), 'utf8'))
+      .sort();
+  for (const text of ['1', '2', '3']) expect(await journal.suspect(body(text))).toBe('set-aside');
+  expect(kept('set-aside')).toEqual(['2', '3']);
+  await journal.record('killer', body('x'.repeat(24)));
+  await journal.begin('killer');
+  expect(await journal.begin('killer')).toBe('set-aside');
+  expect(kept('set-aside')).toEqual(['3', 'x'.repeat(24)]);
+  expect(dropped).toEqual(['set-aside', 'set-aside']);
+
+  // As processes with a larger bound have left them.
+  const large = await reopen(directory, { mostTries: 3 });
+  for (const text of ['a', 'b', 'c']) expect(await large.suspect(body(text))).toBe('may-pass');
+  const next = await reopen(directory, { ...options, mostTries: 3 });
+  expect(kept('suspects')).toHaveLength(2);
+  expect(dropped.at(-1)).toBe('suspects');
+  expect(await next.suspect(body('d'))).toBe('may-pass');
+  expect(kept('suspects')).toHaveLength(2);
+  await next.clear(body('d'));
+  await next.suspect(body('e'));
+  // That made room, so nothing else goes.
+  expect(kept('suspects')).toHaveLength(2);
+  expect(kept('suspects')).toContain('e');
+});

@@ -52,7 +52,7 @@ async function withConductor(
         isRepeated: false,
       };
       Promise.resolve()
-        .then(() => findMethod(endpoints, request)(request.args, invocation))
+        .then(() => findMethod(endpoints, request).run(request.args, invocation))
         .then((result) => reply(result))
         .catch((error: unknown) => reply(null, error));
     },

@@ -9,7 +9,7 @@ import {
   type RpcRequest,
 } from '../../../src/agent/envelope.js';
 import { RpcFailure } from '../../../src/agent/errors.js';
-import { DEFAULT_LIMITS, parseJson, stringifyJson } from '../../../src/agent/json.js';
+import { DEFAULT_LIMITS, parseJson, REQUEST_LIMITS, stringifyJson } from '../../../src/agent/json.js';
 import { ComputeError } from '../../../src/driver/errors.js';
 import { mutate } from '../../agent/mutate.js';
 import { HOSTS, wire } from '../../agent/traces.js';
@@ -105,8 +105,14 @@ describe('what is no message', () => {
       'too-deep',
       Buffer.from(JSON.stringify({ 'oslo.version': '2.0', 'oslo.message': `{"args":${nested}}` })),
     ],
-    ['too-large', Buffer.alloc(DEFAULT_LIMITS.mostBytes + 1, 0x20)],
-    ['too-many-values', Buffer.from(`[${'{},'.repeat(600_000)}{}]`)],
+    ['too-large', Buffer.alloc(REQUEST_LIMITS.mostBytes + 1, 0x20)],
+    ['too-many-values', Buffer.from(`[${'{},'.repeat(60_000)}{}]`)],
+    ['number', Buffer.from('[18446744073709551616]')],
+    ['number', Buffer.from('[-9223372036854775809]')],
+    ['number', Buffer.from(`[-${'9'.repeat(1_000_000)}]`)],
+    ['number', Buffer.from('{"a":2e308}')],
+    ['number', Buffer.from('-1e99999')],
+    ['number', Buffer.from(`[${'9'.repeat(1_000_000)}.5]`)],
     ['message', message(null)],
     ['message', message({})],
     ['message', message({ method: '' })],
@@ -186,11 +192,11 @@ describe('a failure', () => {
 describe('JSON of the wire', () => {
   it('keeps every digit of an integer, and only of an integer', () => {
     const text =
-      '{"a":9007199254740993,"b":-18446744073709551616,"c":[1234567890123456],"d":"9007199254740993","e":1.5}';
+      '{"a":9007199254740993,"b":[-9223372036854775808,18446744073709551615],"c":[1234567890123456],"d":"9007199254740993","e":1.5}';
     const value = parseJson(text, DEFAULT_LIMITS) as Record<string, unknown>;
     expect(value).toEqual({
       a: 9007199254740993n,
-      b: -18446744073709551616n,
+      b: [-9223372036854775808n, 18446744073709551615n],
       c: [1234567890123456],
       d: '9007199254740993',
       e: 1.5,

@@ -1,0 +1,79 @@
+// The agent as a process of its own, over a hypervisor in its memory: a crash is seen, and so is what it holds.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, vi } from 'vitest';
+import { residentMib } from './resident.js';
+
+const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+export interface AgentChildOptions {
+  readonly directory: string;
+  readonly host: string;
+  readonly brokerUrl: string;
+  readonly placement: { readonly url: string; readonly token: string };
+}
+
+export class AgentChild {
+  readonly #directory: string;
+  readonly #child: ChildProcess;
+
+  /** Resolves when Nova can use it. */
+  static async start(options: AgentChildOptions): Promise<AgentChild> {
+    const child = new AgentChild(options);
+    await vi.waitFor(() => expect(child.log).toContain('serves Nova'), { timeout: 60_000, interval: 50 });
+    return child;
+  }
+
+  private constructor({ directory, host, brokerUrl, placement }: AgentChildOptions) {
+    mkdirSync(directory);
+    this.#directory = directory;
+    const auth = { type: 'token', token: placement.token };
+    const config = {
+      host,
+      broker: { url: brokerUrl },
+      placement: { endpoint: placement.url, auth },
+      node: { driver: 'fake.FakeDriver', instancesPath: join(directory, 'instances') },
+      reportIntervalMs: 1000,
+      shutdownTimeoutMs: 100,
+      monitor: { port: 0 },
+    };
+    // JSON is YAML.
+    writeFileSync(join(directory, 'agent.yaml'), JSON.stringify(config));
+    const log = openSync(join(directory, 'log'), 'a');
+    const args = [cli, 'agent', '--config', join(directory, 'agent.yaml')];
+    this.#child = spawn(process.execPath, args, { stdio: ['ignore', log, log] });
+  }
+
+  get log(): string {
+    return readFileSync(join(this.#directory, 'log'), 'utf8');
+  }
+
+  get monitorUrl(): string {
+    return /http:\/\/127\.0\.0\.1:\d+/.exec(this.log)?.[0] ?? '';
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get residentMib(): number {
+    return residentMib(this.#child.pid);
+  }
+
+  /** Files of the command journal: of commands that are not done, or of another of its folders. */
+  journal(folder = 'commands'): readonly string[] {
+    return readdirSync(join(this.#directory, 'commands', folder));
+  }
+
+  /** In good order; gives its exit code, null where a signal ended it. */
+  async stop(): Promise<number | null> {
+    if (this.isAlive) {
+      const closed = new Promise((resolve) => this.#child.once('close', resolve));
+      this.#child.kill('SIGTERM');
+      await closed;
+    }
+    return this.#child.exitCode;
+  }
+}
