@@ -3,11 +3,14 @@ import type { PlacementOptions } from '../node/placement.js';
 import type { ComputeNodeOptions, Logger } from '../node/types.js';
 import type { ReportSink } from '../resources/sink.js';
 import type { AmqpBrokerOptions } from './amqp-broker.js';
+import type { NeutronOptions } from './neutron/neutron.js';
 
 export interface ComputeAgentOptions {
   /** RabbitMQ as Nova's services have it: `url` is their transport_url. */
   readonly broker: AmqpBrokerOptions;
   readonly placement: PlacementOptions;
+  /** Neutron, as an administrator. Default none: servers have no networks. */
+  readonly network?: NeutronOptions;
   /** Of the node that it opens and closes. Images come from the Glance of its driver's options. */
   readonly node?: ComputeNodeOptions;
   /** Its name in Nova, and that of its queue: never to be changed. Default: that of the machine. */

@@ -87,6 +87,7 @@ export class ComputeAgent implements AsyncDisposable {
       await host.node.close();
       await client.close();
       await broker.close();
+      await host.networks?.close();
       await placement.close();
     }
   }

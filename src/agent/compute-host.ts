@@ -3,6 +3,7 @@ import type { ComputeNode } from '../node/compute-node.js';
 import type { Logger } from '../node/types.js';
 import type { PlacementApi } from '../resources/placement/placement-api.js';
 import type { Conductor } from './conductor.js';
+import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { NovaRelease } from './releases/release.js';
 import type { RpcClient } from './rpc-client.js';
 import type { Schedulers } from './scheduler.js';
@@ -20,6 +21,8 @@ export interface ComputeHost {
   readonly client: RpcClient;
   readonly release: NovaRelease;
   readonly placement: PlacementApi;
+  /** Undefined: it has no Neutron. */
+  readonly networks: InstanceNetworks | undefined;
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;

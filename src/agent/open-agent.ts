@@ -19,9 +19,12 @@ import { ComputeNodeSink } from './compute-node-sink.js';
 import { Conductor } from './conductor.js';
 import { ownContext } from './context.js';
 import { Deferred } from './deferred.js';
+import { externalEvents } from './external-events.js';
 import { HostService } from './host-service.js';
 import { reasonOf } from './instance-record.js';
 import { InstanceSync } from './instance-sync.js';
+import { interfaceCommands } from './interface-commands.js';
+import { InstanceNetworks } from './neutron/instance-networks.js';
 import { persist } from './persist.js';
 import { powerCommands } from './power-commands.js';
 import { questions } from './questions.js';
@@ -43,6 +46,7 @@ const BUILDS = 10;
 /** Nova's max_concurrent_snapshots. */
 const SNAPSHOTS = 5;
 const RESIZES = 5;
+const EVENTS = 64;
 export interface AgentParts {
   readonly host: ComputeHost;
   readonly broker: Broker;
@@ -98,6 +102,10 @@ export async function openParts(
     signal,
   });
   undo.add('service', () => service.close());
+  const networks =
+    options.network &&
+    new InstanceNetworks({ neutron: options.network, conductor, hostName: name, log, signal });
+  if (networks) undo.add('networks', () => networks.close());
   const ready = new Deferred<void>();
   const reporter = await openReporter(options, node, conductor, name, ready.promise);
   const host: ComputeHost = {
@@ -110,6 +118,7 @@ export async function openParts(
     client,
     release: zed,
     placement: new PlacementApi(transport, signal),
+    networks,
     log,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -173,6 +182,8 @@ async function openServer(
       snapshot_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
+      // A build may wait for one.
+      external_instance_event: EVENTS,
     },
     onReport: (report) => logReport(host.log, report),
     signal,
@@ -188,6 +199,8 @@ function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
         ...unsupportedCommands(host),
         ...powerCommands(host),
         ...questions(host),
+        ...interfaceCommands(host),
+        external_instance_event: externalEvents(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
         snapshot_instance: snapshotCommand(host),

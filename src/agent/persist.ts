@@ -23,9 +23,9 @@ export async function persist<T>(signal: AbortSignal, work: (isAgain: boolean) =
 function isPassing(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
   if (!ComputeError.is(error)) return false;
-  return error.code === 'TIMEOUT' || error.code === 'CONNECTION_LOST' || isPlacementAway(error);
+  return error.code === 'TIMEOUT' || error.code === 'CONNECTION_LOST' || isServiceAway(error);
 }
 
-function isPlacementAway({ code, retryable }: ComputeError): boolean {
-  return code === 'PLACEMENT_FAILED' && retryable;
+function isServiceAway({ code, retryable }: ComputeError): boolean {
+  return (code === 'PLACEMENT_FAILED' || code === 'NEUTRON_FAILED') && retryable;
 }

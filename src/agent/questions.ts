@@ -5,7 +5,6 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { RpcFailure } from './errors.js';
 import { uuidOf } from './instance-record.js';
-import { itemsOf } from './launch-message.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -27,15 +26,6 @@ export function questions(host: ComputeHost): Record<string, RpcMethod> {
     // Nova's word for a host that fetches images when they are first used.
     cache_images: ({ image_ids: ids }) =>
       Object.fromEntries((Array.isArray(ids) ? ids : []).map((id) => [String(id), 'unsupported'])),
-    // Of networks and volumes, which no instance of this host has.
-    external_instance_event: ({ events }, { context }) => {
-      for (const event of itemsOf(events)) {
-        host.log.info(`event ${String(event.get('name'))} needs nothing here`, {
-          instanceUuid: event.get('instance_uuid'),
-          requestId: context['request_id'],
-        });
-      }
-    },
     set_host_enabled: answered(async ({ enabled }) => {
       if (enabled === true) await node.service.enable();
       else await node.service.disable('disabled by an operator of the cloud');
