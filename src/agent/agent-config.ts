@@ -61,6 +61,7 @@ const placementSchema = closedObject({
 const networkSchema = closedObject({
   ...serviceEntries,
   vifPluggingTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
+  healIntervalMs: v.exactOptional(integer(0, 1_900_000_000)),
   vifPluggingIsFatal: v.exactOptional(v.boolean()),
   ovsBridge: v.exactOptional(v.pipe(text, v.maxLength(14))),
 });

@@ -74,13 +74,14 @@ export class ComputeAgent implements AsyncDisposable {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { server, sync, service, host, client, broker, stop, placement } = this.#parts;
+    const { server, sync, healing, service, host, client, broker, stop, placement } = this.#parts;
     const grace = setTimeout(() => stop.abort(), graceMs);
     try {
       await server.close();
       clearTimeout(grace);
       stop.abort();
       await sync.close();
+      await healing?.close();
       await service.close();
     } finally {
       clearTimeout(grace);

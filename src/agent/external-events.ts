@@ -43,7 +43,7 @@ async function handle(
     case 'network-vif-plugged':
       return networks.tell(uuid, String(tag), event.get('status') === 'failed' ? 'failed' : 'plugged');
     case 'network-changed':
-      await networks.refresh(uuid, portId, call);
+      await (portId === undefined ? networks.refreshAll(uuid, call) : networks.refresh(uuid, portId, call));
       return true;
     case 'network-vif-deleted':
       // Neutron itself has the last word.

@@ -25,6 +25,7 @@ import { reasonOf } from './instance-record.js';
 import { InstanceSync } from './instance-sync.js';
 import { interfaceCommands } from './interface-commands.js';
 import { InstanceNetworks } from './neutron/instance-networks.js';
+import { HEAL_MS, NetworkHealing } from './neutron/network-healing.js';
 import { persist } from './persist.js';
 import { powerCommands } from './power-commands.js';
 import { questions } from './questions.js';
@@ -55,6 +56,7 @@ export interface AgentParts {
   readonly service: HostService;
   readonly reporter: ResourceReporter;
   readonly sync: InstanceSync;
+  readonly healing: NetworkHealing | undefined;
   readonly placement: { close(): Promise<void> };
   readonly stop: AbortController;
 }
@@ -130,6 +132,9 @@ export async function openParts(
   const syncing = new InstanceSync(host);
   sync = syncing;
   undo.add('sync', () => syncing.close());
+  const { healIntervalMs = HEAL_MS } = options.network ?? {};
+  const healing = networks && new NetworkHealing(host, networks, healIntervalMs);
+  if (healing) undo.add('healing', () => healing.close());
   // First of all: the others wait for what is under way.
   undo.add('work under way', () => stop.abort());
   await syncing.pass();
@@ -139,7 +144,18 @@ export async function openParts(
     node: host.nodeName,
     nodeUuid: host.nodeUuid,
   });
-  return { host, broker, client, server, service, reporter, sync: syncing, placement: transport, stop };
+  return {
+    host,
+    broker,
+    client,
+    server,
+    service,
+    reporter,
+    sync: syncing,
+    healing,
+    placement: transport,
+    stop,
+  };
 }
 
 async function openReporter(

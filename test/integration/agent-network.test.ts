@@ -414,6 +414,17 @@ describe('an instance that stands', () => {
     expect(await macs(agent)).toEqual([own?.address]);
   });
 
+  it('is compared with Neutron, as an event may be lost', async () => {
+    const { bench, agent } = await standing();
+    const [own] = infoCache(bench);
+    await agent.close();
+    await bench.open({ ...UNWAITED, healIntervalMs: 100 });
+    const fields = { fixed_ips: [{ ip_address: '10.9.0.98' }] };
+    await services.neutron.call('PUT', `/ports/${own?.id}`, { port: fields });
+    await vi.waitFor(() => expect(JSON.stringify(infoCache(bench))).toContain('10.9.0.98'), WAIT);
+    expect(infoCache(bench)).toMatchObject([{ id: own?.id, preserve_on_delete: false }]);
+  });
+
   it('that was deleted while no agent ran leaves no port', async () => {
     const { bench, agent } = await standing();
     await agent.close();

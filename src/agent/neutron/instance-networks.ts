@@ -1,4 +1,5 @@
 // The networks of the host's instances: ports in Neutron, what Nova's database has of them, and that they are plugged in.
+import { isDeepStrictEqual } from 'node:util';
 import { ComputeError } from '../../driver/errors.js';
 import type { Logger, NetworkRequest } from '../../node/types.js';
 import type { Conductor } from '../conductor.js';
@@ -140,18 +141,28 @@ export class InstanceNetworks {
     });
   }
 
-  /** Nova's database is told what Neutron says of a port, or, without one, of all. Nova: network-changed. */
-  async refresh(uuid: string, portId: string | undefined, call: CallOptions): Promise<void> {
+  /** Nova's database is told what Neutron says of a port; one that is gone goes. Nova: network-changed. */
+  async refresh(uuid: string, portId: string, call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
       const cached = await this.cached(uuid, call);
+      const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => id === portId);
+      const [fresh] = await this.#describe(ports, new Set(preserved(cached)));
+      const vifs = cached.flatMap((vif) => (vif.id === portId ? (fresh ?? []) : [vif]));
+      const isNew = fresh && !cached.some(({ id }) => id === portId);
+      await this.#save(uuid, isNew ? [...vifs, fresh] : vifs, call);
+    });
+  }
+
+  /** Of all ports that it has in Nova's database. One that is gone stays: Neutron tells of that. */
+  async refreshAll(uuid: string, call: CallOptions): Promise<void> {
+    await this.#inTurn(uuid, async () => {
+      const cached = await this.cached(uuid, call);
+      if (cached.length === 0) return;
       const known = new Set(cached.map(({ id }) => id));
-      const wanted = portId === undefined ? known : new Set([portId]);
-      const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => wanted.has(id));
+      const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => known.has(id));
       const fresh = await this.#describe(ports, new Set(preserved(cached)));
-      const kept = cached.flatMap((vif) =>
-        wanted.has(vif.id) ? fresh.filter(({ id }) => id === vif.id) : [vif],
-      );
-      await this.#save(uuid, [...kept, ...fresh.filter(({ id }) => !known.has(id))], call);
+      const vifs = cached.map((vif) => fresh.find(({ id }) => id === vif.id) ?? vif);
+      if (!isDeepStrictEqual(vifs, cached)) await this.#save(uuid, vifs, call);
     });
   }
 

@@ -21,6 +21,8 @@ export interface NeutronOptions extends ServiceAccess {
   readonly vifPluggingTimeoutMs?: number;
   /** A port that is not plugged in ends the build. Default true, Nova's vif_plugging_is_fatal. */
   readonly vifPluggingIsFatal?: boolean;
+  /** Milliseconds between two comparisons of Nova's database with Neutron, an instance each; 0: none. Default 60000. */
+  readonly healIntervalMs?: number;
   /** Of Open vSwitch, where Neutron names none. Default `br-int`. */
   readonly ovsBridge?: string;
 }
