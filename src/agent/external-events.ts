@@ -2,31 +2,45 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import type { RpcContext } from './envelope.js';
-import { reasonOf, uuidOf } from './instance-record.js';
+import { reasonOf } from './instance-record.js';
 import { itemsOf } from './launch-message.js';
 import type { InstanceNetworks } from './neutron/instance-networks.js';
-import { NovaObject } from './nova-object.js';
+import type { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
 /** Nova's ComputeManager.external_instance_event. An event that fails holds up no other. */
 export function externalEvents(host: ComputeHost): RpcMethod {
-  return async ({ instances, events }, { context }) => {
-    const known = new Set((Array.isArray(instances) ? instances : itemsOf(instances)).flatMap(uuidIn));
-    const work = itemsOf(events).map(async (event) => {
-      const uuid = String(event.get('instance_uuid'));
-      const about = { instanceUuid: uuid, requestId: context['request_id'] };
-      const name = String(event.get('name'));
-      try {
-        const isTaken =
-          known.has(uuid) && host.networks && (await handle(host, host.networks, event, context));
-        if (!isTaken) host.log.info(`event ${name} needs nothing here`, about);
-      } catch (error) {
-        if (host.signal.aborted) throw error;
-        host.log.warn(`event ${name} of ${uuid} could not be followed: ${reasonOf(error)}`, about);
-      }
-    });
-    await Promise.all(work);
+  return async ({ events }, { context }) => {
+    const all = itemsOf(events);
+    // Somebody waits for these, and the others take their time.
+    const sorted = [...all.filter(isPlugged), ...all.filter((event) => !isPlugged(event))];
+    for (const event of sorted) await follow(host, event, context);
   };
+}
+
+async function follow(host: ComputeHost, event: NovaObject, context: RpcContext): Promise<void> {
+  const { networks, log, signal } = host;
+  const [name, uuid] = [String(event.get('name')), String(event.get('instance_uuid'))];
+  const about = { instanceUuid: uuid, requestId: context['request_id'] };
+  try {
+    const isOurs = networks && (await isHere(host, uuid));
+    const isDone = isOurs && (await handle(host, networks, event, context));
+    if (!isDone) log.info(`event ${name} needs nothing here`, about);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    log.warn(`event ${name} of ${uuid} could not be followed: ${reasonOf(error)}`, about);
+  }
+}
+
+/** Another host's instances are not looked after here, whatever a message says. */
+async function isHere({ busy, node, signal }: ComputeHost, uuid: string): Promise<boolean> {
+  if (busy.has(uuid)) return true;
+  const all = await node.list({ signal });
+  return all.some((one) => one.uuid === uuid);
+}
+
+function isPlugged(event: NovaObject): boolean {
+  return event.get('name') === 'network-vif-plugged';
 }
 
 async function handle(
@@ -58,8 +72,4 @@ async function handle(
 
 export function unlessNoDevice(error: unknown): void {
   if (!ComputeError.is(error) || error.code !== 'DEVICE_NOT_FOUND') throw error;
-}
-
-function uuidIn(instance: unknown): string[] {
-  return instance instanceof NovaObject ? [uuidOf(instance)] : [];
 }

@@ -93,12 +93,20 @@ export class ServiceTransport {
       return { token: auth?.type === 'token' ? auth.token : undefined, endpoint: endpoint as string };
     }
     using deadline = new Deadline({ operation: 'authentication', signal });
-    const { token, catalog } = await deadline.race(this.#keystone.session());
+    const { token, catalog } = await deadline.race(this.#keystone.session()).catch((error: unknown) => {
+      throw this.#withoutToken(error);
+    });
     const { type } = this.#service;
     const found = endpoint ?? serviceEndpoint(catalog, type, this.#access);
     if (found === undefined)
       throw this.#unreachable(`Keystone's catalog has no endpoint of type ${type}`, false);
     return { token, endpoint: found };
+  }
+
+  /** Keystone's own failures are told in the words of images. */
+  #withoutToken(error: unknown): unknown {
+    if (!ComputeError.is(error) || error.code !== 'IMAGE_DOWNLOAD_FAILED') return error;
+    return this.#unreachable(error.message, error.retryable, error);
   }
 
   /** Not the client of images: that knows neither PUT nor DELETE, and follows redirects. */

@@ -80,7 +80,7 @@ export function networkServices(): Services {
   beforeAll(async () => {
     if (obstacle) return;
     placement = await PrivatePlacement.start(inside('placement'));
-    neutron = await PrivateNeutron.start(inside('neutron'), { [HOST]: 'bridge', 'ovs-host': 'ovs' });
+    neutron = await PrivateNeutron.start(inside('neutron'), { [HOST]: 'bridge' });
   });
 
   beforeEach(async ({ skip }) => {
