@@ -125,6 +125,7 @@ class Build {
     await record.save({ host: name, node: nodeName, launched_on: name });
     const request = launchRequest(record.object, this.#args);
     using networks = await this.#allocateNetworks();
+    if (networks) await record.save({ task_state: 'block_device_mapping' }, ['networking']);
     await this.#nameRoot(rootDevice(request));
     const fromState = networks ? 'block_device_mapping' : null;
     await record.save({ task_state: 'spawning', root_device_name: rootDevice(request) }, [fromState]);
@@ -148,9 +149,7 @@ class Build {
     const { security_groups: groups } = this.#args;
     const names = Array.isArray(groups) ? groups.map(String) : [];
     this.#hasPorts = true;
-    const allocated = await networks.allocate(ownerOf(record), wish, names, record.call);
-    await record.save({ task_state: 'block_device_mapping' }, ['networking']);
-    return allocated;
+    return await networks.allocate(ownerOf(record), wish, names, record.call);
   }
 
   async #nameRoot(device: string): Promise<void> {

@@ -39,9 +39,10 @@ async function built(bench: NetworkBench, agent: ComputeAgent, networks: readonl
 
 async function terminated(bench: NetworkBench): Promise<void> {
   const { method, args } = request('terminate');
+  const before = bench.conductor.finished('compute_terminate_instance').length;
   args.instance.set('uuid', UUID);
   await bench.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
-  await finished(bench, 'compute_terminate_instance');
+  await finished(bench, 'compute_terminate_instance', before + 1);
 }
 
 describe('a build with networks', () => {
@@ -137,13 +138,16 @@ describe('a build with networks', () => {
   it('takes the one network of a project that names none', async () => {
     const bench = await services.bench();
     const agent = await bench.open(UNWAITED);
+    await built(bench, agent, []);
+    expect(await services.ports()).toEqual([]);
+    await terminated(bench);
     const networkId = await services.network();
     await built(bench, agent, []);
     expect((await services.ports()).map((port) => port.network_id)).toEqual([networkId]);
     await terminated(bench);
     await services.network({ name: 'second' });
     await services.build(bench, agent, [{ network_id: 'auto' }]);
-    expect(await finished(bench, BUILD, 2)).toContain('several networks');
+    expect(await finished(bench, BUILD, 3)).toContain('several networks');
     expect(await services.ports()).toEqual([]);
   });
 
@@ -380,6 +384,13 @@ describe('an instance that stands', () => {
       );
     const foreign = await services.port({ network_id: networkId, tenant_id: 'others' });
     const direct = await services.port({ network_id: networkId, 'binding:vnic_type': 'direct' });
+    // The node refuses it, when all is made.
+    const twin = await services.port({
+      network_id: await services.network({ name: 'second' }),
+      mac_address: own?.address,
+    });
+    expect(await failure({ port_id: twin.id })).toBe('InterfaceAttachFailed');
+    expect(infoCache(bench)).toEqual([own]);
     expect(await failure({ port_id: foreign.id })).toBe('PortNotUsable');
     expect(await failure({ port_id: own?.id })).toBe('PortInUse');
     expect(await failure({ port_id: direct.id })).toBe('InterfaceAttachFailed');
@@ -394,7 +405,7 @@ describe('an instance that stands', () => {
     expect(await macs(agent)).toEqual([own?.address]);
     expect((await services.ports()).map((port) => port.id)).toEqual([own?.id]);
     const free = (await services.ports('')).map((port) => port.id);
-    expect(new Set(free)).toEqual(new Set([foreign.id, direct.id]));
+    expect(new Set(free)).toEqual(new Set([twin.id, foreign.id, direct.id]));
   });
 
   it('follows what Neutron tells of its ports, and takes nobody at his word', async () => {

@@ -84,13 +84,13 @@ export class InstanceNetworks {
    */
   async release(uuid: string, given: readonly string[], call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.cached(uuid, call);
+      const cached = await this.#cached(uuid, call);
       await this.#allocation.release(uuid, new Set([...given, ...preserved(cached)]));
       if (cached.length > 0) await this.#save(uuid, [], call);
     });
   }
 
-  /** One more port of an instance that stands; `plug` is undone as a whole where it rejects. */
+  /** One more port of an instance that stands; all of it is undone where `plug` rejects. */
   async attach(
     owner: PortOwner,
     wish: PortWish | 'any',
@@ -99,7 +99,7 @@ export class InstanceNetworks {
   ): Promise<CachedVif> {
     const { uuid } = owner;
     return await this.#inTurn(uuid, async () => {
-      const cached = await this.cached(uuid, call);
+      const cached = await this.#cached(uuid, call);
       const portId = wish === 'any' ? undefined : wish.portId;
       if (cached.some(({ id }) => id === portId)) throw inUse(portId, uuid);
       const before = new Set((await this.#allocation.portsOf(uuid)).map(({ id }) => id));
@@ -108,12 +108,15 @@ export class InstanceNetworks {
         const list = wish === 'any' ? wish : [wish];
         const { ports } = await this.#allocation.allocate(owner, list, [], before);
         const [vif] = await this.#describe(ports, given);
-        await plug(vifRequest(vif as CachedVif));
-        await this.#save(uuid, [...cached, vif as CachedVif], call);
-        return vif as CachedVif;
+        if (!vif) throw noNetwork(owner);
+        const request = vifRequest(vif);
+        await this.#save(uuid, [...cached, vif], call);
+        await plug(request);
+        return vif;
       } catch (error) {
         if (!this.#options.signal.aborted) {
           await this.#allocation.release(uuid, given, (id) => !before.has(id));
+          await this.#save(uuid, cached, call);
         }
         throw error;
       }
@@ -128,7 +131,7 @@ export class InstanceNetworks {
     call: CallOptions,
   ): Promise<boolean> {
     return await this.#inTurn(uuid, async () => {
-      const cached = await this.cached(uuid, call);
+      const cached = await this.#cached(uuid, call);
       if (!cached.some(({ id }) => id === portId)) return false;
       await unplug();
       await this.#allocation.release(uuid, new Set(preserved(cached)), (id) => id === portId);
@@ -144,7 +147,7 @@ export class InstanceNetworks {
   /** Nova's database is told what Neutron says of a port; one that is gone goes. Nova: network-changed. */
   async refresh(uuid: string, portId: string, call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.cached(uuid, call);
+      const cached = await this.#cached(uuid, call);
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => id === portId);
       const [fresh] = await this.#describe(ports, new Set(preserved(cached)));
       const vifs = cached.flatMap((vif) => (vif.id === portId ? (fresh ?? []) : [vif]));
@@ -156,7 +159,7 @@ export class InstanceNetworks {
   /** Of all ports that it has in Nova's database. One that is gone stays: Neutron tells of that. */
   async refreshAll(uuid: string, call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.cached(uuid, call);
+      const cached = await this.#cached(uuid, call);
       if (cached.length === 0) return;
       const known = new Set(cached.map(({ id }) => id));
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => known.has(id));
@@ -176,8 +179,12 @@ export class InstanceNetworks {
     return this.#events.tell(uuid, portId, state);
   }
 
+  async close(): Promise<void> {
+    await this.#neutron.close();
+  }
+
   /** What Nova's database has; nothing of an instance that it does not know. */
-  async cached(uuid: string, call: CallOptions): Promise<readonly CachedVif[]> {
+  async #cached(uuid: string, call: CallOptions): Promise<readonly CachedVif[]> {
     const { conductor, signal } = this.#options;
     try {
       const cache = await persist(signal, () =>
@@ -189,10 +196,6 @@ export class InstanceNetworks {
       if (RemoteError.of(error, 'InstanceInfoCacheNotFound')) return [];
       throw error;
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#neutron.close();
   }
 
   get #pluggingMs(): number {
@@ -259,6 +262,14 @@ export class InstanceNetworks {
 
 function preserved(vifs: readonly CachedVif[]): string[] {
   return vifs.filter(({ preserve_on_delete: isGiven }) => isGiven).map(({ id }) => id);
+}
+
+function noNetwork({ uuid: instanceUuid, projectId }: PortOwner): ComputeError {
+  return new ComputeError('NEUTRON_FAILED', `project ${projectId} has no network`, {
+    operation: 'networks',
+    instanceUuid,
+    details: { type: 'NetworkNotFound' },
+  });
 }
 
 function inUse(portId: string | undefined, instanceUuid: string): ComputeError {

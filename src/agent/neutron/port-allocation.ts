@@ -65,8 +65,7 @@ export class PortAllocation {
     others: ReadonlySet<string> = new Set(),
   ): Promise<AllocatedPorts> {
     const own = (await this.portsOf(owner.uuid)).filter(({ id }) => !others.has(id));
-    const wishes =
-      typeof wish === 'string' ? [{ networkId: await this.#onlyNetwork(owner, wish, own) }] : wish;
+    const wishes = typeof wish === 'string' ? await this.#onlyNetwork(owner, wish, own) : wish;
     const named = await this.#namedPorts(owner, wishes);
     const networkOf = (one: PortWish): string =>
       named.get(one.portId ?? '')?.network_id ?? String(one.networkId);
@@ -119,12 +118,16 @@ export class PortAllocation {
     return ports;
   }
 
-  /** Of the project's own and the shared ones. */
-  async #onlyNetwork(owner: PortOwner, wish: 'any' | 'auto', own: readonly Port[]): Promise<string> {
+  /** Of the project's own and the shared ones; none where it has none, and nobody asks for one to be made. */
+  async #onlyNetwork(
+    owner: PortOwner,
+    wish: 'any' | 'auto',
+    own: readonly Port[],
+  ): Promise<readonly PortWish[]> {
     const { projectId } = owner;
     // An earlier try may have chosen before there was a second one.
     const [port] = own;
-    if (port) return port.network_id;
+    if (port) return [{ networkId: port.network_id }];
     const isReady = wish === 'auto' ? { admin_state_up: 'true' } : {};
     const networks = await persist(this.#signal, async () => [
       ...(await this.#neutron.networks({ tenant_id: projectId, shared: 'false', ...isReady })),
@@ -133,13 +136,14 @@ export class PortAllocation {
     const [network, second] = networks;
     if (second)
       throw refused('NetworkAmbiguous', `project ${projectId} has several networks: name one`, owner);
-    if (network) return network.id;
-    if (wish === 'auto')
-      return await persist(this.#signal, () => this.#neutron.autoAllocatedNetwork(projectId));
-    throw refused('NetworkNotFound', `project ${projectId} has no network`, owner);
+    if (network) return [{ networkId: network.id }];
+    if (wish === 'any') return [];
+    const made = await persist(this.#signal, () => this.#neutron.autoAllocatedNetwork(projectId));
+    return [{ networkId: made }];
   }
 
   async #networks(owner: PortOwner, ids: readonly string[]): Promise<ReadonlyMap<string, Network>> {
+    if (ids.length === 0) return new Map();
     const found = await persist(this.#signal, () => this.#neutron.networks({ id: [...new Set(ids)] }));
     const networks = new Map(found.map((network) => [network.id, network]));
     for (const id of ids) {
