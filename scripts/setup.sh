@@ -100,7 +100,7 @@ download_cloud_init() {
 
 # The tests start services of their own. Where systemd runs, these packages start one each on every address, which nobody asked for.
 install_services() {
-  for service in glance-api placement-api prometheus rabbitmq-server; do
+  for service in glance-api neutron-server placement-api prometheus rabbitmq-server; do
     dpkg-query -W -f='${db:Status-Abbrev}' "$service" 2>/dev/null | grep -q '^ii' && continue
     apt_install "$service"
     [ ! -d /run/systemd/system ] || as_root systemctl --quiet disable --now "$service"

@@ -8,6 +8,7 @@ export { AgentMonitor, type MonitorOptions } from './agent/agent-monitor.js';
 export type { ComputeAgentOptions, VncOptions } from './agent/agent-options.js';
 export type { AmqpBrokerOptions, AmqpTlsOptions, BrokerState } from './agent/amqp-broker.js';
 export { type CloseAgentOptions, ComputeAgent } from './agent/compute-agent.js';
+export type { NeutronOptions } from './agent/neutron/neutron.js';
 export { BaseDriver } from './driver/base-driver.js';
 export {
   type CacheImageOptions,

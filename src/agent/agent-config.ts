@@ -5,8 +5,10 @@ import * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import { check, closedObject, dictionary, integer } from '../driver/schema.js';
 import { parseNodeOptions } from '../node/node-options.js';
-import { type PlacementOptions, placementTransport } from '../node/placement.js';
+import { placementTransport } from '../node/placement.js';
+import type { ServiceAccess } from '../node/service-transport.js';
 import type { ComputeAgentOptions } from './agent-options.js';
+import { Neutron } from './neutron/neutron.js';
 import { parseTransportUrl } from './transport-url.js';
 
 export interface AgentConfig {
@@ -42,14 +44,16 @@ const brokerSchema = closedObject({
   heartbeatSeconds: v.exactOptional(integer(1, 3600)),
 });
 
-const placementSchema = closedObject({
+const serviceEntries = {
   endpoint: v.exactOptional(text),
-  auth: v.exactOptional(
-    options as unknown as v.GenericSchema<unknown, NonNullable<PlacementOptions['auth']>>,
-  ),
+  auth: v.exactOptional(options as unknown as v.GenericSchema<unknown, NonNullable<ServiceAccess['auth']>>),
   region: v.exactOptional(text),
   interface: v.exactOptional(v.picklist(['public', 'internal', 'admin'])),
   caFile: v.exactOptional(absolute),
+};
+
+const placementSchema = closedObject({
+  ...serviceEntries,
   traits: v.exactOptional(v.array(text)),
   aggregates: v.exactOptional(v.array(text)),
 });
@@ -63,9 +67,18 @@ const vncSchema = closedObject({
   tokenTtlSeconds: v.exactOptional(integer(1, 86_400)),
 });
 
+const networkSchema = closedObject({
+  ...serviceEntries,
+  vifPluggingTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
+  healIntervalMs: v.exactOptional(integer(0, 1_900_000_000)),
+  vifPluggingIsFatal: v.exactOptional(v.boolean()),
+  ovsBridge: v.exactOptional(v.pipe(text, v.maxLength(14))),
+});
+
 const configSchema = closedObject({
   broker: brokerSchema,
   placement: placementSchema,
+  network: v.exactOptional(networkSchema),
   images: v.exactOptional(options),
   node: v.exactOptional(options),
   host: v.exactOptional(v.pipe(text, v.regex(/^[\w.-]{1,255}$/, 'is not a host name'))),
@@ -103,9 +116,10 @@ export async function readAgentConfig(path: string): Promise<AgentConfig> {
   const { images, node, broker, log, monitor, graceMs, ...rest } = checked.value;
   const { tls, ...connection } = broker;
   const driverOptions = { ...(node?.['driverOptions'] as object | undefined), ...(images && { images }) };
-  // Both check them, and begin nothing.
+  // They check them, and begin nothing.
   parseNodeOptions({ ...node, driverOptions });
   await placementTransport(rest.placement).close();
+  if (rest.network) await new Neutron(rest.network, AbortSignal.abort()).close();
   const agent: ComputeAgentOptions = {
     ...rest,
     broker: { ...connection, ...(tls && { tls: await certificates(tls) }) },

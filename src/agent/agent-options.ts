@@ -3,6 +3,7 @@ import type { PlacementOptions } from '../node/placement.js';
 import type { ComputeNodeOptions, Logger } from '../node/types.js';
 import type { ReportSink } from '../resources/sink.js';
 import type { AmqpBrokerOptions } from './amqp-broker.js';
+import type { NeutronOptions } from './neutron/neutron.js';
 
 /** Nova's options [vnc]; where the guests' servers listen is the driver's option `vncListen`. */
 export interface VncOptions {
@@ -18,6 +19,8 @@ export interface ComputeAgentOptions {
   /** RabbitMQ as Nova's services have it: `url` is their transport_url. */
   readonly broker: AmqpBrokerOptions;
   readonly placement: PlacementOptions;
+  /** Neutron, as an administrator. Default none: servers have no networks. */
+  readonly network?: NeutronOptions;
   /** Of the node that it opens and closes. Images come from the Glance of its driver's options. */
   readonly node?: ComputeNodeOptions;
   /** Its name in Nova, and that of its queue: never to be changed. Default: that of the machine. */

@@ -154,6 +154,10 @@ const ARGUMENTS: Fields = {
   on_shared_storage: maybeFlag,
   tail_length: optional(integer),
   image_ids: optional(list(text)),
+  network_id: maybeText,
+  port_id: maybeText,
+  requested_ip: maybeText,
+  tag: maybeText,
   events: optional(objects(anyObject)),
   enabled: maybeFlag,
 };

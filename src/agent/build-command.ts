@@ -1,14 +1,20 @@
 // build_and_run_instance: a server of the scheduler's becomes a guest here, goes to another host, or ends in ERROR.
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
+import type { LaunchRequest } from '../node/types.js';
 import { Backoff } from './backoff.js';
 import type { ComputeHost } from './compute-host.js';
 import type { CommandArguments } from './instance-command.js';
 import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { itemsOf, launchRequest, rootDevice } from './launch-message.js';
+import type { PluggedNetworks } from './neutron/instance-networks.js';
+import { networkWish, ownerOf } from './neutron/network-wish.js';
+import { noNeutron } from './neutron/no-neutron.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 
 const EVENT = 'compute__do_build_and_run_instance';
+/** In which an earlier process may have left it. */
+const STATES = ['scheduling', null, 'networking', 'block_device_mapping', 'spawning'];
 /** For which Glance may be away. */
 const IMAGE_PATIENCE_MS = 600_000;
 
@@ -24,6 +30,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'IMAGE_CHECKSUM_MISMATCH',
   'IMAGE_DOWNLOAD_FAILED',
   'UNAUTHORIZED',
+  'NEUTRON_FAILED',
 ]);
 
 /** Nova's ComputeManager.build_and_run_instance. */
@@ -42,6 +49,8 @@ class Build {
   readonly #about: Readonly<Record<string, unknown>>;
   /** There is a guest, and it is of this build. */
   #stands: boolean;
+  /** There may be ports, and they are of this build. */
+  #hasPorts: boolean;
 
   constructor(host: ComputeHost, record: InstanceRecord, args: CommandArguments, invocation: RpcInvocation) {
     this.#host = host;
@@ -49,6 +58,7 @@ class Build {
     this.#args = args;
     this.#invocation = invocation;
     this.#stands = invocation.isRepeated;
+    this.#hasPorts = invocation.isRepeated;
     this.#about = { instanceUuid: record.uuid, requestId: invocation.context['request_id'] };
   }
 
@@ -110,19 +120,36 @@ class Build {
   async #build(): Promise<void> {
     const { name, nodeName, schedulers } = this.#host;
     const record = this.#record;
-    const before = this.#invocation.isRepeated ? ['scheduling', null, 'spawning'] : ['scheduling', null];
+    const before = this.#invocation.isRepeated ? STATES : ['scheduling', null];
     await record.save({ vm_state: 'building', task_state: null }, before);
     await record.save({ host: name, node: nodeName, launched_on: name });
     const request = launchRequest(record.object, this.#args);
+    using networks = await this.#allocateNetworks();
+    if (networks) await record.save({ task_state: 'block_device_mapping' }, ['networking']);
     await this.#nameRoot(rootDevice(request));
-    await record.save({ task_state: 'spawning', root_device_name: rootDevice(request) }, [null]);
-    await this.#launch(request);
+    const fromState = networks ? 'block_device_mapping' : null;
+    await record.save({ task_state: 'spawning', root_device_name: rootDevice(request) }, [fromState]);
+    await this.#launch({ ...request, networks: networks?.requests ?? [] }, networks?.plugged);
     const power = powerCode(await record.powerState());
     const fields = { vm_state: 'active', task_state: null, power_state: power, launched_at: new Date() };
     await record.save(fields, 'spawning');
     await schedulers.update(name, [record.object], record.call).catch((error: unknown) => {
       this.#host.log.debug(`the schedulers did not hear of ${record.uuid}: ${reasonOf(error)}`, this.#about);
     });
+  }
+
+  /** Undefined: it has none. */
+  async #allocateNetworks(): Promise<PluggedNetworks | undefined> {
+    const { networks } = this.#host;
+    const record = this.#record;
+    const wish = networkWish(this.#args['requested_networks']);
+    if (wish === 'none' || (wish === 'any' && !networks)) return undefined;
+    if (!networks) throw noNeutron(record.uuid);
+    await record.save({ vm_state: 'building', task_state: 'networking' }, [null]);
+    const { security_groups: groups } = this.#args;
+    const names = Array.isArray(groups) ? groups.map(String) : [];
+    this.#hasPorts = true;
+    return await networks.allocate(ownerOf(record), wish, names, record.call);
   }
 
   async #nameRoot(device: string): Promise<void> {
@@ -133,13 +160,13 @@ class Build {
   }
 
   /** Glance may be away for minutes. One that stands was launched by an earlier process. */
-  async #launch(request: ReturnType<typeof launchRequest>): Promise<void> {
+  async #launch(request: LaunchRequest, plugged: PluggedNetworks['plugged']): Promise<void> {
     const { node, signal, log } = this.#host;
     const backoff = new Backoff();
     const end = performance.now() + IMAGE_PATIENCE_MS;
     for (;;) {
       try {
-        const { steps } = await node.launch(request, { signal });
+        const { steps } = await node.launch(request, { signal, ...(plugged && { beforeRun: plugged }) });
         this.#stands = true;
         for (const { step, milliseconds } of steps) {
           const text = `launch of ${this.#record.uuid}: ${step} took ${Math.round(milliseconds)} ms`;
@@ -162,6 +189,7 @@ class Build {
     try {
       // A launch that fails leaves nothing itself.
       if (this.#stands) await this.#host.node.terminate(record.uuid, { signal: this.#host.signal });
+      if (this.#hasPorts) await this.#releaseNetworks();
       // A user deletes it meanwhile: that command does the rest.
       if (isGoing(error) || !(await record.refresh()) || record.taskState === 'deleting') return;
       await record.fault(error);
@@ -174,6 +202,18 @@ class Build {
     } catch (cause) {
       if (this.#host.signal.aborted) throw cause;
       if (!isGoing(cause)) throw cause;
+    }
+  }
+
+  /** Of those that stay Neutron knows whose they were: a deletion finds them. */
+  async #releaseNetworks(): Promise<void> {
+    const { networks, signal, log } = this.#host;
+    const given = itemsOf(this.#args['requested_networks']).map((one) => String(one.get('port_id')));
+    try {
+      await networks?.release(this.#record.uuid, given, this.#record.call);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warn(`the ports of ${this.#record.uuid} could not be released: ${reasonOf(error)}`, this.#about);
     }
   }
 

@@ -80,19 +80,21 @@ export class ComputeAgent implements AsyncDisposable {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const { server, log, sync, service, host, client, broker, stop, placement } = this.#parts;
+    const { server, log, sync, healing, service, host, client, broker, stop, placement } = this.#parts;
     const grace = setTimeout(() => stop.abort(), graceMs);
     try {
       await server.close();
       clearTimeout(grace);
       stop.abort();
       await sync.close();
+      await healing?.close();
       await service.close();
     } finally {
       clearTimeout(grace);
       await host.node.close();
       await client.close();
       await broker.close();
+      await host.networks?.close();
       await placement.close();
       await host.images.close();
       log.flush();

@@ -4,6 +4,7 @@ import type { ImageDirectory } from '../node/image-directory.js';
 import type { Logger } from '../node/types.js';
 import type { PlacementApi } from '../resources/placement/placement-api.js';
 import type { Conductor } from './conductor.js';
+import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { NovaRelease } from './releases/release.js';
 import type { RpcClient } from './rpc-client.js';
 import type { Schedulers } from './scheduler.js';
@@ -22,6 +23,8 @@ export interface ComputeHost {
   readonly release: NovaRelease;
   readonly placement: PlacementApi;
   readonly images: ImageDirectory;
+  /** Undefined: it has no Neutron. */
+  readonly networks: InstanceNetworks | undefined;
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;

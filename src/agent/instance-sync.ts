@@ -129,7 +129,7 @@ export class InstanceSync {
   /** What the database has as deleted goes from the host; what it has not at all is somebody else's. */
   async #removeDeleted(uuids: readonly string[]): Promise<void> {
     if (uuids.length === 0) return;
-    const { conductor, node, placement, signal, log } = this.#host;
+    const { conductor, node, placement, networks, signal, log } = this.#host;
     const context = { ...ownContext(), read_deleted: 'yes' };
     const filters = { args: [{ deleted: true, soft_deleted: false, uuid: uuids }] };
     const deleted = await persist(signal, () =>
@@ -137,6 +137,7 @@ export class InstanceSync {
     );
     for (const uuid of deleted.map((one) => String(one.get('uuid')))) {
       await node.terminate(uuid, { signal });
+      await networks?.release(uuid, [], { context, signal });
       await persist(signal, () => placement.removeConsumer(uuid));
       log.warn(`instance ${uuid} had been deleted from Nova, and was removed`, { instanceUuid: uuid });
     }

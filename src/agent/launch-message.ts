@@ -10,10 +10,9 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Nova's ImageMetaProps, with the three old names that are still in use. */
 const PROPERTY = /^(?:hw_|img_|os_)|^(?:architecture|vm_mode|hypervisor_type)$/;
 
-/** Throws `UNSUPPORTED` for what this host has not: networks of Neutron, volumes, no image. `INVALID_ARGUMENT` follows at the launch. */
+/** Throws `UNSUPPORTED` for what this host has not: volumes, no image. Networks are asked for apart. `INVALID_ARGUMENT` follows at the launch. */
 export function launchRequest(instance: NovaObject, args: CommandArguments): LaunchRequest {
   const uuid = uuidOf(instance);
-  refuseNetworks(uuid, itemsOf(args['requested_networks']));
   refuseVolumes(uuid, itemsOf(args['block_device_mapping']));
   const { admin_password: password, injected_files: files } = args;
   const configDrive = configDriveOf(instance, { password, files });
@@ -79,15 +78,6 @@ export function itemsOf(list: unknown): readonly NovaObject[] {
 export function rootDevice(request: Pick<LaunchRequest, 'image'>): string {
   const bus = request.image.properties?.['hw_disk_bus'] ?? 'virtio';
   return `/dev/${bus === 'virtio' ? 'vda' : bus === 'ide' ? 'hda' : 'sda'}`;
-}
-
-function refuseNetworks(instanceUuid: string, requests: readonly NovaObject[]): void {
-  if (requests.every((request) => request.get('network_id') === 'none')) return;
-  throw new ComputeError(
-    'UNSUPPORTED',
-    `instance ${instanceUuid} asks for networks of Neutron, which this host does not have; boot it with the networks "none"`,
-    { operation: 'launch', instanceUuid },
-  );
 }
 
 function refuseVolumes(instanceUuid: string, mappings: readonly NovaObject[]): void {

@@ -23,10 +23,14 @@ import { Conductor } from './conductor.js';
 import { consoles } from './consoles.js';
 import { ownContext } from './context.js';
 import { Deferred } from './deferred.js';
+import { externalEvents } from './external-events.js';
 import { guestCommands } from './guest-commands.js';
 import { HostService } from './host-service.js';
 import { InstanceSync } from './instance-sync.js';
+import { interfaceCommands } from './interface-commands.js';
 import { LimitedLog } from './limited-log.js';
+import { InstanceNetworks } from './neutron/instance-networks.js';
+import { HEAL_MS, NetworkHealing } from './neutron/network-healing.js';
 import { persist } from './persist.js';
 import { powerCommands } from './power-commands.js';
 import { questions } from './questions.js';
@@ -50,6 +54,7 @@ const BUILDS = 10;
 /** Nova's max_concurrent_snapshots. */
 const SNAPSHOTS = 5;
 const RESIZES = 5;
+const EVENTS = 64;
 export interface AgentParts {
   readonly host: ComputeHost;
   readonly broker: Broker;
@@ -60,6 +65,7 @@ export interface AgentParts {
   readonly service: HostService;
   readonly reporter: ResourceReporter;
   readonly sync: InstanceSync;
+  readonly healing: NetworkHealing | undefined;
   readonly placement: { close(): Promise<void> };
   readonly stop: AbortController;
 }
@@ -111,6 +117,10 @@ export async function openParts(
     signal,
   });
   undo.add('service', () => service.close());
+  const networks =
+    options.network &&
+    new InstanceNetworks({ neutron: options.network, conductor, hostName: name, log, signal });
+  if (networks) undo.add('networks', () => networks.close());
   const ready = new Deferred<void>();
   const reporter = await openReporter(options, node, conductor, name, ready.promise);
   const host: ComputeHost = {
@@ -124,6 +134,7 @@ export async function openParts(
     release: zed,
     placement: new PlacementApi(transport, signal),
     images,
+    networks,
     log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -136,6 +147,9 @@ export async function openParts(
   const syncing = new InstanceSync(host);
   sync = syncing;
   undo.add('sync', () => syncing.close());
+  const { healIntervalMs = HEAL_MS } = options.network ?? {};
+  const healing = networks && new NetworkHealing(host, networks, healIntervalMs);
+  if (healing) undo.add('healing', () => healing.close());
   // First of all: the others wait for what is under way.
   undo.add('work under way', () => stop.abort());
   await syncing.pass();
@@ -155,6 +169,7 @@ export async function openParts(
     service,
     reporter,
     sync: syncing,
+    healing,
     placement: transport,
     stop,
   };
@@ -208,6 +223,8 @@ async function openServer(
       snapshot_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
+      // A build may wait for one.
+      external_instance_event: EVENTS,
     },
     onReport: (report) => reports.add(report),
     signal,
@@ -215,6 +232,7 @@ async function openServer(
 }
 
 function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly RpcEndpoint[] {
+  const { attach_interface, detach_interface } = interfaceCommands(host);
   return [
     pingEndpoint('compute'),
     {
@@ -224,11 +242,14 @@ function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly Rp
         ...questions(host),
         ...consoles(host, vnc),
         cache_images: cacheImages(host),
+        attach_interface,
       }),
       commands: checkedMethods({
         ...unsupportedCommands(host),
         ...powerCommands(host),
         ...guestCommands(host),
+        detach_interface,
+        external_instance_event: externalEvents(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
         snapshot_instance: snapshotCommand(host),

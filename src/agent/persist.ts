@@ -37,7 +37,7 @@ function isAway(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
   if (!ComputeError.is(error)) return false;
   const { code, operation, retryable } = error;
-  if (code === 'PLACEMENT_FAILED') return retryable;
+  if (code === 'PLACEMENT_FAILED' || code === 'NEUTRON_FAILED') return retryable;
   // As the RPC client names what it does: the node's own calls end with these codes, too.
   return (code === 'TIMEOUT' || code === 'CONNECTION_LOST') && /^(call|cast|fanout) /.test(operation ?? '');
 }

@@ -5,7 +5,6 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { RpcFailure } from './errors.js';
 import { uuidOf } from './instance-record.js';
-import { itemsOf } from './launch-message.js';
 import { novaFailure } from './nova-failure.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
@@ -25,15 +24,6 @@ export function questions(host: ComputeHost): Record<string, RpcMethod> {
       diagnosticsObject(host, await node.guests.diagnostics(instanceUuid(instance))),
     ),
     get_host_uptime: () => hostUptime(),
-    // Of networks and volumes, which no instance of this host has.
-    external_instance_event: ({ events }, { context }) => {
-      for (const event of itemsOf(events)) {
-        host.log.info(`event ${String(event.get('name'))} needs nothing here`, {
-          instanceUuid: event.get('instance_uuid'),
-          requestId: context['request_id'],
-        });
-      }
-    },
     set_host_enabled: answered(async ({ enabled }) => {
       if (enabled === true) await node.service.enable();
       else await node.service.disable('disabled by an operator of the cloud');

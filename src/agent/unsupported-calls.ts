@@ -12,9 +12,8 @@ const MIGRATIONS: readonly string[] = [
   'prep_snapshot_based_resize_at_source',
 ];
 
-/** That are of no use to a host without networks, volumes and migrations, or that Nova's libvirt driver has not either. */
+/** That are of no use to a host without volumes and migrations, or that Nova's libvirt driver has not either. */
 const OTHERS: readonly string[] = [
-  'attach_interface',
   'check_instance_shared_storage',
   'confirm_snapshot_based_resize_at_source',
   'drop_move_claim_at_destination',

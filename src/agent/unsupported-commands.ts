@@ -23,7 +23,6 @@ const METHODS: readonly string[] = [
 const WITHOUT_TASK: readonly string[] = [
   'add_fixed_ip_to_instance',
   'attach_volume',
-  'detach_interface',
   'detach_volume',
   'live_migration_abort',
   'live_migration_force_complete',

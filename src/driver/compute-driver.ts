@@ -43,6 +43,11 @@ export interface SpawnOptions extends CallOptions {
   readonly onProgress?: ((progress: SpawnProgress) => void) | undefined;
   /** What is on the drive of an instance that has one ({@link Instance.configDrive}), besides what the instance says itself. */
   readonly configDrive?: ConfigDriveContent | undefined;
+  /**
+   * Where given, the guest is started paused and runs when this resolves: until then its taps are there, and it has done
+   * nothing. Its rejection is that of the spawn. Called once, in the step `start`; Nova's vif_plugging_timeout.
+   */
+  readonly beforeRun?: (() => Promise<void>) | undefined;
 }
 
 export interface CacheImageOptions extends CallOptions {
@@ -112,7 +117,7 @@ export interface UnrescueOptions extends CallOptions {
   readonly powerOn?: boolean | undefined;
 }
 
-export interface RebuildOptions extends SpawnOptions {
+export interface RebuildOptions extends Omit<SpawnOptions, 'beforeRun'> {
   /** Milliseconds the guest is given to shut itself down; 0 (the default) pulls the plug at once. */
   readonly shutdownTimeoutMs?: number | undefined;
   /** Its ephemeral disk stays as it is. Default false. */

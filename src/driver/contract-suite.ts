@@ -5,7 +5,7 @@ import { defineDiskThreshold } from './contract/disk-threshold.js';
 import { ContractBench, type DriverContract } from './contract/harness.js';
 import { defineImageCache } from './contract/image-cache.js';
 import { defineLifecycle } from './contract/lifecycle.js';
-import { defineNetwork } from './contract/network.js';
+import { defineNetwork, definePausedStart } from './contract/network.js';
 import { defineRefusals } from './contract/refusals.js';
 import { defineRescue } from './contract/rescue.js';
 import { defineResize } from './contract/resize.js';
@@ -40,6 +40,7 @@ export function describeDriverContract(name: string, contract: DriverContract): 
     describe('snapshot', () => defineSnapshot(bench));
     describe('disk thresholds', () => defineDiskThreshold(bench));
     describe('network', () => defineNetwork(bench));
+    describe('paused start', () => definePausedStart(bench));
     describe('undo', () => defineUndo(bench));
     describe('concurrency', () => defineConcurrency(bench));
     describe('close', () => defineClose(bench));

@@ -83,6 +83,8 @@ export interface Vif {
   /** Name of the tap on the host, at most 15 bytes. */
   readonly tap: string;
   readonly mtu?: number;
+  /** The bridge is one of Open vSwitch's, which must stand; the port is known there by its id. Default a bridge of Linux. */
+  readonly virtualPort?: 'openvswitch';
   /** Interface of the host that joins the bridge to a physical network. */
   readonly physicalInterface?: string;
   /** Which VLAN of it, 1 to 4094: its sub-interface, made where missing, is the bridge's port. Default untagged. */

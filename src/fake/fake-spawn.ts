@@ -74,6 +74,10 @@ async function runSteps(
     start: async () => {
       undo.add('start', () => hypervisor.stop(uuid, 'destroyed'));
       hypervisor.start(uuid, context.greeting);
+      if (!options.beforeRun) return;
+      hypervisor.pause(uuid);
+      await call.deadline.race(options.beforeRun());
+      hypervisor.unpause(uuid);
     },
   };
 

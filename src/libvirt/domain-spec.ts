@@ -94,6 +94,7 @@ const vifSchema = closedObject({
   tap: v.optional(interfaceName),
   mtu: v.optional(integer(68, 65535)),
   addresses: v.exactOptional(v.pipe(v.array(addressSchema), v.maxLength(16))),
+  virtualPort: v.exactOptional(v.literal('openvswitch')),
   filter: v.exactOptional(filterName),
 });
 
@@ -252,6 +253,7 @@ function completeVif(vif: v.InferOutput<typeof vifSchema>, instanceUuid: string,
     tap: vif.tap ?? `tap${id.slice(0, 11)}`,
     ...(vif.mtu !== undefined && { mtu: vif.mtu }),
     ...(vif.addresses !== undefined && { addresses: vif.addresses }),
+    ...(vif.virtualPort !== undefined && { virtualPort: vif.virtualPort }),
     ...(vif.filter !== undefined && { filter: vif.filter }),
   };
 }

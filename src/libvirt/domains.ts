@@ -7,6 +7,8 @@ import { powerState, SHUTTING_DOWN } from './states.js';
 
 /** VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | SNAPSHOTS_METADATA | NVRAM | CHECKPOINTS_METADATA: nothing may outlive the domain. */
 const UNDEFINE_ALL = 1 | 2 | 4 | 16;
+/** VIR_DOMAIN_START_PAUSED */
+const START_PAUSED = 1;
 /** virDomainShutdown's own choice, as Nova: the agent in the guest where there is one that answers, else the ACPI button. */
 const AGENT_OR_ACPI = 0;
 
@@ -38,11 +40,13 @@ export class Domains {
   }
 
   /** Starts it and resolves when libvirt has told of it. A guest that dies at once is `START_FAILED`, not a wait. */
-  async start(domain: NativeDomain, context: CallContext): Promise<void> {
+  async start(domain: NativeDomain, context: CallContext, paused = false): Promise<void> {
     // Before the call: the event may come before its return.
     using watch = this.#hypervisor.watch(domain.uuid, ['started', 'stopped']);
     try {
-      await this.#hypervisor.onDomain(domain, { ...context, waitOnAbort: true }, (d, id) => d.start(0, id));
+      await this.#hypervisor.onDomain(domain, { ...context, waitOnAbort: true }, (d, id) =>
+        d.start(paused ? START_PAUSED : 0, id),
+      );
     } catch (error) {
       throw startFailed(error, context);
     }

@@ -66,7 +66,8 @@ export class Interfaces {
       for (const vif of vifs) {
         await plug(this.#bridges, vif, context.signal);
         // libvirt makes the tap at the start of the domain.
-        if (await hostLinks.getLink(vif.tap)) await hostLinks.addBridgePort(vif.bridge, vif.tap);
+        if (vif.virtualPort === undefined && (await hostLinks.getLink(vif.tap)))
+          await hostLinks.addBridgePort(vif.bridge, vif.tap);
       }
     });
   }

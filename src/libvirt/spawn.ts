@@ -168,12 +168,17 @@ class Launch {
   async #start(xml: string): Promise<NativeDomain> {
     const { domains } = this.#host;
     const { uuid } = this.#instance;
+    const { beforeRun } = this.#options;
     // libvirt makes the tap and removes it with QEMU: removing the domain unplugs it.
     this.#undo.add('remove the domain', () =>
       domains.remove(uuid, { operation: 'undo of spawn', instanceUuid: uuid, timeoutMs: UNDO_TIMEOUT_MS }),
     );
     const domain = await domains.define(xml, this.#context);
-    await domains.start(domain, this.#context);
+    await domains.start(domain, this.#context, beforeRun !== undefined);
+    if (beforeRun) {
+      await this.#deadline.race(beforeRun());
+      await domains.resume(domain, this.#context);
+    }
     return domain;
   }
 }

@@ -10,6 +10,8 @@ export interface Plug {
   readonly id: string;
   readonly bridge: string;
   readonly mtu?: number | undefined;
+  /** Of another switch than Linux's: its owner makes the bridge, and libvirt plugs in the tap. */
+  readonly virtualPort?: string | undefined;
   readonly physicalInterface?: string | undefined;
   readonly vlan?: number | undefined;
   readonly evenWithAddresses?: boolean | undefined;
@@ -23,13 +25,14 @@ export function uplinkOf({ physicalInterface, vlan, evenWithAddresses }: Plug): 
 /** Makes ready what the tap is plugged into. Idempotent. Rejects as {@link Bridges.acquire}, with `INVALID_ARGUMENT`. */
 export async function plug(bridges: Bridges, vif: Plug, signal?: AbortSignal): Promise<void> {
   checkPlug(vif);
-  const { id, bridge, mtu } = vif;
+  const { id, bridge, mtu, virtualPort } = vif;
+  if (virtualPort !== undefined) return;
   await bridges.acquire(bridge, { user: id, mtu, uplink: uplinkOf(vif), signal });
 }
 
 /** Lets go of it; what was made for it goes with its last user. Idempotent. Rejects with `NETWORK_FAILED`. */
 export async function unplug(bridges: Bridges, vif: Plug): Promise<void> {
-  await bridges.release(vif.bridge, vif.id, uplinkOf(vif));
+  if (vif.virtualPort === undefined) await bridges.release(vif.bridge, vif.id, uplinkOf(vif));
 }
 
 /** Throws `INVALID_ARGUMENT`. */

@@ -66,12 +66,14 @@ export const mtuNumber: v.GenericSchema<number> = checked(v.number(), checkMtu);
 /** What a VIF may say of its network beyond the bridge. */
 export const networkEntries: {
   readonly mtu: v.ExactOptionalSchema<v.GenericSchema<number>, undefined>;
+  readonly virtualPort: v.ExactOptionalSchema<v.GenericSchema<'openvswitch'>, undefined>;
   readonly physicalInterface: v.ExactOptionalSchema<v.GenericSchema<string>, undefined>;
   readonly vlan: v.ExactOptionalSchema<v.GenericSchema<number>, undefined>;
   readonly evenWithAddresses: v.ExactOptionalSchema<v.GenericSchema<boolean>, undefined>;
   readonly filter: v.ExactOptionalSchema<v.GenericSchema<string>, undefined>;
 } = {
   mtu: v.exactOptional(mtuNumber),
+  virtualPort: v.exactOptional(v.literal('openvswitch')),
   physicalInterface: v.exactOptional(checked(interfaceText, checkInterfaceName)),
   vlan: v.exactOptional(checked(v.number(), checkVlan)),
   evenWithAddresses: v.exactOptional(v.boolean()),

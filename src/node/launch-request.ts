@@ -178,13 +178,16 @@ function makeVifs(networks: v.InferOutput<typeof requestSchema>['networks'], tak
 
 /** The default bridge is for guests alone: what reaches a network of the host has a bridge of its own. */
 function checkUplink(
-  { physicalInterface, vlan, evenWithAddresses }: Partial<Vif>,
+  { virtualPort, physicalInterface, vlan, evenWithAddresses }: Partial<Vif>,
   bridge: string | undefined,
   index: number,
 ): void {
   const path = ['networks', index];
   if (physicalInterface === undefined && (vlan !== undefined || evenWithAddresses !== undefined)) {
     throw invalid([{ path, message: 'vlan and evenWithAddresses need a physicalInterface' }]);
+  }
+  if (virtualPort !== undefined && (bridge === undefined || physicalInterface !== undefined)) {
+    throw invalid([{ path, message: 'a virtualPort needs a bridge, and takes no physicalInterface' }]);
   }
   if (physicalInterface !== undefined && bridge === undefined) {
     throw invalid([{ path, message: 'a physicalInterface needs a networkId or a bridge' }]);

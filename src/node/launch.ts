@@ -196,6 +196,7 @@ class Launch {
         },
         onProgress: (progress) => this.#progress(progress),
         configDrive: this.#configDrive,
+        beforeRun: this.#options.beforeRun,
       });
       this.#endStep(`image cache ${spawned.imageCache}`);
       this.#deadline.check();

@@ -82,6 +82,8 @@ export interface NetworkRequest {
   readonly networkId?: string;
   /** Of bridge, sub-interface, tap and guest. Default the kernel's 1500. */
   readonly mtu?: number;
+  /** `bridge` is one of Open vSwitch's, which must stand; the port is known there by its id. Default a bridge of Linux. */
+  readonly virtualPort?: 'openvswitch';
   /** Interface of the host that joins the bridge to a physical network; needs a `networkId` or `bridge`. Default none. */
   readonly physicalInterface?: string;
   /** Which VLAN of it, 1 to 4094; default untagged. */
@@ -141,6 +143,11 @@ export interface LaunchOptions {
   /** For the whole launch, download included. Default 600000 (ten minutes). */
   readonly timeoutMs?: number;
   readonly onProgress?: (progress: LaunchProgress) => void;
+  /**
+   * Where given, the guest stands still from its start until this resolves: its taps are there, and may be made ready. Its
+   * rejection is that of the launch, which is undone.
+   */
+  readonly beforeRun?: () => Promise<void>;
 }
 
 export interface StepTiming {

@@ -26,6 +26,8 @@ export interface Event {
 export class FakeConductor {
   readonly instances = new Map<string, NovaObject>();
   readonly deleted = new Map<string, NovaObject>();
+  /** What Nova's database has of the networks of each instance: JSON. */
+  readonly infoCaches = new Map<string, string>();
   readonly written: Written[] = [];
   readonly events: Event[] = [];
   /** Of consoles, by the token: what it leads to, and for how many seconds. */
@@ -94,6 +96,8 @@ export class FakeConductor {
 
   #apply(object: NovaObject, method: string, fields: Args, expected: unknown): Args {
     if (method === 'create') return this.#create(object);
+    if (object.name === 'InstanceInfoCache')
+      this.infoCaches.set(String(fields['instance_uuid']), String(fields['network_info']));
     if (object.name !== 'Instance') return {};
     const uuid = String(object.get('uuid'));
     const stored = this.instance(uuid);
@@ -130,6 +134,14 @@ export class FakeConductor {
     throw new RpcFailure({ class: name, message: `its task is ${String(present)}` });
   }
 
+  #infoCache(uuid: string): NovaObject {
+    const network_info = this.infoCaches.get(uuid);
+    if (network_info === undefined)
+      throw new RpcFailure({ class: 'InstanceInfoCacheNotFound', message: uuid });
+    const fields = { instance_uuid: uuid, network_info };
+    return NovaObject.create({ name: 'InstanceInfoCache', version: '1.5', fields });
+  }
+
   #classAction(method: string, args: readonly unknown[], kwargs: Args): unknown {
     const list = (objects: readonly NovaObject[]): NovaObject =>
       NovaObject.create({ name: 'InstanceList', version: '2.6', fields: { objects } });
@@ -143,6 +155,8 @@ export class FakeConductor {
         throw new RpcFailure({ class: 'ComputeHostNotFound', message: 'no such host' });
       case 'Instance.get_by_uuid':
         return this.instance(String(args[0]));
+      case 'InstanceInfoCache.get_by_instance_uuid':
+        return this.#infoCache(String(args[0]));
       case 'InstanceList.get_by_host':
         return list([...this.instances.values()].filter((one) => one.get('host') === args[0]));
       case 'InstanceList.get_by_filters': {

@@ -197,6 +197,13 @@ const DEFECTS: Readonly<Record<string, new (hypervisor: FakeHypervisor) => FakeD
       return await super.spawn({ ...instance, vifs }, options);
     }
   },
+  'runs before its ports are plugged in': class extends Base {
+    override async spawn(instance: Instance, options: SpawnOptions = {}): Promise<SpawnResult> {
+      const result = await super.spawn(instance, { ...options, beforeRun: undefined });
+      await options.beforeRun?.();
+      return result;
+    }
+  },
   'fails to stop what is stopped': class extends Base {
     override async powerOff(uuid: string, options?: PowerOffOptions): Promise<void> {
       const { powerState } = await super.getInfo(uuid);

@@ -30,7 +30,7 @@ export interface DriverContract extends ContractFramework {
   /** A driver that has not been initialised. Called a second time after the first was closed, and must then find the same host. */
   makeDriver(): ComputeDriver | Promise<ComputeDriver>;
   /**
-   * A new instance, with a uuid, an id and names of its own, that boots on this host. About 18 are spawned, one of them
+   * A new instance, with a uuid, an id and names of its own, that boots on this host. About 20 are spawned, one of them
    * with an ephemeral disk and a swap disk beside.
    */
   makeInstance(): Instance | Promise<Instance>;

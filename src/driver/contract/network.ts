@@ -1,6 +1,7 @@
 // What the taps of an instance are plugged into, and network filters: idempotent, refused before any effect.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { ComputeError } from '../errors.js';
 import type { Instance } from '../model.js';
 import { type ContractBench, expectError } from './harness.js';
 
@@ -55,6 +56,46 @@ export function defineNetwork(bench: ContractBench): void {
       });
     },
     bench.spawnMs * 2,
+  );
+}
+
+/** What waits for its ports stands still: its taps are there, and it runs when they are said to be plugged in. */
+export function definePausedStart(bench: ContractBench): void {
+  const { it } = bench.contract;
+
+  it(
+    'starts a guest paused where something has to be done before it runs',
+    async () => {
+      const { driver } = bench;
+      if (!driver.capabilities.pause) return;
+      const instance = await bench.contract.makeInstance();
+      let seen: string | undefined;
+      const beforeRun = async (): Promise<void> => {
+        seen = (await driver.getInfo(instance.uuid)).powerState;
+      };
+      try {
+        const { info } = await driver.spawn(instance, { beforeRun, timeoutMs: bench.spawnMs });
+        assert.deepEqual([seen, info.powerState], ['paused', 'running']);
+      } finally {
+        await driver.destroy(instance);
+      }
+    },
+    bench.spawnMs,
+  );
+
+  it(
+    'leaves nothing of a guest whose ports were not plugged in',
+    async () => {
+      const { driver } = bench;
+      const instance = await bench.contract.makeInstance();
+      const beforeRun = async (): Promise<void> => {
+        throw new ComputeError('NETWORK_FAILED', 'not plugged in');
+      };
+      const spawning = driver.spawn(instance, { beforeRun, timeoutMs: bench.spawnMs });
+      await expectError(spawning, ['NETWORK_FAILED']);
+      await bench.assertNothingLeft(instance);
+    },
+    bench.spawnMs,
   );
 }
 

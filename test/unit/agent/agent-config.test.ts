@@ -35,6 +35,7 @@ it('the example of the documentation is a configuration, its secrets in files of
   const { agent, graceMs, monitor, log } = await readAgentConfig(file(text));
   expect(agent.broker.url).toBe('rabbit://nova:s3cret@rabbit/');
   expect(agent.placement.auth).toMatchObject({ type: 'password', password: 's3cret' });
+  expect(agent.network?.auth).toEqual(agent.placement.auth);
   expect(agent.node?.driverOptions).toEqual({
     images: { glance: { endpoints: ['https://glance.example.org:9292'] } },
   });
@@ -53,6 +54,9 @@ it('every problem of the outer keys is told at once', async () => {
 it.each([
   ['options of the node', `${PLACEMENT}\nnode: { maxConcurrentLaunches: 0 }`, 'maxConcurrentLaunches'],
   ['options of Placement', 'placement: { endpoint: ftp://s3cret }', 'Placement'],
+  ['options of Neutron', `${PLACEMENT}\nnetwork: { endpoint: ftp://s3cret }`, 'Neutron'],
+  ['a Neutron that is nowhere', `${PLACEMENT}\nnetwork: { ovsBridge: br-int }`, 'Neutron'],
+  ['keys of Neutron', `${PLACEMENT}\nnetwork: { vifPluggingTimeout: 3 }`, 'network.vifPluggingTimeout'],
 ])('%s are checked before anything begins', async (_what, text, expected) => {
   const { code, message } = await refusal(`broker: { url: rabbit://x }\n${text}\n`);
   expect(code).toBe('INVALID_ARGUMENT');

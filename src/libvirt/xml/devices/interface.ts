@@ -1,4 +1,4 @@
-// A network interface on a Linux bridge.
+// A network interface on a bridge, of Linux or of Open vSwitch.
 import type { Vif } from '../../../driver/model.js';
 import { element, type XmlElement } from '../element.js';
 import type { HostFacts } from '../host.js';
@@ -27,6 +27,9 @@ export function interfaceElement(
   return element('interface', { type: 'bridge' }, [
     element('mac', { address: vif.mac }),
     element('source', { bridge: vif.bridge }),
+    // By the id the agent on the host finds the port, as Nova's interfaceid.
+    vif.virtualPort &&
+      element('virtualport', { type: vif.virtualPort }, [element('parameters', { interfaceid: vif.id })]),
     element('target', { dev: vif.tap }),
     element('model', { type: model }),
     driverElement(guest, platform, host),

@@ -1,0 +1,10 @@
+// Of an agent that has been told of no Neutron.
+import { ComputeError } from '../../driver/errors.js';
+
+export function noNeutron(instanceUuid: string): ComputeError {
+  return new ComputeError(
+    'UNSUPPORTED',
+    `instance ${instanceUuid} asks for networks of Neutron, which this host does not have; boot it with the networks "none"`,
+    { operation: 'networks', instanceUuid },
+  );
+}
