@@ -175,6 +175,7 @@ async function openServer(
       rebuild_instance: RESIZES,
     },
     onReport: (report) => logReport(host.log, report),
+    cutShort: host.signal,
     signal,
   });
 }

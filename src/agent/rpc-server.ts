@@ -8,13 +8,13 @@ import { Answers } from './answers.js';
 import { Backoff } from './backoff.js';
 import type { Broker, Consumer, Delivery, Exchange, Queue } from './broker.js';
 import type { CommandJournal, UnfinishedCommand } from './command-journal.js';
-import { Deferred } from './deferred.js';
+import { Deferred, until } from './deferred.js';
 import { decodeRequest, newId, type RpcRequest } from './envelope.js';
 import { DEFAULT_LIMITS, type JsonLimits } from './json.js';
 import { decodeValue } from './nova-object.js';
 import { RecentIds } from './recent-ids.js';
 import { fanoutExchange, TRANSIENT_QUEUE_MS } from './rpc-client.js';
-import { findMethod, type RpcEndpoint, type RpcMethod } from './rpc-endpoint.js';
+import { findMethod, type RpcEndpoint, type RpcInvocation, type RpcMethod } from './rpc-endpoint.js';
 
 export interface RpcServerOptions {
   /** E.g. `compute`. */
@@ -37,6 +37,8 @@ export interface RpcServerOptions {
   /** Calls under way at once; further ones wait at the broker. Default 64. */
   readonly mostCalls?: number;
   readonly limits?: JsonLimits;
+  /** Once it fires, a command that is rejected was cut short, and is done again at the next start. Default: from the close on. */
+  readonly cutShort?: AbortSignal;
   /** What the sender will not hear of. Must not throw. */
   readonly onReport?: (report: RpcReport) => void;
 }
@@ -88,15 +90,21 @@ export class RpcServer {
   readonly #running = new Set<Promise<void>>();
   #consumers: readonly Consumer[] = [];
 
-  /** Resolves when all three queues are consumed, which waits for the broker. Rejects as `Broker.consume`. */
+  /**
+   * Resolves when all three queues are consumed, which waits for the broker, and those were told whose commands are not tried
+   * again. Rejects as `Broker.consume`.
+   */
   static async open(
     broker: Broker,
     options: RpcServerOptions & { readonly signal?: AbortSignal },
   ): Promise<RpcServer> {
     const server = new RpcServer(broker, options);
     const unfinished = await options.journal.unfinished();
-    server.#background(server.#resume(unfinished));
+    for (const { id } of unfinished) server.#recent.add(id);
+    const telling = server.#redoEach(unfinished.filter(({ isSpent }) => isSpent));
+    server.#background(telling.then(() => server.#resume(unfinished.filter(({ isSpent }) => !isSpent))));
     try {
+      await until(telling, options.signal);
       server.#consumers = await server.#consume(broker, options.signal);
     } catch (error) {
       await server.close();
@@ -268,6 +276,7 @@ export class RpcServer {
     try {
       if (!release) return;
       const begun = await this.#journal(() => journal.begin(uniqueId));
+      if (begun === 'spent') return await this.#abandon(request, served, args);
       if (begun === 'set-aside') this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
       if (begun !== 'begun') return;
       const done = this.#invoke(request, served, args, isRepeated);
@@ -275,10 +284,7 @@ export class RpcServer {
       try {
         await done;
       } catch (error) {
-        if (this.#closing.error) {
-          await this.#write(() => journal.release(uniqueId));
-          return;
-        }
+        if (this.#isCutShort) return await this.#write(() => journal.release(uniqueId));
         this.#report({ kind: 'failed', method, uniqueId, error });
       }
       await this.#write(() => journal.finish(uniqueId));
@@ -286,6 +292,28 @@ export class RpcServer {
       place.leave();
       release?.();
     }
+  }
+
+  /** Where the process dies over this, the next one sets it aside and no more. */
+  async #abandon(
+    request: RpcRequest,
+    served: RpcMethod,
+    args: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { uniqueId, method } = request;
+    const { journal } = this.#options;
+    try {
+      await served.abandon?.(args, this.#invocation(request, true));
+    } catch (error) {
+      if (this.#isCutShort) return await this.#write(() => journal.release(uniqueId));
+      this.#report({ kind: 'failed', method, uniqueId, error });
+    }
+    await this.#write(() => journal.setAside(uniqueId));
+    this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
+  }
+
+  get #isCutShort(): boolean {
+    return (this.#options.cutShort ?? this.#closing.signal).aborted;
   }
 
   /** Commands begin in the order in which they came, though the journal is written for many at once. */
@@ -299,10 +327,12 @@ export class RpcServer {
 
   /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
   async #resume(commands: readonly UnfinishedCommand[]): Promise<void> {
-    for (const { id } of commands) this.#recent.add(id);
-    const inDoubt = commands.filter(({ tries }) => tries > 0);
-    for (const command of inDoubt) await this.#redo(command);
+    await this.#redoEach(commands.filter(({ tries }) => tries > 0));
     await Promise.all(commands.filter(({ tries }) => tries === 0).map((command) => this.#redo(command)));
+  }
+
+  async #redoEach(commands: readonly UnfinishedCommand[]): Promise<void> {
+    for (const command of commands) await this.#redo(command);
   }
 
   async #redo({ id, body }: UnfinishedCommand): Promise<void> {
@@ -322,12 +352,16 @@ export class RpcServer {
   }
 
   async #invoke(
-    { method, context, uniqueId }: RpcRequest,
+    request: RpcRequest,
     served: RpcMethod,
     args: Readonly<Record<string, unknown>>,
     isRepeated = false,
   ): Promise<unknown> {
-    return served(args, { method, context, uniqueId, signal: this.#closing.signal, isRepeated });
+    return served(args, this.#invocation(request, isRepeated));
+  }
+
+  #invocation({ method, context, uniqueId }: RpcRequest, isRepeated: boolean): RpcInvocation {
+    return { method, context, uniqueId, signal: this.#closing.signal, isRepeated };
   }
 
   /** Tries until it succeeds; undefined where the server closes first. */
