@@ -2,10 +2,12 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { expect, onTestFinished, vi } from 'vitest';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
-import { AmqpBroker } from '../../src/agent/amqp-broker.js';
+import type { ComputeAgentOptions } from '../../src/agent/agent-options.js';
+import { AmqpBroker, type AmqpBrokerOptions } from '../../src/agent/amqp-broker.js';
 import { FileCommandJournal } from '../../src/agent/command-journal.js';
 import { ownContext } from '../../src/agent/context.js';
 import { encodeRequest } from '../../src/agent/envelope.js';
@@ -13,11 +15,14 @@ import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-
 import { RpcClient } from '../../src/agent/rpc-client.js';
 import { Undo } from '../../src/driver/undo.js';
 import { ComputeAgent, FakeHypervisor, Faults } from '../../src/index.js';
+import type { TlsFiles } from './certificates.js';
 import { FakeConductor } from './fake-conductor.js';
 import { rows } from './traces.js';
 
 export const HOST = 'rig-compute';
 export const WAIT = { timeout: 30_000, interval: 20 };
+/** Without Keystone any is good, and of an administrator that begins so. */
+export const PLACEMENT_TOKEN = 'admin:of-placement-s3cret';
 export const BUILD = 'compute__do_build_and_run_instance';
 
 /** Why there can be none on this machine. */
@@ -45,11 +50,13 @@ export class FaultBench {
   readonly conductor = new FakeConductor();
   readonly hypervisor = new FakeHypervisor({ hostname: 'host', vcpus: 4, memoryMb: 4096, localGb: 50 });
   readonly faults = new Faults();
-  readonly placement: PrivatePlacement;
+  placement: PrivatePlacement;
   readonly rabbitmq: PrivateRabbitmq;
   readonly client: RpcClient;
-  /** Lines of the agents' logs. */
+  /** Lines of the agents' logs, of every level, with their fields. */
   readonly lines: string[] = [];
+  /** The broker's, instead of the one without TLS. */
+  broker: AmqpBrokerOptions | undefined;
   readonly #path: string;
 
   private constructor(
@@ -64,7 +71,8 @@ export class FaultBench {
     this.client = client;
   }
 
-  static async open(): Promise<FaultBench> {
+  /** `tls` as {@link PrivateRabbitmq.start} takes it. */
+  static async open(tls?: TlsFiles): Promise<FaultBench> {
     const undo = new Undo();
     onTestFinished(async () => {
       expect(await undo.run()).toEqual([]);
@@ -77,7 +85,7 @@ export class FaultBench {
     };
     const placement = await PrivatePlacement.start(within('placement'));
     undo.add('placement', () => placement.stop());
-    const rabbitmq = await PrivateRabbitmq.start(within('rabbitmq'));
+    const rabbitmq = await PrivateRabbitmq.start(within('rabbitmq'), tls ? { tls } : {});
     undo.add('rabbitmq', () => rabbitmq.stop());
     const broker = new AmqpBroker({ url: rabbitmq.url });
     undo.add('broker', () => broker.close());
@@ -90,14 +98,15 @@ export class FaultBench {
     return bench;
   }
 
-  async agent(): Promise<ComputeAgent> {
+  async agent(signal?: AbortSignal): Promise<ComputeAgent> {
     const { hypervisor, faults, lines } = this;
-    const write = (text: string): number => lines.push(text);
-    const agent = await ComputeAgent.open({
-      broker: { url: this.rabbitmq.url },
+    const write = (text: string, fields?: object): number =>
+      lines.push(`${text} ${inspect(fields, { depth: 10 })}`);
+    const options: ComputeAgentOptions = {
+      broker: this.broker ?? { url: this.rabbitmq.url },
       placement: {
         endpoint: this.placement.url,
-        auth: { type: 'token', token: this.placement.token },
+        auth: { type: 'token', token: PLACEMENT_TOKEN },
       },
       host: HOST,
       logger: { debug: write, info: write, warn: write, error: write },
@@ -106,7 +115,8 @@ export class FaultBench {
         driverOptions: { hypervisor, faults },
         instancesPath: join(this.#path, 'node', 'instances'),
       },
-    });
+    };
+    const agent = await ComputeAgent.open(options, signal ? { signal } : {});
     onTestFinished(() => agent.close({ graceMs: 0 }));
     return agent;
   }
@@ -118,8 +128,8 @@ export class FaultBench {
     return stored;
   }
 
-  async cast({ method, args }: Sent): Promise<void> {
-    await this.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
+  async cast({ method, args }: Sent, context = ownContext()): Promise<void> {
+    await this.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args, { context });
   }
 
   /** Sends it and waits for the end of it. */
@@ -165,6 +175,17 @@ export class FaultBench {
     });
     await journal.record('left', body);
     for (let count = 0; count < tries; count++) await journal.begin('left');
+  }
+
+  /** Stops Placement; what is returned starts it again with what it had. */
+  async withoutPlacement(): Promise<() => Promise<void>> {
+    const port = Number(new URL(this.placement.url).port);
+    await this.placement.stop();
+    return async () => {
+      const placement = await PrivatePlacement.start(join(this.#path, 'placement'), port);
+      onTestFinished(() => placement.stop());
+      this.placement = placement;
+    };
   }
 
   /** How many commands there are in a folder of the journal. */
