@@ -225,8 +225,12 @@ export class AmqpLink {
     return true;
   }
 
+  /** A broker that does not agree to it soon is frozen: the link ends. */
   async #closeChannel(channel: Channel): Promise<void> {
+    const silent = new Error('the broker does not answer');
+    const timer = setTimeout(() => this.fail(silent), CLOSE_MS);
     await this.#guarded(channel.close()).catch(() => undefined);
+    clearTimeout(timer);
   }
 
   async #channel<T extends Channel>(create: () => Promise<T>): Promise<T> {

@@ -164,14 +164,16 @@ const ARGUMENTS: Fields = {
 
 /** The same methods, each of which begins only with arguments of the types that it reads. */
 export function checkedMethods(methods: Readonly<Record<string, RpcMethod>>): Record<string, RpcMethod> {
-  const checked = Object.entries(methods).map(([name, method]): [string, RpcMethod] => [
-    name,
-    (args, invocation) => {
-      for (const [argument, value] of Object.entries(args)) {
-        if (Object.hasOwn(ARGUMENTS, argument)) ARGUMENTS[argument]?.(value, argument);
-      }
-      return method(args, invocation);
-    },
-  ]);
-  return Object.fromEntries(checked);
+  return Object.fromEntries(Object.entries(methods).map(([name, method]) => [name, checkedMethod(method)]));
+}
+
+function checkedMethod(method: RpcMethod): RpcMethod {
+  const checked: RpcMethod = (args, invocation) => {
+    for (const [argument, value] of Object.entries(args)) {
+      if (Object.hasOwn(ARGUMENTS, argument)) ARGUMENTS[argument]?.(value, argument);
+    }
+    return method(args, invocation);
+  };
+  const { abandon } = method;
+  return abandon ? Object.assign(checked, { abandon }) : checked;
 }

@@ -4,13 +4,14 @@ import type { LaunchRequest } from '../node/types.js';
 import { Backoff } from './backoff.js';
 import type { ComputeHost } from './compute-host.js';
 import type { CommandArguments } from './instance-command.js';
-import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { itemsOf, launchRequest, rootDevice } from './launch-message.js';
 import type { PluggedNetworks } from './neutron/instance-networks.js';
 import { networkWish, ownerOf } from './neutron/network-wish.js';
 import { noNeutron } from './neutron/no-neutron.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
+import { spentError } from './spent-error.js';
 
 const EVENT = 'compute__do_build_and_run_instance';
 /** In which an earlier process may have left it. */
@@ -33,12 +34,20 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NEUTRON_FAILED',
 ]);
 
+const FAILED: Fields = { vm_state: 'error', task_state: null, power_state: 0 };
+
 /** Nova's ComputeManager.build_and_run_instance. */
 export function buildCommand(host: ComputeHost): RpcMethod {
-  return async (args, invocation) => {
-    const record = new InstanceRecord(host, args['instance'], invocation.context);
-    await host.busy.during(record.uuid, () => new Build(host, record, args, invocation).run());
-  };
+  const during =
+    (work: (build: Build) => Promise<void>) =>
+    async (args: CommandArguments, invocation: RpcInvocation): Promise<void> => {
+      const record = new InstanceRecord(host, args['instance'], invocation.context);
+      await host.busy.during(record.uuid, () => work(new Build(host, record, args, invocation)));
+    };
+  return Object.assign(
+    during((build) => build.run()),
+    { abandon: during((build) => build.abandon()) },
+  );
 }
 
 class Build {
@@ -47,8 +56,8 @@ class Build {
   readonly #args: CommandArguments;
   readonly #invocation: RpcInvocation;
   readonly #about: Readonly<Record<string, unknown>>;
-  /** There is a guest, and it is of this build. */
-  #stands: boolean;
+  /** There may be something here, and it is of this build. */
+  #mayStand: boolean;
   /** There may be ports, and they are of this build. */
   #hasPorts: boolean;
 
@@ -57,7 +66,7 @@ class Build {
     this.#record = record;
     this.#args = args;
     this.#invocation = invocation;
-    this.#stands = invocation.isRepeated;
+    this.#mayStand = invocation.isRepeated;
     this.#hasPorts = invocation.isRepeated;
     this.#about = { instanceUuid: record.uuid, requestId: invocation.context['request_id'] };
   }
@@ -83,6 +92,21 @@ class Build {
       return;
     }
     await record.finishEvent(EVENT);
+  }
+
+  /** To no other host: it may end that one, too. Nova is told first, as the removal may be what ended this one. */
+  async abandon(): Promise<void> {
+    const record = this.#record;
+    if (!(await record.refresh()) || record.vmState !== 'building' || isDeletion(record.taskState)) return;
+    if (![null, undefined, this.#host.name].includes(record.object.get('host') as string)) return;
+    const error = spentError(this.#invocation.method, record.uuid);
+    await record.save(FAILED, [record.taskState as string | null]);
+    await record.fault(error);
+    if (await this.#remove()) {
+      await this.#forget({});
+      await this.#removeAllocations();
+    }
+    await record.finishEvent(EVENT, error);
   }
 
   /** No scheduler sends a server to the host that has it: such a message is not the truth, and must not end a guest. */
@@ -166,8 +190,8 @@ class Build {
     const end = performance.now() + IMAGE_PATIENCE_MS;
     for (;;) {
       try {
+        this.#mayStand = true;
         const { steps } = await node.launch(request, { signal, ...(plugged && { beforeRun: plugged }) });
-        this.#stands = true;
         for (const { step, milliseconds } of steps) {
           const text = `launch of ${this.#record.uuid}: ${step} took ${Math.round(milliseconds)} ms`;
           log.info(text, { ...this.#about, step, milliseconds });
@@ -175,7 +199,10 @@ class Build {
         return;
       } catch (error) {
         if (!ComputeError.is(error)) throw error;
-        if (error.code === 'INSTANCE_EXISTS' && this.#invocation.isRepeated) return;
+        if (error.code === 'INSTANCE_EXISTS') {
+          if (this.#invocation.isRepeated) return;
+          this.#mayStand = false;
+        }
         const isAway = error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable;
         if (!isAway || performance.now() > end) throw error;
         log.warn(`the image of ${this.#record.uuid} cannot be fetched yet: ${error.message}`, this.#about);
@@ -187,22 +214,35 @@ class Build {
   async #fail(error: unknown): Promise<void> {
     const record = this.#record;
     try {
-      // A launch that fails leaves nothing itself.
-      if (this.#stands) await this.#host.node.terminate(record.uuid, { signal: this.#host.signal });
-      if (this.#hasPorts) await this.#releaseNetworks();
+      const isRemoved = await this.#remove();
       // A user deletes it meanwhile: that command does the rest.
       if (isGoing(error) || !(await record.refresh()) || record.taskState === 'deleting') return;
       await record.fault(error);
       const isFinal = ComputeError.is(error) && FINAL.has(error.code);
-      if (!isFinal && this.#retry) await this.#giveBack(error);
+      if (!isRemoved) await record.save(FAILED);
+      else if (!isFinal && this.#retry) await this.#giveBack(error);
       else {
-        await this.#forget({ vm_state: 'error', task_state: null, power_state: 0 });
+        await this.#forget(FAILED);
         await this.#removeAllocations();
       }
     } catch (cause) {
       if (this.#host.signal.aborted) throw cause;
       if (!isGoing(cause)) throw cause;
     }
+  }
+
+  /** False: something may still stand here, so the server and its allocations stay this host's, for its user to delete. */
+  async #remove(): Promise<boolean> {
+    const { node, signal, log } = this.#host;
+    try {
+      if (this.#mayStand) await node.terminate(this.#record.uuid, { signal });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warn(`what was built of ${this.#record.uuid} is not removed: ${reasonOf(error)}`, this.#about);
+      return false;
+    }
+    if (this.#hasPorts) await this.#releaseNetworks();
+    return true;
   }
 
   /** Of those that stay Neutron knows whose they were: a deletion finds them. */

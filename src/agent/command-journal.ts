@@ -9,8 +9,13 @@ import { BoundedFolder, type FolderLimits } from './bounded-folder.js';
 export interface CommandJournal {
   /** Before the broker forgets the command. `known`: it was recorded before, and needs nothing. */
   record(id: string, body: Buffer): Promise<'recorded' | 'known'>;
-  /** Before each try. `set-aside`: it was under way in too many processes that died, and is no longer to be tried. */
-  begin(id: string): Promise<'begun' | 'set-aside'>;
+  /**
+   * Before each try. `spent`: it was under way in too many processes that died, and is not to be tried again; whom it concerns
+   * may be told, then it is to be set aside. `set-aside`: a process died over that, too.
+   */
+  begin(id: string): Promise<'begun' | 'spent' | 'set-aside'>;
+  /** Of one that is spent. */
+  setAside(id: string): Promise<void>;
   /** Whatever came of it. */
   finish(id: string): Promise<void>;
   /** It was cut short in good order, so this try does not count. */
@@ -29,6 +34,8 @@ export interface CommandJournal {
 export interface UnfinishedCommand {
   readonly id: string;
   readonly tries: number;
+  /** It will not be tried again. */
+  readonly isSpent: boolean;
   readonly body: Buffer;
 }
 
@@ -106,22 +113,23 @@ export class FileCommandJournal implements CommandJournal {
     });
   }
 
-  begin(id: string): Promise<'begun' | 'set-aside'> {
+  begin(id: string): Promise<'begun' | 'spent' | 'set-aside'> {
     return system('begin a command', async () => {
       const entry = this.#entry(id);
-      const from = this.#path('commands', fileName(id, entry));
-      if (entry.tries >= this.#mostTries) {
-        const { size } = await stat(from);
-        await this.#move(from, this.#path('set-aside', fileName(id, entry)));
-        this.#entries.delete(id);
-        this.#remember(id, '');
-        await this.#setAside.add(fileName(id, entry), size);
+      // One more than it had is for telling of it.
+      if (entry.tries > this.#mostTries) {
+        await this.#keepApart(id, entry);
         return 'set-aside';
       }
+      const from = this.#path('commands', fileName(id, entry));
       await this.#move(from, this.#path('commands', fileName(id, { ...entry, tries: entry.tries + 1 })));
       entry.tries++;
-      return 'begun';
+      return entry.tries > this.#mostTries ? 'spent' : 'begun';
     });
+  }
+
+  setAside(id: string): Promise<void> {
+    return system('set a command aside', () => this.#keepApart(id, this.#entry(id)));
   }
 
   finish(id: string): Promise<void> {
@@ -153,7 +161,7 @@ export class FileCommandJournal implements CommandJournal {
       const commands: UnfinishedCommand[] = [];
       for (const [id, entry] of entries) {
         const body = await readFile(this.#path('commands', fileName(id, entry)));
-        commands.push({ id, tries: entry.tries, body });
+        commands.push({ id, tries: entry.tries, isSpent: entry.tries >= this.#mostTries, body });
       }
       return commands;
     });
@@ -193,6 +201,15 @@ export class FileCommandJournal implements CommandJournal {
       this.#suspectFiles.forget(`${digest}.${tries}`);
       await rm(this.#path('suspects', `${digest}.${tries}`), { force: true });
     });
+  }
+
+  async #keepApart(id: string, entry: Entry): Promise<void> {
+    const name = fileName(id, entry);
+    const { size } = await stat(this.#path('commands', name));
+    await this.#move(this.#path('commands', name), this.#path('set-aside', name));
+    this.#entries.delete(id);
+    this.#remember(id, '');
+    await this.#setAside.add(name, size);
   }
 
   async #load(): Promise<void> {

@@ -9,7 +9,10 @@ import { type AgentParts, openParts } from './open-agent.js';
 import type { ReportTotals } from './report-log.js';
 
 export interface CloseAgentOptions {
-  /** Milliseconds that commands under way are given; they are then aborted, and done again at the next start. Default 30000. */
+  /**
+   * Milliseconds that commands under way are given; they are then aborted, and done again at the next start. A broker that does
+   * not answer costs a few seconds beyond. Default 30000.
+   */
   readonly graceMs?: number;
 }
 

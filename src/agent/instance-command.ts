@@ -1,8 +1,10 @@
 // What all commands on an instance have in common: its event, what a failure leaves, that it may be asked for twice.
+import type { PowerState } from '../driver/model.js';
 import type { ComputeHost } from './compute-host.js';
 import { RemoteError } from './errors.js';
-import { type Fields, InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
+import { spentError } from './spent-error.js';
 
 export type CommandArguments = Readonly<Record<string, unknown>>;
 
@@ -17,11 +19,13 @@ export interface InstanceCommand {
   left?(): Fields;
   /** Beside the common: of a failure, once the record tells what is left. */
   failed?(record: InstanceRecord, args: CommandArguments, error: unknown): Promise<void>;
+  /** Of a failure, also where the instance is gone: what was made beside it goes. Must not reject. */
+  discard?(record: InstanceRecord, args: CommandArguments): Promise<void>;
 }
 
 /** A method whose failure is told to the user, and leaves the instance without a task. */
 export function instanceCommand(host: ComputeHost, command: InstanceCommand): RpcMethod {
-  return async (args, { context, isRepeated, method }) => {
+  const run: RpcMethod = async (args, { context, isRepeated, method }) => {
     const record = new InstanceRecord(host, args['instance'], context);
     const about = { instanceUuid: record.uuid, requestId: context['request_id'], method };
     await host.busy.during(record.uuid, async () => {
@@ -42,6 +46,26 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
       await record.finishEvent(command.event);
       const milliseconds = Math.round(performance.now() - begin);
       host.log.info(`${method} of ${record.uuid} took ${milliseconds} ms`, { ...about, milliseconds });
+    });
+  };
+  return Object.assign(run, { abandon: abandonment(host, command) });
+}
+
+/** As a failure, but for what the hypervisor would say: to ask it may be what killed the processes. */
+function abandonment(host: ComputeHost, command: InstanceCommand): NonNullable<RpcMethod['abandon']> {
+  return async (args, { context, method }) => {
+    const record = new InstanceRecord(host, args['instance'], context);
+    await host.busy.during(record.uuid, async () => {
+      const error = spentError(method, record.uuid);
+      if (await record.isPending(command.pending)) {
+        if (record.taskState !== null && !isDeletion(record.taskState)) {
+          await record.save(command.left?.() ?? { task_state: null }, [String(record.taskState)]);
+        }
+        await record.fault(error);
+        await command.failed?.(record, args, error);
+        await command.discard?.(record, args);
+      }
+      await record.finishEvent(command.event, error);
     });
   };
 }
@@ -69,13 +93,25 @@ async function fail(
     }
     await record.fault(error);
   }
+  await command.discard?.(record, args);
   await record.finishEvent(command.event, error);
 }
 
 /** The node puts back what it could not do: only one that should run, and does not, is broken. */
 async function whatIsLeft(host: ComputeHost, record: InstanceRecord): Promise<Record<string, unknown>> {
   if (record.object.get('host') !== host.name) return { task_state: null };
-  const power = await record.powerState();
+  const power = await knownPower(host, record);
+  // The comparison with the hypervisor tells it as soon as that is back.
+  if (power === undefined) return { task_state: null };
   const isBroken = record.vmState === 'active' && power !== 'running';
   return { task_state: null, power_state: powerCode(power), ...(isBroken && { vm_state: 'error' }) };
+}
+
+async function knownPower(host: ComputeHost, record: InstanceRecord): Promise<PowerState | undefined> {
+  try {
+    return await record.powerState();
+  } catch (error) {
+    if (host.signal.aborted) throw error;
+    return undefined;
+  }
 }

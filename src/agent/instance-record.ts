@@ -17,6 +17,10 @@ export function isGoing(error: unknown): boolean {
   return GOING.some((one) => RemoteError.of(error, one));
 }
 
+export function isDeletion(taskState: unknown): boolean {
+  return taskState === 'deleting' || taskState === 'soft-deleting';
+}
+
 export class InstanceRecord {
   readonly #host: ComputeHost;
   readonly object: NovaObject;

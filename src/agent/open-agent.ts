@@ -227,6 +227,7 @@ async function openServer(
       external_instance_event: EVENTS,
     },
     onReport: (report) => reports.add(report),
+    cutShort: host.signal,
     signal,
   });
 }

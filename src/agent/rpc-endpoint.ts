@@ -13,7 +13,14 @@ export interface RpcInvocation {
 }
 
 /** Objects among the arguments are NovaObjects, and may be in the result. An {@link RpcFailure} reaches the caller as it is. */
-export type RpcMethod = (args: Readonly<Record<string, unknown>>, invocation: RpcInvocation) => unknown;
+export interface RpcMethod {
+  (args: Readonly<Record<string, unknown>>, invocation: RpcInvocation): unknown;
+  /**
+   * In place of a further try, once, of a command that was under way in too many processes that died: tells whom it concerns. It
+   * must do as little as it can of what may have killed them.
+   */
+  readonly abandon?: (args: Readonly<Record<string, unknown>>, invocation: RpcInvocation) => Promise<void>;
+}
 
 export interface RpcEndpoint {
   readonly namespace?: string;

@@ -15,7 +15,7 @@ import { type JsonLimits, REQUEST_LIMITS } from './json.js';
 import { decodeValue } from './nova-object.js';
 import { RecentIds } from './recent-ids.js';
 import { fanoutExchange, TRANSIENT_QUEUE_MS } from './rpc-client.js';
-import { findMethod, type RpcEndpoint, type ServedMethod } from './rpc-endpoint.js';
+import { findMethod, type RpcEndpoint, type RpcInvocation, type ServedMethod } from './rpc-endpoint.js';
 
 export interface RpcServerOptions {
   /** E.g. `compute`. */
@@ -43,6 +43,8 @@ export interface RpcServerOptions {
   /** Calls under way at once; further ones wait at the broker. Default 64. */
   readonly mostCalls?: number;
   readonly limits?: JsonLimits;
+  /** Once it fires, a command that is rejected was cut short, and is done again at the next start. Default: from the close on. */
+  readonly cutShort?: AbortSignal;
   /** What the sender will not hear of. Must not throw. */
   readonly onReport?: (report: RpcReport) => void;
 }
@@ -101,15 +103,27 @@ export class RpcServer {
   readonly #running = new Set<Promise<void>>();
   #consumers: readonly Consumer[] = [];
 
-  /** Resolves when all three queues are consumed, which waits for the broker. Rejects as `Broker.consume`. */
+  /**
+   * Resolves when all three queues are consumed, which waits for the broker, and those were told whose commands are not tried
+   * again. Rejects as `Broker.consume`.
+   */
   static async open(
     broker: Broker,
     options: RpcServerOptions & { readonly signal?: AbortSignal },
   ): Promise<RpcServer> {
     const server = new RpcServer(broker, options);
     const unfinished = await options.journal.unfinished();
-    server.#background(server.#resume(unfinished));
+    for (const { id } of unfinished) server.#recent.add(id);
+    const held = new Map(unfinished.map(({ id, body }) => [id, server.#bytes.take(body.length)]));
+    const redo: Redo = (command) => server.#redo(command).finally(held.get(command.id));
+    const telling = inTurn(
+      unfinished.filter(({ isSpent }) => isSpent),
+      redo,
+    );
+    const rest = unfinished.filter(({ isSpent }) => !isSpent);
+    server.#background(telling.then(() => resume(rest, redo)));
     try {
+      await until(telling, options.signal);
       server.#consumers = await server.#consume(broker, options.signal);
     } catch (error) {
       await server.close();
@@ -304,6 +318,7 @@ export class RpcServer {
     try {
       if (!release) return;
       const begun = await this.#journal(() => journal.begin(uniqueId));
+      if (begun === 'spent') return await this.#abandon(request, served, args);
       if (begun === 'set-aside') this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
       if (begun !== 'begun') return;
       const done = this.#invoke(request, served, args, isRepeated);
@@ -311,10 +326,7 @@ export class RpcServer {
       try {
         this.#answers.result(request, await done);
       } catch (error) {
-        if (this.#closing.error) {
-          await this.#write(() => journal.release(uniqueId));
-          return;
-        }
+        if (this.#isCutShort) return await this.#write(() => journal.release(uniqueId));
         this.#report({ kind: 'failed', method, uniqueId, error });
         void this.#answers.failure(request, error);
       }
@@ -326,6 +338,30 @@ export class RpcServer {
     }
   }
 
+  /** Where the process dies over this, the next one sets it aside and no more. */
+  async #abandon(
+    request: RpcRequest,
+    served: ServedMethod,
+    args: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { uniqueId, method } = request;
+    const { journal } = this.#options;
+    try {
+      await served.run.abandon?.(args, this.#invocation(request, true));
+    } catch (error) {
+      if (this.#isCutShort) return await this.#write(() => journal.release(uniqueId));
+      this.#report({ kind: 'failed', method, uniqueId, error });
+    }
+    const spent = `${method} is not tried again: the process ended each time it was under way`;
+    void this.#answers.failure(request, new ComputeError('INTERNAL', spent, { operation: method }));
+    await this.#write(() => journal.setAside(uniqueId));
+    this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
+  }
+
+  get #isCutShort(): boolean {
+    return (this.#options.cutShort ?? this.#closing.signal).aborted;
+  }
+
   /** Commands begin in the order in which they came, though the journal is written for many at once. */
   #place(method: string): Place {
     const lane = this.#lanes.get(method) ?? this.#commands;
@@ -333,17 +369,6 @@ export class RpcServer {
     const begun = new Deferred<void>();
     lane.last = begun.promise;
     return { turnstile, before, leave: () => begun.resolve() };
-  }
-
-  /** One of those that were under way when a process died killed it: alone, it costs the others no try. */
-  async #resume(commands: readonly UnfinishedCommand[]): Promise<void> {
-    for (const { id } of commands) this.#recent.add(id);
-    const held = new Map(commands.map(({ id, body }) => [id, this.#bytes.take(body.length)]));
-    const redo = (command: UnfinishedCommand): Promise<void> =>
-      this.#redo(command).finally(held.get(command.id));
-    const inDoubt = commands.filter(({ tries }) => tries > 0);
-    for (const command of inDoubt) await redo(command);
-    await Promise.all(commands.filter(({ tries }) => tries === 0).map(redo));
   }
 
   async #redo({ id, body }: UnfinishedCommand): Promise<void> {
@@ -363,12 +388,16 @@ export class RpcServer {
   }
 
   async #invoke(
-    { method, context, uniqueId }: RpcRequest,
+    request: RpcRequest,
     served: ServedMethod,
     args: Readonly<Record<string, unknown>>,
     isRepeated = false,
   ): Promise<unknown> {
-    return served.run(args, { method, context, uniqueId, signal: this.#closing.signal, isRepeated });
+    return served.run(args, this.#invocation(request, isRepeated));
+  }
+
+  #invocation({ method, context, uniqueId }: RpcRequest, isRepeated: boolean): RpcInvocation {
+    return { method, context, uniqueId, signal: this.#closing.signal, isRepeated };
   }
 
   /** Tries until it succeeds; undefined where the server closes first. */
@@ -424,4 +453,19 @@ function drop({ ack, leave }: Taken): void {
 
 function lane(width: number): Lane {
   return { turnstile: new Turnstile(width), last: Promise.resolve() };
+}
+
+type Redo = (command: UnfinishedCommand) => Promise<void>;
+
+async function inTurn(commands: readonly UnfinishedCommand[], redo: Redo): Promise<void> {
+  for (const command of commands) await redo(command);
+}
+
+/** One of those that were under way when a process died killed it: alone, it costs the others no try. */
+async function resume(commands: readonly UnfinishedCommand[], redo: Redo): Promise<void> {
+  await inTurn(
+    commands.filter(({ tries }) => tries > 0),
+    redo,
+  );
+  await Promise.all(commands.filter(({ tries }) => tries === 0).map(redo));
 }

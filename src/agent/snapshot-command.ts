@@ -2,7 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { instanceCommand } from './instance-command.js';
-import type { InstanceRecord } from './instance-record.js';
+import { type InstanceRecord, reasonOf } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
 const STATES = ['image_snapshot_pending', 'image_snapshot', 'image_pending_upload', 'image_uploading'];
@@ -36,7 +36,23 @@ export function snapshotCommand(host: ComputeHost): RpcMethod {
       }
       await record.save({ task_state: null }, ['image_snapshot', 'image_uploading']);
     },
+    discard: ({ uuid }, { image_id: imageId }) => discardImage(host, uuid, imageId),
   });
+}
+
+/** The record that the API has made, unless it is an image by now. */
+async function discardImage(
+  { node, signal, log }: ComputeHost,
+  uuid: string,
+  imageId: unknown,
+): Promise<void> {
+  try {
+    await node.discardSnapshot(uuid, String(imageId), { signal });
+  } catch (error) {
+    log.warn(`the image ${String(imageId)} of ${uuid} stays as it is in Glance: ${reasonOf(error)}`, {
+      instanceUuid: uuid,
+    });
+  }
 }
 
 /** Glance has the bytes already. */

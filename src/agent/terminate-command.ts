@@ -4,6 +4,7 @@ import { RemoteError } from './errors.js';
 import { InstanceRecord, reasonOf } from './instance-record.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
+import { spentError } from './spent-error.js';
 
 const EVENT = 'compute_terminate_instance';
 /** The record was destroyed before. */
@@ -11,7 +12,7 @@ const GONE: readonly string[] = ['InstanceNotFound', 'ObjectActionError', 'Orpha
 
 /** Nova's ComputeManager.terminate_instance. Each part may be done already. */
 export function terminateCommand(host: ComputeHost): RpcMethod {
-  return async (args, { context }) => {
+  const run: RpcMethod = async (args, { context }) => {
     const record = new InstanceRecord(host, args['instance'], context);
     const about = { instanceUuid: record.uuid, requestId: context['request_id'] };
     await host.busy.during(record.uuid, async () => {
@@ -20,15 +21,27 @@ export function terminateCommand(host: ComputeHost): RpcMethod {
         await terminate(host, record);
       } catch (error) {
         if (host.signal.aborted) throw error;
-        await unlessGone(() => record.save({ vm_state: 'error', task_state: null }));
-        await record.fault(error);
-        await record.finishEvent(EVENT, error);
+        await tellFailure(record, error);
         throw error;
       }
       await record.finishEvent(EVENT);
       host.log.info(`instance ${record.uuid} was terminated`, about);
     });
   };
+  const abandon: RpcMethod['abandon'] = async (args, { context, method }) => {
+    const record = new InstanceRecord(host, args['instance'], context);
+    await host.busy.during(record.uuid, async () => {
+      if (await record.refresh()) await tellFailure(record, spentError(method, record.uuid));
+    });
+  };
+  return Object.assign(run, { abandon });
+}
+
+/** It can be asked for again: without its task, nobody here goes on with it. */
+async function tellFailure(record: InstanceRecord, error: unknown): Promise<void> {
+  await unlessGone(() => record.save({ vm_state: 'error', task_state: null }));
+  await record.fault(error);
+  await record.finishEvent(EVENT, error);
 }
 
 /** Rejects with what the node says. */

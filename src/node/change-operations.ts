@@ -10,7 +10,7 @@ import { rebuildInstance } from './rebuild.js';
 import { rescueInstance, unrescueInstance } from './rescue.js';
 import { confirmResize, resizeInstance, revertResize } from './resize.js';
 import { offloadInstance, shelveInstance, unshelveInstance } from './shelve.js';
-import { snapshotInstance } from './snapshot.js';
+import { discardSnapshot, snapshotInstance } from './snapshot.js';
 import type {
   LaunchRequest,
   LiveResizeRequest,
@@ -89,6 +89,14 @@ export abstract class ChangeOperations {
     options: SnapshotNodeOptions = {},
   ): Promise<SnapshotResult> {
     return await snapshotInstance(this.context, canonicalUuid(uuid, 'snapshot'), target, options);
+  }
+
+  /**
+   * Removes the record in Glance that a snapshot was to fill, and what is left of that here; an image that is whole stays, and
+   * gone already is success. The instance may be gone. Rejects with `IMAGE_UPLOAD_FAILED`, `UNAUTHORIZED`.
+   */
+  async discardSnapshot(uuid: string, imageId: string, options: OperationOptions = {}): Promise<void> {
+    await discardSnapshot(this.context, canonicalUuid(uuid, 'discardSnapshot'), imageId, options);
   }
 
   /**

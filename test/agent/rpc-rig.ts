@@ -51,7 +51,7 @@ export interface Rig {
 
 export async function serve(
   methods: Readonly<Record<string, RpcMethod>>,
-  options: Partial<RpcServerOptions> & { broker?: MemoryBroker } = {},
+  options: Partial<RpcServerOptions> & { broker?: MemoryBroker; signal?: AbortSignal } = {},
 ): Promise<Rig> {
   const { broker = new MemoryBroker(), ...rest } = options;
   const reports: RpcReport[] = [];

@@ -1,6 +1,5 @@
 // The agent's wire over a real RabbitMQ: what is declared there, what survives its restarts, and whom it is trusted by.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect as connectSocket, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +13,7 @@ import { ownContext } from '../../src/agent/context.js';
 import { RpcClient } from '../../src/agent/rpc-client.js';
 import type { RpcMethod } from '../../src/agent/rpc-endpoint.js';
 import { type RpcReport, RpcServer } from '../../src/agent/rpc-server.js';
+import { makeCertificates } from '../agent/certificates.js';
 import { wire } from '../agent/traces.js';
 
 const obstacle = PrivateRabbitmq.obstacle();
@@ -23,13 +23,7 @@ let hosts = 0;
 
 beforeAll(async () => {
   if (obstacle) return;
-  makeCertificates();
-  const tls = {
-    ca: join(directory, 'ca.pem'),
-    cert: join(directory, 'cert.pem'),
-    key: join(directory, 'key.pem'),
-  };
-  rabbitmq = await PrivateRabbitmq.start(directory, { tls });
+  rabbitmq = await PrivateRabbitmq.start(directory, { tls: makeCertificates(directory) });
 });
 
 beforeEach(({ skip }) => skip(obstacle !== undefined, obstacle));
@@ -38,41 +32,6 @@ afterAll(async () => {
   await rabbitmq?.stop();
   rmSync(directory, { recursive: true });
 });
-
-function makeCertificates(): void {
-  const openssl = (...args: string[]): void => {
-    execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
-  };
-  const subject = (name: string): string[] => [
-    '-nodes',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-subj',
-    `/CN=${name}`,
-  ];
-  openssl('req', '-x509', ...subject('test authority'), '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2');
-  openssl('req', ...subject('broker.test'), '-keyout', 'key.pem', '-out', 'cert.csr');
-  writeFileSync(join(directory, 'names'), 'subjectAltName=DNS:broker.test,IP:127.0.0.1\n');
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'cert.csr',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    'names',
-    '-out',
-    'cert.pem',
-  );
-}
 
 interface Connected {
   readonly broker: AmqpBroker;

@@ -170,6 +170,24 @@ it('into a record that was made for it, whose own properties stay', async ({ ski
   await expect(node.snapshot(uuid, unknown)).rejects.toMatchObject({ code: 'IMAGE_NOT_FOUND' });
 });
 
+it('discards a record that it did not fill, of an instance that is gone too; an image that is whole stays', async ({
+  skip,
+}) => {
+  if (!glance) return skip(obstacle);
+  const { url } = glance;
+  const status = async (id: string): Promise<number> => (await fetch(`${url}/v2/images/${id}`)).status;
+  for (const owner of [uuid, '00000000-0000-4000-8000-00000000000f']) {
+    const queued = await glance.add({ name: 'made by an API' });
+    await node.discardSnapshot(owner, queued);
+    await node.discardSnapshot(owner, queued);
+    expect(await status(queued)).toBe(404);
+  }
+  const whole = await glance.add({ name: 'made by an API' });
+  await node.snapshot(uuid, { type: 'glance', imageId: whole });
+  await node.discardSnapshot(uuid, whole);
+  expect(await status(whole)).toBe(200);
+});
+
 it('removes the record that it made where it is aborted, at each step', async ({ skip }) => {
   if (!glance) return skip(obstacle);
   const { url } = glance;

@@ -73,19 +73,37 @@ it('remembers only so many that are finished', async () => {
   expect(await next.record('a', body('a'))).toBe('recorded');
 });
 
-it('a command that killed three processes is set aside, with its message', async () => {
+it('a command that killed three processes is told of once, and set aside with its message', async () => {
   const directory = scratch();
   await (await reopen(directory)).record('bad', body('poison'));
   for (let life = 0; life < 3; life++) expect(await (await reopen(directory)).begin('bad')).toBe('begun');
   const journal = await reopen(directory);
-  expect(await ids(journal)).toEqual([['bad', 3, 'poison']]);
-  expect(await journal.begin('bad')).toBe('set-aside');
+  expect(await journal.unfinished()).toMatchObject([{ id: 'bad', tries: 3, isSpent: true }]);
+  expect(await journal.begin('bad')).toBe('spent');
+  await journal.setAside('bad');
   expect(await journal.unfinished()).toEqual([]);
   expect(await journal.record('bad', body('poison'))).toBe('known');
   const [name = ''] = readdirSync(join(directory, 'set-aside'));
-  expect(name).toContain('-bad.3');
+  expect(name).toContain('-bad.4');
   expect(readFileSync(join(directory, 'set-aside', name), 'utf8')).toBe('poison');
   expect(await (await reopen(directory)).unfinished()).toEqual([]);
+});
+
+it('a command that kills even who tells of it is set aside; one that was cut short there is told of again', async () => {
+  const directory = scratch();
+  const journal = await reopen(directory, { mostTries: 1 });
+  for (const id of ['bad', 'slow']) {
+    await journal.record(id, body(id));
+    expect(await journal.begin(id)).toBe('begun');
+  }
+  const second = await reopen(directory, { mostTries: 1 });
+  for (const id of ['bad', 'slow']) expect(await second.begin(id)).toBe('spent');
+  await second.release('slow');
+  const third = await reopen(directory, { mostTries: 1 });
+  expect(await third.begin('bad')).toBe('set-aside');
+  expect(await third.begin('slow')).toBe('spent');
+  expect((await third.unfinished()).map(({ id }) => id)).toEqual(['slow']);
+  expect(readdirSync(join(directory, 'set-aside'))).toHaveLength(1);
 });
 
 it('a message that came again and again without being read is set aside; one that was read is forgotten', async () => {

@@ -197,12 +197,63 @@ describe('a command', () => {
         ]);
     }
     expect(done).toEqual(['good']);
-    const last = await serve(
-      { m: (_args, { uniqueId }) => done.push(uniqueId) },
-      { journal: await FileCommandJournal.open(directory) },
+    const abandoned: unknown[] = [];
+    const m: RpcMethod = Object.assign<RpcMethod, Pick<RpcMethod, 'abandon'>>(
+      (_args, { uniqueId }) => done.push(uniqueId),
+      { abandon: async (args, { uniqueId }) => void abandoned.push([uniqueId, args]) },
     );
-    await expect.poll(() => done).toEqual(['good', 'other']);
+    const last = await serve({ m }, { journal: await FileCommandJournal.open(directory) });
+    // Before anything else is done.
+    expect(abandoned).toEqual([['bad', {}]]);
     expect(last.reports).toMatchObject([{ kind: 'set-aside', uniqueId: 'bad' }]);
+    await expect.poll(() => done).toEqual(['good', 'other']);
+  });
+
+  it('that is given up does not hold up an open that is aborted, and is given up at the next', async () => {
+    const directory = scratch();
+    const before = await FileCommandJournal.open(directory, { mostTries: 1 });
+    await before.record('bad', message({}));
+    await before.begin('bad');
+    const stop = new AbortController();
+    const begun = gate();
+    const m: RpcMethod = Object.assign<RpcMethod, Pick<RpcMethod, 'abandon'>>(() => undefined, {
+      abandon: (_args, { signal }) => {
+        begun.open();
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', reject));
+      },
+    });
+    const journal = await FileCommandJournal.open(directory, { mostTries: 1 });
+    const opening = serve({ m }, { journal, signal: stop.signal });
+    await begun.promise;
+    stop.abort(new Error('stopped'));
+    await expect(opening).rejects.toThrow('stopped');
+    expect(await journal.unfinished()).toMatchObject([{ id: 'bad', tries: 1, isSpent: true }]);
+  });
+
+  it('that fails while the server closes is over; one that is cut short is not', async () => {
+    const journal = await FileCommandJournal.open(scratch());
+    const end = new AbortController();
+    const hold = gate();
+    const rig = await serve(
+      {
+        fails: async () => {
+          await hold.promise;
+          throw new Error('refused');
+        },
+        waits: () => new Promise((_resolve, reject) => end.signal.addEventListener('abort', reject)),
+      },
+      { journal, cutShort: end.signal },
+    );
+    await rig.send({ method: 'fails', uniqueId: 'f' });
+    await rig.send({ method: 'waits', uniqueId: 'w' });
+    await expect.poll(async () => (await journal.unfinished()).map(({ tries }) => tries)).toEqual([1, 1]);
+    const closed = rig.server.close();
+    hold.open();
+    await expect.poll(async () => (await journal.unfinished()).map(({ id }) => id)).toEqual(['w']);
+    expect(rig.reports).toMatchObject([{ kind: 'failed', uniqueId: 'f' }]);
+    end.abort();
+    await closed;
+    expect(await journal.unfinished()).toMatchObject([{ id: 'w', tries: 0 }]);
   });
 });
 

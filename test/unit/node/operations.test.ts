@@ -45,6 +45,28 @@ describe('operations', () => {
     expect((await node.console(UUID, { maxBytes: 7 })).byteLength).toBe(7);
   });
 
+  it('discards the image record of a snapshot behind the one that fills it, and of an instance that is gone', async () => {
+    const bench = makeBench();
+    const node = await bench.open();
+    await node.launch(request());
+    bench.faults.add({ at: 'snapshot.upload', hang: 'deaf' });
+    const filled = node.snapshot(UUID, { type: 'glance', imageId: OTHER });
+    await bench.faults.reached('snapshot.upload');
+    const discarded = node.discardSnapshot(UUID, OTHER);
+    await expect(node.discardSnapshot(UUID, OTHER, { wait: false })).rejects.toMatchObject({
+      code: 'INSTANCE_BUSY',
+    });
+    bench.faults.release();
+    await Promise.all([filled, discarded]);
+    expect(bench.hypervisor.snapshots.get(OTHER)).toMatchObject({ state: 'whole' });
+
+    await node.terminate(UUID);
+    bench.hypervisor.setSnapshot(OTHER, { instanceUuid: UUID, state: 'making' });
+    await node.discardSnapshot(UUID, OTHER);
+    expect(bench.hypervisor.snapshots.has(OTHER)).toBe(false);
+    await expect(node.discardSnapshot(UUID, '../x')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   it('gives the guest its time before it pulls the plug', async () => {
     const bench = makeBench();
     const node = await bench.open({}, { guest: () => ({ shutdownMs: 'never' }) });

@@ -1,0 +1,8 @@
+// Of a command that was under way in too many processes that died.
+import { ComputeError } from '../driver/errors.js';
+
+/** `INTERNAL`: what the user reads as the server's fault. */
+export function spentError(method: string, instanceUuid: string): ComputeError {
+  const message = `${method} of instance ${instanceUuid} is not tried again: the agent ended each time it was under way`;
+  return new ComputeError('INTERNAL', message, { operation: method, instanceUuid });
+}

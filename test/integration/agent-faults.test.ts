@@ -1,0 +1,177 @@
+// What becomes of a command when the hypervisor, the broker or the agent itself fails under it.
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { ComputeError } from '../../src/index.js';
+import { BUILD, FaultBench, HOST, obstacle, request, UUID, WAIT } from '../agent/fault-bench.js';
+
+let here: FaultBench;
+
+beforeEach(async ({ skip }) => {
+  skip(obstacle !== undefined, obstacle);
+  here = await FaultBench.open();
+});
+
+const lost = (): ComputeError => new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+
+describe('a command that ended three processes', () => {
+  it('a build ends in ERROR, and nothing of it is left', async () => {
+    const first = await here.agent();
+    await here.build(first);
+    await first.close();
+    const sent = request('boot-warm');
+    const { conductor } = here;
+    for (const [field, value] of Object.entries({ vm_state: 'building', task_state: 'spawning' })) {
+      conductor.instance(UUID).set(field, value);
+    }
+    await here.leave(sent, 3);
+    const next = await here.agent();
+    expect(here.states()).toEqual(['error', null, null]);
+    expect(here.faultsTold).toEqual([expect.stringContaining('is not tried again')]);
+    expect(conductor.finished(BUILD)).toHaveLength(2);
+    expect(await next.node.list()).toEqual([]);
+    expect(await here.allocations()).toBe(0);
+    expect(conductor.rescheduled).toEqual([]);
+    expect(here.journaled('set-aside')).toBe(1);
+  });
+
+  it('a deletion ends in ERROR, and nobody goes on with it until it is asked for again', async () => {
+    const first = await here.agent();
+    await here.build(first);
+    await first.close();
+    const sent = request('terminate');
+    here.conductor.instance(UUID).set('task_state', 'deleting');
+    await here.leave(sent, 3);
+    const next = await here.agent();
+    expect(here.states()).toEqual(['error', null, HOST]);
+    expect(here.faultsTold).toHaveLength(1);
+    expect((await next.node.get(UUID)).powerState).toBe('running');
+    here.conductor.instance(UUID).set('task_state', 'deleting');
+    await here.cast(sent);
+    await vi.waitFor(() => expect(here.conductor.instances.has(UUID)).toBe(false), WAIT);
+    expect(await next.node.list()).toEqual([]);
+  });
+
+  it('any other leaves a fault, no task, and the state of before', async () => {
+    const first = await here.agent();
+    await here.build(first);
+    await first.close();
+    here.conductor.instance(UUID).set('task_state', 'pausing');
+    await here.leave(request('pause'), 3);
+    const next = await here.agent();
+    expect(here.states()).toEqual(['active', null, HOST]);
+    expect(here.faultsTold).toHaveLength(1);
+    expect(here.conductor.finished('compute_pause_instance')).toHaveLength(1);
+    expect((await next.node.get(UUID)).powerState).toBe('running');
+  });
+
+  it('is only set aside where a fourth ended as it told of it', async () => {
+    const first = await here.agent();
+    await here.build(first);
+    await first.close();
+    here.conductor.instance(UUID).set('task_state', 'pausing');
+    await here.leave(request('pause'), 4);
+    await here.agent();
+    expect(here.journaled('set-aside')).toBe(1);
+    expect(here.states()).toEqual(['active', 'pausing', HOST]);
+    expect(here.faultsTold).toEqual([]);
+  });
+});
+
+describe('while the hypervisor is away', () => {
+  it('a command that fails leaves no task', async () => {
+    const agent = await here.agent();
+    await here.build(agent);
+    for (const at of ['pause', 'getInfo'] as const) here.faults.add({ at, fail: lost(), times: 1000 });
+    await here.replay('pause', 'compute_pause_instance');
+    here.faults.clear();
+    expect(here.states()).toEqual(['active', null, HOST]);
+    expect(here.faultsTold).toEqual(['libvirtd is away']);
+  });
+
+  it('a build that cannot be taken back is an ERROR of this host, which its deletion ends', async () => {
+    const agent = await here.agent();
+    await here.allocate(agent);
+    for (const at of ['spawn.start.done', 'destroy', 'spawn.undo'] as const) {
+      here.faults.add({ at, fail: lost(), times: 1000 });
+    }
+    await here.replay('boot-warm', BUILD);
+    here.faults.clear();
+    expect(here.states()).toEqual(['error', null, HOST]);
+    expect(here.faultsTold).toEqual([expect.stringContaining('libvirtd is away')]);
+    expect(await here.allocations()).toBe(1);
+    expect(here.conductor.rescheduled).toEqual([]);
+
+    await here.replay('terminate', 'compute_terminate_instance');
+    expect(here.hypervisor.domains.size).toBe(0);
+    expect(await here.allocations()).toBe(0);
+  });
+});
+
+describe('an agent that closes', () => {
+  it('waits for a frozen broker no longer than for its commands', async () => {
+    const agent = await here.agent();
+    here.rabbitmq.freeze();
+    try {
+      const begin = performance.now();
+      await agent.close({ graceMs: 1000 });
+      // The heartbeat would take a minute.
+      expect(performance.now() - begin).toBeLessThan(25_000);
+    } finally {
+      here.rabbitmq.thaw();
+    }
+  });
+
+  it('gives a build back once that fails in its last moments', async () => {
+    const agent = await here.agent();
+    await here.allocate(agent);
+    here.faults.add({ at: 'spawn.start', hang: 'deaf' });
+    here.faults.add({ at: 'spawn.start.done', fail: new ComputeError('START_FAILED', 'no such luck') });
+    const sent = request('boot-warm');
+    here.store(sent.args.instance);
+    await here.cast(sent);
+    await here.faults.reached('spawn.start');
+    const closed = agent.close();
+    here.faults.release();
+    await closed;
+    expect(here.journaled('commands')).toBe(0);
+    await vi.waitFor(() => expect(here.conductor.rescheduled).toHaveLength(1), WAIT);
+    expect(here.states()).toEqual(['building', 'scheduling', null]);
+  });
+});
+
+describe('a snapshot that fails', () => {
+  const IMAGE = String(request('snapshot').args['image_id']);
+  /** Not yet filled by a snapshot. */
+  const queue = (): void =>
+    here.hypervisor.setSnapshot(IMAGE, { instanceUuid: 'of the API', state: 'making' });
+
+  it('takes its record in Glance with it', async () => {
+    const agent = await here.agent();
+    await here.build(agent);
+    queue();
+    here.faults.add({ at: 'snapshot', fail: new ComputeError('NO_SPACE', 'the disk is full') });
+    await here.replay('snapshot', 'compute_snapshot_instance');
+    expect(here.hypervisor.snapshots.size).toBe(0);
+    expect(here.states()).toEqual(['active', null, HOST]);
+  });
+
+  it('also where its instance is gone, and says so where it cannot', async () => {
+    const agent = await here.agent();
+    await here.build(agent);
+    await agent.node.terminate(UUID);
+    here.conductor.instances.clear();
+    queue();
+    const sent = request('snapshot');
+    await here.cast(sent);
+    await here.ended('compute_snapshot_instance');
+    expect(here.hypervisor.snapshots.size).toBe(0);
+
+    queue();
+    here.faults.add({ at: 'undoSnapshot', fail: new ComputeError('IMAGE_UPLOAD_FAILED', 'Glance is away') });
+    await here.cast(sent);
+    await vi.waitFor(
+      () => expect(here.conductor.finished('compute_snapshot_instance')).toHaveLength(2),
+      WAIT,
+    );
+    expect(here.lines).toContainEqual(expect.stringContaining('stays as it is in Glance: Glance is away'));
+  });
+});
