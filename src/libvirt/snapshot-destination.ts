@@ -10,6 +10,7 @@ import {
   checkRecord,
   createRecord,
   describeRecord,
+  type ImageRecord,
   removeRecord,
   removeUnfinished,
   type UploadCall,
@@ -106,7 +107,7 @@ class GlanceDestination implements Destination {
     const call = this.#call(signal);
     const record = snapshotRecord(this.#instance, this.#target, format, virtualSizeBytes);
     // Glance takes no other format once there are data.
-    if (!this.#creates) await describeRecord(this.#client, call, record);
+    if (!this.#creates) await describeRecord(this.#client, call, ofItsKind(record));
     return await uploadFile(this.#client, call, file);
   }
 
@@ -121,6 +122,11 @@ class GlanceDestination implements Destination {
   #call(signal: AbortSignal): UploadCall {
     return { ...this.name, signal, http: this.#host.http, logger: this.#host.logger };
   }
+}
+
+/** Nova's API has said whether it is a snapshot or a backup. */
+function ofItsKind({ properties: { image_type: _its, ...properties }, ...record }: ImageRecord): ImageRecord {
+  return { ...record, properties };
 }
 
 class FileDestination implements Destination {
