@@ -88,6 +88,7 @@ export class ComputeAgent implements AsyncDisposable {
       await client.close();
       await broker.close();
       await placement.close();
+      await host.images.close();
     }
   }
 }

@@ -1,5 +1,6 @@
 // What every command and question of a compute host works with.
 import type { ComputeNode } from '../node/compute-node.js';
+import type { ImageDirectory } from '../node/image-directory.js';
 import type { Logger } from '../node/types.js';
 import type { PlacementApi } from '../resources/placement/placement-api.js';
 import type { Conductor } from './conductor.js';
@@ -20,6 +21,7 @@ export interface ComputeHost {
   readonly client: RpcClient;
   readonly release: NovaRelease;
   readonly placement: PlacementApi;
+  readonly images: ImageDirectory;
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;

@@ -4,6 +4,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Undo } from '../driver/undo.js';
 import { ComputeNode } from '../node/compute-node.js';
+import { imageDirectory } from '../node/image-directory.js';
 import { DEFAULT_INSTANCES_PATH } from '../node/node-options.js';
 import { placementSink, placementTransport } from '../node/placement.js';
 import type { Logger } from '../node/types.js';
@@ -11,6 +12,7 @@ import { PlacementApi } from '../resources/placement/placement-api.js';
 import type { ResourceReporter } from '../resources/resource-reporter.js';
 import type { ComputeAgentOptions } from './agent-options.js';
 import type { BrokerState } from './amqp-broker.js';
+import { backupCommand } from './backup-command.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
 import { FileCommandJournal } from './command-journal.js';
@@ -32,8 +34,10 @@ import { RpcClient } from './rpc-client.js';
 import { pingEndpoint, type RpcEndpoint } from './rpc-endpoint.js';
 import { type RpcReport, RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
+import { shelveCommands } from './shelve-commands.js';
 import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
+import { unshelveCommand } from './unshelve-command.js';
 import { unsupportedCommands } from './unsupported-commands.js';
 
 const REPORT_MS = 10_000;
@@ -87,6 +91,8 @@ export async function openParts(
   await persist(signal, () => conductor.ping({ signal }));
   const transport = placementTransport(options.placement);
   undo.add('placement', () => transport.close());
+  const images = imageDirectory(options.node?.driverOptions);
+  undo.add('images', () => images.close());
   const name = options.host ?? hostname();
   const service = await HostService.register({
     conductor,
@@ -110,6 +116,7 @@ export async function openParts(
     client,
     release: zed,
     placement: new PlacementApi(transport, signal),
+    images,
     log,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -118,7 +125,7 @@ export async function openParts(
   const server = await openServer(options, host, broker, stop.signal);
   undo.add('server', () => server.close());
   ready.resolve();
-  const syncing = new InstanceSync(host);
+  const syncing = new InstanceSync(host, options.reclaimIntervalMs ?? 0);
   sync = syncing;
   undo.add('sync', () => syncing.close());
   // First of all: the others wait for what is under way.
@@ -166,11 +173,14 @@ async function openServer(
     topic: 'compute',
     host: host.name,
     journal,
-    endpoints: endpoints(host),
+    endpoints: endpoints(host, options),
     // Those that move the bytes of whole disks wait for their own kind alone.
     mostCommandsOf: {
       build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS,
       snapshot_instance: SNAPSHOTS,
+      backup_instance: SNAPSHOTS,
+      shelve_instance: SNAPSHOTS,
+      unshelve_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
     },
@@ -179,7 +189,10 @@ async function openServer(
   });
 }
 
-function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
+function endpoints(
+  host: ComputeHost,
+  { offloadShelved: offloads = true }: ComputeAgentOptions,
+): readonly RpcEndpoint[] {
   return [
     pingEndpoint('compute'),
     {
@@ -191,6 +204,9 @@ function endpoints(host: ComputeHost): readonly RpcEndpoint[] {
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
         snapshot_instance: snapshotCommand(host),
+        backup_instance: backupCommand(host),
+        ...shelveCommands(host, { offloads }),
+        unshelve_instance: unshelveCommand(host),
         rebuild_instance: rebuildCommand(host),
         ...resizeCommands(host),
       },
