@@ -52,7 +52,8 @@ async function rotate(
     if (signal.aborted) throw error;
     log.warn(`${what} of ${uuid} stay: ${reasonOf(error)}`, { instanceUuid: uuid });
   };
-  const properties = { image_type: 'backup', backup_type: type, instance_uuid: uuid };
+  // What never became an image takes no place of one.
+  const properties = { status: 'active', image_type: 'backup', backup_type: type, instance_uuid: uuid };
   try {
     const ids = await images.list(properties, { signal });
     for (const id of ids.slice(most).reverse()) {

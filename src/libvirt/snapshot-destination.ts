@@ -107,7 +107,7 @@ class GlanceDestination implements Destination {
     const call = this.#call(signal);
     const record = snapshotRecord(this.#instance, this.#target, format, virtualSizeBytes);
     // Glance takes no other format once there are data.
-    if (!this.#creates) await describeRecord(this.#client, call, ofItsKind(record));
+    if (!this.#creates) await describeRecord(this.#client, call, withoutItsOrigin(record));
     return await uploadFile(this.#client, call, file);
   }
 
@@ -124,9 +124,10 @@ class GlanceDestination implements Destination {
   }
 }
 
-/** Nova's API has said whether it is a snapshot or a backup. */
-function ofItsKind({ properties: { image_type: _its, ...properties }, ...record }: ImageRecord): ImageRecord {
-  return { ...record, properties };
+/** Nova's API has said whether it is a snapshot or a backup, and of which image. */
+function withoutItsOrigin({ properties, ...record }: ImageRecord): ImageRecord {
+  const { image_type: _kind, base_image_ref: _base, ...rest } = properties;
+  return { ...record, properties: rest };
 }
 
 class FileDestination implements Destination {

@@ -38,8 +38,8 @@ export interface ImageBench {
   done(uuid: string, method: string, fields: Fields, args?: Fields): Promise<void>;
   /** A process had taken the command, and died with these fields stored. */
   taken(uuid: string, method: string, fields: Fields, args?: Fields): Promise<void>;
-  /** An image of the real Glance, with data. */
-  image(properties?: Fields): Promise<string>;
+  /** An image of the real Glance; without data it is a record alone. */
+  image(properties?: Fields, data?: Uint8Array | 'none'): Promise<string>;
   imageStatus(id: string): Promise<number>;
 }
 
@@ -187,8 +187,10 @@ export function imageServices(): () => Promise<ImageBench> {
         await journal.begin(id);
         conductor.written.length = 0;
       },
-      image: (properties = {}) =>
-        glance.add({ disk_format: 'raw', container_format: 'bare', ...properties }, Buffer.alloc(512)),
+      image: (properties = {}, data = Buffer.alloc(512)) => {
+        const record = { disk_format: 'raw', container_format: 'bare', ...properties };
+        return glance.add(record, data === 'none' ? undefined : data);
+      },
       imageStatus: async (id) => (await fetch(`${glance.url}/v2/images/${id}`)).status,
     };
     return bench;

@@ -14,8 +14,8 @@ describe('a backup', () => {
     const { conductor, hypervisor } = bench;
     const agent = await bench.open();
     const uuid = await bench.server(agent);
-    const backup = (fields: object = {}): Promise<string> =>
-      bench.image({ image_type: 'backup', backup_type: 'daily', instance_uuid: uuid, ...fields });
+    const record = { image_type: 'backup', backup_type: 'daily', instance_uuid: uuid };
+    const backup = (fields: object = {}): Promise<string> => bench.image({ ...record, ...fields });
     const others = [
       await backup({ backup_type: 'weekly' }),
       await backup({ image_type: 'snapshot' }),
@@ -23,6 +23,7 @@ describe('a backup', () => {
     ];
     const old: string[] = [];
     for (let each = 0; each < 3; each++) old.push(await backup());
+    others.push(await bench.image(record, 'none'));
     const newest = await backup();
     const args = { image_id: newest, backup_type: 'daily', rotation: 2 };
     await bench.done(uuid, BACKUP, { task_state: 'image_backup' }, args);
@@ -38,7 +39,7 @@ describe('a backup', () => {
     expect(hypervisor.snapshots.get(newest)).toMatchObject({ state: 'whole' });
     const there = (ids: readonly string[]): Promise<number[]> => Promise.all(ids.map(bench.imageStatus));
     expect(await there([...old, newest])).toEqual([404, 404, 200, 200]);
-    expect(await there(others)).toEqual([200, 200, 200]);
+    expect(await there(others)).toEqual([200, 200, 200, 200]);
   });
 
   it('that cannot be removed is none of a newer one; a rotation that is none changes nothing', async () => {

@@ -148,7 +148,7 @@ it('never stops the guest: what it prints comes without a gap', async () => {
 
 it('into a record that was made for it, whose own properties stay', async ({ skip }) => {
   if (!glance) return skip(obstacle);
-  const its = { owner_note: 'stays', image_type: 'backup' };
+  const its = { owner_note: 'stays', image_type: 'backup', base_image_ref: 'the first' };
   const imageId = await glance.add({ name: 'made by an API', min_ram: 64, ...its });
   const result = await node.snapshot(uuid, { type: 'glance', imageId }, { compression: 'zlib' });
   expect(result.imageId).toBe(imageId);
