@@ -30,6 +30,8 @@ export interface ImageBench {
   /** What the scheduler does before it sends a server to the host. */
   allocate(agent: ComputeAgent, uuid: string): Promise<void>;
   allocations(uuid: string): Promise<object>;
+  /** It has none, once a report of before has been made good. */
+  released(uuid: string): Promise<void>;
   /** A server that runs here. */
   server(agent: ComputeAgent): Promise<string>;
   /** The API sets these fields, and sends the instance with the command. */
@@ -135,6 +137,9 @@ export function imageServices(): () => Promise<ImageBench> {
       },
       async allocations(uuid) {
         return ((await placement.call('GET', `/allocations/${uuid}`)) as { allocations: object }).allocations;
+      },
+      async released(uuid) {
+        await vi.waitFor(async () => expect(await bench.allocations(uuid)).toEqual({}), WAIT);
       },
       async server(agent) {
         const { instance } = sample();

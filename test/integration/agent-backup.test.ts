@@ -103,7 +103,7 @@ describe('a server that is soft-deleted', () => {
     await bench.done(uuid, 'terminate_instance', { task_state: 'deleting' });
     expect(conductor.instances.has(uuid)).toBe(false);
     expect(await agent.node.list()).toEqual([]);
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
   });
 
   it('is deleted when its time is over, and not before', async () => {
@@ -123,7 +123,7 @@ describe('a server that is soft-deleted', () => {
     const fourth = await bench.open({ reclaimIntervalMs: 600_000 });
     expect(await fourth.node.list()).toEqual([]);
     expect(conductor.instances.has(uuid)).toBe(false);
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
     expect(conductor.deleted.get(uuid)?.get('host')).toBe(HOST);
   });
 });

@@ -71,7 +71,7 @@ describe('a server that is shelved', () => {
     expect(hypervisor.snapshots.get(imageId)).toMatchObject({ state: 'whole' });
     expect(await agent.node.list()).toEqual([]);
     expect(hypervisor.domains.size).toBe(0);
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
 
     await bench.allocate(agent, uuid);
     await bench.done(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
@@ -117,7 +117,7 @@ describe('a server that is shelved', () => {
     await bench.done(uuid, OFFLOAD, { task_state: 'shelving_offloading' }, { clean_shutdown: false });
     expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
     expect(await agent.node.list()).toEqual([]);
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
     expect(await bench.imageStatus(second)).toBe(200);
   });
 
@@ -154,7 +154,7 @@ describe('a server that is shelved', () => {
     expect(conductor.written.some(({ object }) => object === 'InstanceFault')).toBe(true);
     expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
     expect(conductor.instance(uuid).get('system_metadata')).toEqual(shelved(imageId));
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
     expect(await agent.node.list()).toEqual([]);
     expect(await bench.imageStatus(imageId)).toBe(200);
   });
@@ -178,7 +178,7 @@ it('a guest whose server became something else while it was built goes, and its 
   expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
   expect(await agent.node.list()).toEqual([]);
   expect(hypervisor.domains.size).toBe(0);
-  expect(await bench.allocations(uuid)).toEqual({});
+  await bench.released(uuid);
   expect(await bench.imageStatus(imageId)).toBe(200);
 });
 
@@ -262,7 +262,7 @@ describe('what a process that died had taken', () => {
     await bench.taken(uuid, SHELVE, stored, { image_id: imageId });
     await bench.open();
     await vi.waitFor(() => expect(fields(bench, uuid, ...PLACE)).toEqual(GONE), WAIT);
-    expect(await bench.allocations(uuid)).toEqual({});
+    await bench.released(uuid);
   });
 
   it('of an unshelving takes the guest that stands', async () => {
