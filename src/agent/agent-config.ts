@@ -89,6 +89,8 @@ const configSchema = closedObject({
   shutdownTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
   maxConcurrentBuilds: v.exactOptional(integer(1, 10_000)),
   vnc: v.exactOptional(vncSchema),
+  offloadShelved: v.exactOptional(v.boolean()),
+  reclaimIntervalMs: v.exactOptional(integer(0, Number.MAX_SAFE_INTEGER)),
   graceMs: v.optional(integer(0, 1_900_000_000), 30_000),
   log: v.optional(
     closedObject({ level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info') }),

@@ -39,6 +39,16 @@ export interface ComputeAgentOptions {
   readonly maxConcurrentBuilds?: number;
   /** Consoles for users by a novncproxy of the cloud. Default none: they are told that there is no such console. */
   readonly vnc?: VncOptions;
+  /**
+   * Servers that are shelved leave the host at once, as where Nova's shelved_offload_time is 0; else they stay until they are
+   * offloaded, its -1. Default true.
+   */
+  readonly offloadShelved?: boolean;
+  /**
+   * Milliseconds after which servers that were soft-deleted are deleted, Nova's reclaim_instance_interval: as its API has it.
+   * Default 0, never.
+   */
+  readonly reclaimIntervalMs?: number;
   /** Beside Placement and Nova. */
   readonly sinks?: readonly ReportSink[];
   readonly logger?: Logger;

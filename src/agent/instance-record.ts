@@ -1,4 +1,5 @@
 // Nova's record of one instance, as one command reads and changes it; services that are away are waited for.
+import { isDeepStrictEqual } from 'node:util';
 import { ComputeError } from '../driver/errors.js';
 import { POWER_STATE_CODES, type PowerState } from '../driver/model.js';
 import type { ComputeHost } from './compute-host.js';
@@ -125,7 +126,10 @@ export class InstanceRecord {
   async #holds(fields: Fields): Promise<boolean> {
     const stored = await this.#host.conductor.instance(this.uuid, [], this.call);
     return Object.entries(fields).every(
-      ([field, value]) => value instanceof NovaObject || Object.is(stored.get(field), encodeValue(value)),
+      ([field, value]) =>
+        value instanceof NovaObject ||
+        !stored.has(field) ||
+        isDeepStrictEqual(stored.get(field), encodeValue(value)),
     );
   }
 }

@@ -12,19 +12,24 @@ import { terminate } from './terminate-command.js';
 const PASS_MS = 600_000;
 /** A guest that stops on the way to something else is left alone, as in Nova's handling of libvirt's events. */
 const SETTLE_MS = 2000;
+/** Of servers whose guests are not to run. */
+const AT_REST: readonly unknown[] = ['stopped', 'shelved', 'shelved_offloaded', 'soft-delete'];
 /** Senders come back to the broker one by one, too. */
 const RECONNECT_MS = 5000;
 
 export class InstanceSync {
   readonly #host: ComputeHost;
+  readonly #reclaimMs: number;
   readonly #waiting = new Map<string, NodeJS.Timeout>();
   readonly #timer: NodeJS.Timeout;
   readonly #stop = new AbortController();
   #soon: NodeJS.Timeout | undefined;
   readonly #running = new Set<Promise<void>>();
 
-  constructor(host: ComputeHost) {
+  /** Milliseconds after which soft-deleted servers are deleted; 0 for never. */
+  constructor(host: ComputeHost, reclaimMs: number) {
     this.#host = host;
+    this.#reclaimMs = reclaimMs;
     this.#timer = setInterval(() => this.#background(this.pass()), PASS_MS);
     this.#timer.unref();
     this.#background(this.#follow());
@@ -91,10 +96,11 @@ export class InstanceSync {
     if (object.get('host') !== name || busy.has(record.uuid)) return;
     if (record.taskState === 'deleting') return await this.#finishDeletion(record);
     if (record.taskState !== null) return;
-    const power = await record.powerState();
-    const changes = await this.#changes(record, power);
-    if (!changes || busy.has(record.uuid)) return;
     try {
+      if (this.#isForgotten(record)) return await this.#reclaim(record);
+      const power = await record.powerState();
+      const changes = await this.#changes(record, power);
+      if (!changes || busy.has(record.uuid)) return;
       await record.save(changes, [null]);
       log.info(`instance ${record.uuid} was ${String(record.vmState)}, and is ${power}`, {
         instanceUuid: record.uuid,
@@ -112,13 +118,26 @@ export class InstanceSync {
     log.info(`instance ${record.uuid} was to be deleted, and was terminated`, { instanceUuid: record.uuid });
   }
 
+  #isForgotten({ vmState, object }: InstanceRecord): boolean {
+    const since = vmState === 'soft-delete' ? object.time('deleted_at') : null;
+    return this.#reclaimMs > 0 && since !== null && since.getTime() + this.#reclaimMs < Date.now();
+  }
+
+  /** Nova's _reclaim_queued_deletes. Its user may have restored it meanwhile, and with this task cannot any more. */
+  async #reclaim(record: InstanceRecord): Promise<void> {
+    await record.save({ task_state: 'deleting' }, [null]);
+    if (record.vmState === 'soft-delete') await this.#finishDeletion(record);
+    else await record.save({ task_state: null }, ['deleting']);
+  }
+
   /** As Nova's _sync_instance_power_state; a guest that runs against its user's will is stopped. */
   async #changes(record: InstanceRecord, power: PowerState): Promise<Fields | undefined> {
     const { node, signal } = this.#host;
-    if (record.vmState === 'active' && (power === 'shutdown' || power === 'crashed')) {
+    const had = record.vmState === 'active' || record.vmState === 'paused';
+    if (had && (power === 'shutdown' || power === 'crashed')) {
       return { vm_state: 'stopped', power_state: powerCode(power) };
     }
-    if (record.vmState === 'stopped' && power === 'running') {
+    if (AT_REST.includes(record.vmState) && power === 'running') {
       await node.shutdown(record.uuid, { signal, shutdownTimeoutMs: this.#host.shutdownTimeoutMs });
       return { power_state: powerCode('shutdown') };
     }

@@ -13,6 +13,7 @@ import type { ResourceReporter } from '../resources/resource-reporter.js';
 import type { ComputeAgentOptions } from './agent-options.js';
 import type { BrokerState } from './amqp-broker.js';
 import { checkedMethods } from './arguments.js';
+import { backupCommand } from './backup-command.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
 import { cacheImages } from './cache-images.js';
@@ -42,8 +43,10 @@ import { RpcClient } from './rpc-client.js';
 import { pingEndpoint, type RpcEndpoint } from './rpc-endpoint.js';
 import { RpcServer } from './rpc-server.js';
 import { Schedulers } from './scheduler.js';
+import { shelveCommands } from './shelve-commands.js';
 import { snapshotCommand } from './snapshot-command.js';
 import { terminateCommand } from './terminate-command.js';
+import { unshelveCommand } from './unshelve-command.js';
 import { unsupportedCalls } from './unsupported-calls.js';
 import { unsupportedCommands } from './unsupported-commands.js';
 
@@ -144,7 +147,7 @@ export async function openParts(
   const server = await openServer(options, host, broker, reports, stop.signal);
   undo.add('server', () => server.close());
   ready.resolve();
-  const syncing = new InstanceSync(host);
+  const syncing = new InstanceSync(host, options.reclaimIntervalMs ?? 0);
   sync = syncing;
   undo.add('sync', () => syncing.close());
   const { healIntervalMs = HEAL_MS } = options.network ?? {};
@@ -221,6 +224,9 @@ async function openServer(
     mostCommandsOf: {
       build_and_run_instance: options.maxConcurrentBuilds ?? BUILDS,
       snapshot_instance: SNAPSHOTS,
+      backup_instance: SNAPSHOTS,
+      shelve_instance: SNAPSHOTS,
+      unshelve_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
       // A build may wait for one.
@@ -232,7 +238,10 @@ async function openServer(
   });
 }
 
-function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly RpcEndpoint[] {
+function endpoints(
+  host: ComputeHost,
+  { vnc, offloadShelved: offloads = true }: ComputeAgentOptions,
+): readonly RpcEndpoint[] {
   const { attach_interface, detach_interface } = interfaceCommands(host);
   return [
     pingEndpoint('compute'),
@@ -254,6 +263,9 @@ function endpoints(host: ComputeHost, { vnc }: ComputeAgentOptions): readonly Rp
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),
         snapshot_instance: snapshotCommand(host),
+        backup_instance: backupCommand(host),
+        ...shelveCommands(host, { offloads }),
+        unshelve_instance: unshelveCommand(host),
         rebuild_instance: rebuildCommand(host),
         ...resizeCommands(host),
       }),

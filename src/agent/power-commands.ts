@@ -4,6 +4,7 @@ import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type Fields, type InstanceRecord, powerCode } from './instance-record.js';
 import { rescueSystem } from './rescue-system.js';
 import type { RpcMethod } from './rpc-endpoint.js';
+import { saveRunning } from './shelved.js';
 
 interface StateChange {
   /** That the API has set. */
@@ -26,8 +27,17 @@ export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
       vmState: 'stopped',
       act: ({ uuid }, args) => node.shutdown(uuid, { ...call, ...patience(args) }),
     },
-    start_instance: {
-      taskState: 'powering-on',
+    soft_delete_instance: {
+      taskState: 'soft-deleting',
+      vmState: 'soft-delete',
+      act: async (record) => {
+        // That rests already, with its memory.
+        if ((await record.powerState()) === 'suspended') return;
+        await node.shutdown(record.uuid, { ...call, shutdownTimeoutMs: 0 });
+      },
+    },
+    restore_instance: {
+      taskState: 'restoring',
       vmState: 'active',
       act: ({ uuid }) => node.start(uuid, call),
     },
@@ -74,7 +84,21 @@ export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
       },
     }),
   ]);
-  return { ...Object.fromEntries(methods), reboot_instance: reboot(host) };
+  return { ...Object.fromEntries(methods), start_instance: start(host), reboot_instance: reboot(host) };
+}
+
+/** Also of one that is shelved and has not left the host: it is so no more. */
+function start(host: ComputeHost): RpcMethod {
+  return instanceCommand(host, {
+    event: 'compute_start_instance',
+    pending: ['powering-on'],
+    run: async (record) => {
+      await host.node.start(record.uuid, { signal: host.signal });
+      const power = powerCode(await record.powerState());
+      const fields = { vm_state: 'active', task_state: null, power_state: power };
+      await saveRunning(host, record, fields, 'powering-on');
+    },
+  });
 }
 
 function reboot(host: ComputeHost): RpcMethod {

@@ -5,43 +5,65 @@ import { instanceCommand } from './instance-command.js';
 import { type InstanceRecord, reasonOf } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
-const STATES = ['image_snapshot_pending', 'image_snapshot', 'image_pending_upload', 'image_uploading'];
+/** Task states while the disk of an instance becomes an image: before its upload, as it begins, and until it ends. */
+export interface SnapshotStates {
+  readonly begun: string;
+  readonly pending: string;
+  readonly uploading: string;
+}
+
+const ASKED = 'image_snapshot_pending';
+const UPLOAD: SnapshotStates = {
+  begun: 'image_snapshot',
+  pending: 'image_pending_upload',
+  uploading: 'image_uploading',
+};
+const STATES = [ASKED, ...Object.values(UPLOAD)];
 
 /** Nova's ComputeManager.snapshot_instance. */
 export function snapshotCommand(host: ComputeHost): RpcMethod {
-  const { node, signal } = host;
   return instanceCommand(host, {
     event: 'compute_snapshot_instance',
     pending: STATES,
     run: async (record, { image_id: imageId }, isRepeated) => {
-      const [pending = ''] = STATES;
-      await record.save({ task_state: 'image_snapshot' }, isRepeated ? STATES : [pending]);
-      const states = new UploadStates(record);
-      try {
-        await node.snapshot(
-          record.uuid,
-          { type: 'glance', imageId: String(imageId) },
-          {
-            signal,
-            onProgress: ({ step }) => {
-              if (step === 'upload') states.begin();
-            },
-          },
-        );
-      } catch (error) {
-        // The process that uploaded it did not live to tell.
-        if (!(isRepeated && isComplete(error))) throw error;
-      } finally {
-        await states.begun();
-      }
-      await record.save({ task_state: null }, ['image_snapshot', 'image_uploading']);
+      await record.save({ task_state: UPLOAD.begun }, isRepeated ? STATES : [ASKED]);
+      await takeSnapshot(host, record, imageId, UPLOAD, isRepeated);
+      await record.save({ task_state: null }, [UPLOAD.begun, UPLOAD.uploading]);
     },
     discard: ({ uuid }, { image_id: imageId }) => discardImage(host, uuid, imageId),
   });
 }
 
-/** The record that the API has made, unless it is an image by now. */
-async function discardImage(
+/** Of an instance whose task is `begun`, into the record that the API has made; its task is then `begun` or `uploading`. */
+export async function takeSnapshot(
+  { node, signal }: ComputeHost,
+  record: InstanceRecord,
+  imageId: unknown,
+  states: SnapshotStates,
+  isRepeated: boolean,
+): Promise<void> {
+  const upload = new UploadStates(record, states);
+  try {
+    await node.snapshot(
+      record.uuid,
+      { type: 'glance', imageId: String(imageId) },
+      {
+        signal,
+        onProgress: ({ step }) => {
+          if (step === 'upload') upload.begin();
+        },
+      },
+    );
+  } catch (error) {
+    // The process that uploaded it did not live to tell.
+    if (!(isRepeated && isComplete(error))) throw error;
+  } finally {
+    await upload.begun();
+  }
+}
+
+/** Of an image record that the API has made: it goes, unless it is an image by now. */
+export async function discardImage(
   { node, signal, log }: ComputeHost,
   uuid: string,
   imageId: unknown,
@@ -63,10 +85,12 @@ function isComplete(error: unknown): boolean {
 /** Told while the upload goes on, which does not wait for it. */
 class UploadStates {
   readonly #record: InstanceRecord;
+  readonly #states: SnapshotStates;
   #saving: Promise<void> | undefined;
 
-  constructor(record: InstanceRecord) {
+  constructor(record: InstanceRecord, states: SnapshotStates) {
     this.#record = record;
+    this.#states = states;
   }
 
   begin(): void {
@@ -80,7 +104,8 @@ class UploadStates {
   }
 
   async #save(): Promise<void> {
-    await this.#record.save({ task_state: 'image_pending_upload' }, ['image_snapshot']);
-    await this.#record.save({ task_state: 'image_uploading' }, ['image_pending_upload']);
+    const { begun, pending, uploading } = this.#states;
+    await this.#record.save({ task_state: pending }, [begun]);
+    await this.#record.save({ task_state: uploading }, [pending]);
   }
 }

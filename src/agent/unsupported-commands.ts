@@ -7,16 +7,10 @@ import type { RpcMethod } from './rpc-endpoint.js';
 
 /** Casts that leave a server with a task until somebody ends it. */
 const METHODS: readonly string[] = [
-  'backup_instance',
   'finish_resize',
   'finish_revert_resize',
   'live_migration',
   'resize_instance',
-  'restore_instance',
-  'shelve_instance',
-  'shelve_offload_instance',
-  'soft_delete_instance',
-  'unshelve_instance',
 ];
 
 /** Casts beside which a server may have another task, or none. */

@@ -5,8 +5,9 @@ import type { ImageMeta } from '../driver/model.js';
 import { download, downloadSubject } from './download.js';
 import { GlanceClient } from './glance-client.js';
 import { lookupSubject, parseGlanceImage } from './glance-image.js';
+import { listImages } from './glance-list.js';
 import { type GlanceOptions, parseGlanceOptions } from './glance-options.js';
-import { readJson, statusFault } from './http-client.js';
+import { discard, readJson, statusFault } from './http-client.js';
 import type { SourceRequest, SourceResult } from './source-request.js';
 import type { HttpSourceOptions, ImageLookupOptions, ImageService } from './types.js';
 
@@ -51,6 +52,41 @@ export class GlanceImageService implements ImageService {
     return await download(request, (headers) =>
       this.#client.get(path, { subject: downloadSubject(image.id), signal, headers }),
     );
+  }
+
+  /**
+   * GET /v2/images: the ids of those that have all these properties, the newest first. Rejects with `UNAUTHORIZED`,
+   * `IMAGE_DOWNLOAD_FAILED`, `ABORTED`, `TIMEOUT`.
+   */
+  async listImages(
+    properties: Readonly<Record<string, string>>,
+    options: ImageLookupOptions = {},
+  ): Promise<readonly string[]> {
+    const { signal, timeoutMs = LOOKUP_TIMEOUT_MS } = options;
+    using deadline = new Deadline({ operation: 'list of images', signal, timeoutMs });
+    try {
+      return await listImages(this.#client, properties, deadline.signal);
+    } catch (error) {
+      throw deadline.explain(error);
+    }
+  }
+
+  /**
+   * DELETE /v2/images/{id}. Gone already is success. Rejects as {@link listImages}, with `UNAUTHORIZED` also for a protected one,
+   * and with `INVALID_ARGUMENT` for an id that none can have.
+   */
+  async deleteImage(id: string, options: ImageLookupOptions = {}): Promise<void> {
+    const { signal, timeoutMs = LOOKUP_TIMEOUT_MS } = options;
+    const imageId = glanceId(id);
+    using deadline = new Deadline({ operation: `deletion of image ${imageId}`, signal, timeoutMs });
+    try {
+      const request = { subject: `image ${imageId} cannot be deleted`, signal: deadline.signal };
+      const response = await this.#client.send(`/images/${imageId}`, request, () => ({ method: 'DELETE' }));
+      if (response.statusCode !== 204 && response.statusCode !== 404) throw statusFault(request, response);
+      discard(response);
+    } catch (error) {
+      throw deadline.explain(error);
+    }
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,7 @@ import {
   checkRecord,
   createRecord,
   describeRecord,
+  type ImageRecord,
   removeRecord,
   removeUnfinished,
   type UploadCall,
@@ -106,7 +107,7 @@ class GlanceDestination implements Destination {
     const call = this.#call(signal);
     const record = snapshotRecord(this.#instance, this.#target, format, virtualSizeBytes);
     // Glance takes no other format once there are data.
-    if (!this.#creates) await describeRecord(this.#client, call, record);
+    if (!this.#creates) await describeRecord(this.#client, call, withoutItsOrigin(record));
     return await uploadFile(this.#client, call, file);
   }
 
@@ -121,6 +122,12 @@ class GlanceDestination implements Destination {
   #call(signal: AbortSignal): UploadCall {
     return { ...this.name, signal, http: this.#host.http, logger: this.#host.logger };
   }
+}
+
+/** Nova's API has said whether it is a snapshot or a backup, and of which image. */
+function withoutItsOrigin({ properties, ...record }: ImageRecord): ImageRecord {
+  const { image_type: _kind, base_image_ref: _base, ...rest } = properties;
+  return { ...record, properties: rest };
 }
 
 class FileDestination implements Destination {

@@ -1,4 +1,4 @@
-// What Glance says of an image that a message names by its id alone.
+// The images of Glance that messages name: what it says of one, those of an instance, and their end.
 import { ComputeError } from '../driver/errors.js';
 import type { GlanceOptions } from '../image/glance-options.js';
 import { GlanceImageService } from '../image/glance-service.js';
@@ -11,6 +11,13 @@ export interface ImageDirectory {
    * options name no Glance.
    */
   find(id: string, options?: { readonly signal?: AbortSignal }): Promise<LaunchRequest['image']>;
+  /** The ids of those that have all these properties, the newest first. Rejects as `GlanceImageService.listImages`. */
+  list(
+    properties: Readonly<Record<string, string>>,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<readonly string[]>;
+  /** Gone already is success. Rejects as `GlanceImageService.deleteImage`. */
+  remove(id: string, options?: { readonly signal?: AbortSignal }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -24,15 +31,25 @@ export function imageDirectory(driverOptions: Readonly<Record<string, unknown>> 
   const service = new GlanceImageService(glance, http);
   return {
     find: (id, options) => service.getImage(id, options),
+    list: (properties, options) => service.listImages(properties, options),
+    remove: (id, options) => service.deleteImage(id, options),
     close: () => service.close(),
   };
 }
 
 const NONE: ImageDirectory = {
   find: async (id) => {
-    throw new ComputeError('UNSUPPORTED', `image ${id} cannot be looked up: this host was given no Glance`, {
-      operation: 'look-up',
-    });
+    throw noGlance(`image ${id} cannot be looked up`);
+  },
+  list: async () => {
+    throw noGlance('images cannot be listed');
+  },
+  remove: async (id) => {
+    throw noGlance(`image ${id} cannot be deleted`);
   },
   close: async () => undefined,
 };
+
+function noGlance(what: string): ComputeError {
+  return new ComputeError('UNSUPPORTED', `${what}: this host was given no Glance`, { operation: 'look-up' });
+}

@@ -377,3 +377,36 @@ function endless(_request: unknown, response: Parameters<Answer>[1]): void {
 function endlessHeaders(_request: unknown, response: Parameters<Answer>[1]): void {
   response.socket?.write(`HTTP/1.1 200 OK\r\n${'x: y\r\n'.repeat(50_000)}`);
 }
+
+describe('lists of images', () => {
+  const properties = { image_type: 'backup' };
+  const list = (lookup: Answer) => async () => {
+    const cloud = await fakeCloud();
+    cloud.lookup = lookup;
+    return await open({ endpoints: [cloud.url] }).listImages(properties);
+  };
+
+  it('leave out what does not have the properties, whatever Glance makes of the filter', async () => {
+    const images = [
+      { id: IMAGE_ID, ...properties },
+      { id: 'other', image_type: 'snapshot' },
+    ];
+    expect(await list((_request, response) => json(response, { images }))()).toEqual([IMAGE_ID]);
+  });
+
+  it.each<[string, Answer]>([
+    ['no list', (_request, response) => json(response, { images: 'none' })],
+    ['no JSON', (_request, response) => void response.end('<html>')],
+    ['a failure', (_request, response) => json(response, {}, 503)],
+  ])('that are %s are IMAGE_DOWNLOAD_FAILED', async (_what, answer) => {
+    expect(await failure(list(answer)())).toMatchObject({ code: 'IMAGE_DOWNLOAD_FAILED' });
+  });
+
+  it('that do not end are cut off by their deadline', async () => {
+    const cloud = await fakeCloud();
+    cloud.lookup = (_request, response) =>
+      json(response, { images: [{ id: IMAGE_ID }], next: '/v2/images?marker=x' });
+    const endless = open({ endpoints: [cloud.url] }).listImages(properties, { timeoutMs: 300 });
+    expect(await failure(endless)).toMatchObject({ code: 'TIMEOUT' });
+  });
+});

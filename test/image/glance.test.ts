@@ -75,6 +75,23 @@ describe('an image in Glance', () => {
     });
   });
 
+  it('is found by its properties, the newest first, page after page, and deleted once', async () => {
+    const properties = { image_type: 'backup', backup_type: 'every & any/day' };
+    const record = { disk_format: 'raw', container_format: 'bare', ...properties };
+    const ids: string[] = [];
+    for (let each = 0; each < 52; each++) ids.unshift(await glance.add(record));
+    await glance.add({ ...record, backup_type: 'weekly' });
+    expect(await service.listImages(properties)).toEqual(ids);
+    expect(await service.listImages({ ...properties, image_type: 'none' })).toEqual([]);
+    const [newest = '', ...older] = ids;
+    await service.deleteImage(newest);
+    await service.deleteImage(newest);
+    expect(await service.listImages(properties)).toEqual(older);
+    const kept = await glance.add({ ...record, protected: true });
+    await expect(service.deleteImage(kept)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(service.deleteImage('../images')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   it('is verified by what Glance knows, though the request declares nothing', async () => {
     const id = await glance.add({ disk_format: 'raw', container_format: 'bare' }, noise(2 * MIB));
     writeFileSync(glance.file(id), noise(2 * MIB, 2));

@@ -403,12 +403,12 @@ describe('a host of Nova', () => {
     await allocate(agent, UUID);
     await replay(here, 'boot-warm', BUILD);
     const { args } = request('stop');
-    args.instance.set('task_state', 'shelving');
+    args.instance.set('task_state', 'migrating');
     store(conductor, args.instance);
-    await cast(client, 'shelve_instance', { instance: args.instance, image_id: null });
+    await cast(client, 'live_migration', { instance: args.instance });
     await vi.waitFor(() => expect(conductor.instance(UUID).get('task_state')).toBeNull(), WAIT);
-    await vi.waitFor(() => expect(conductor.finished('compute_shelve_instance')).toHaveLength(1), WAIT);
-    expect(conductor.finished('compute_shelve_instance')[0]?.failure).toContain('does not support');
+    await vi.waitFor(() => expect(conductor.finished('compute_live_migration')).toHaveLength(1), WAIT);
+    expect(conductor.finished('compute_live_migration')[0]?.failure).toContain('does not support');
     expect(conductor.instance(UUID).get('vm_state')).toBe('active');
 
     const target = { topic: 'compute', server: HOST, version: '6.0' };

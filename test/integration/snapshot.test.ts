@@ -148,7 +148,8 @@ it('never stops the guest: what it prints comes without a gap', async () => {
 
 it('into a record that was made for it, whose own properties stay', async ({ skip }) => {
   if (!glance) return skip(obstacle);
-  const imageId = await glance.add({ name: 'made by an API', owner_note: 'stays', min_ram: 64 });
+  const its = { owner_note: 'stays', image_type: 'backup', base_image_ref: 'the first' };
+  const imageId = await glance.add({ name: 'made by an API', min_ram: 64, ...its });
   const result = await node.snapshot(uuid, { type: 'glance', imageId }, { compression: 'zlib' });
   expect(result.imageId).toBe(imageId);
   await using service = new GlanceImageService({ endpoints: [glance.url] });
@@ -163,7 +164,7 @@ it('into a record that was made for it, whose own properties stay', async ({ ski
     string,
     unknown
   >;
-  expect(record).toMatchObject({ owner_note: 'stays', image_type: 'snapshot' });
+  expect(record).toMatchObject({ ...its, instance_uuid: uuid });
   const again = node.snapshot(uuid, { type: 'glance', imageId });
   await expect(again).rejects.toMatchObject({ code: 'INVALID_STATE' });
   const unknown = { type: 'glance', imageId: '00000000-0000-4000-8000-000000000000' } as const;

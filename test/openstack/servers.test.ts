@@ -65,6 +65,8 @@ it('a guest boots, is seen, goes through every action, and nothing of it is left
     [{ resize: { flavorRef: String(LARGER) } }, 'resized'],
     [{ confirmResize: null }, 'active'],
     [{ rebuild: { imageRef: imageId } }, 'active'],
+    [{ shelve: null }, 'shelved_offloaded'],
+    [{ unshelve: null }, 'active'],
   ];
   for (const [body, vmState] of steps) {
     await action(id, body);
@@ -77,6 +79,15 @@ it('a guest boots, is seen, goes through every action, and nothing of it is left
   await vi.waitFor(async () => expect((await image(made.image_id)).status).toBe('active'), WAIT);
   await settled(id, 'active');
   await vi.waitFor(async () => expect(await consoleOutput(id)).toContain('BOOTED'), WAIT);
+  const backups: string[] = [];
+  for (const name of ['one', 'two']) {
+    const backup = await action(id, { createBackup: { name, backup_type: 'daily', rotation: 1 } });
+    backups.push(((await backup.json()) as { image_id: string }).image_id);
+    expect((await settled(id, 'active')).fault).toBeUndefined();
+  }
+  const [old = '', newest = ''] = backups;
+  expect((await image(newest)).status).toBe('active');
+  await expect(image(old)).rejects.toThrow();
 
   // The image asks for a disk as large as the one it was made of.
   const copy = await boot('copy', agent.host, made.image_id, LARGER);

@@ -169,6 +169,11 @@ export class InstanceNetworks {
     });
   }
 
+  /** Whether Nova's database has ports of the instance. */
+  async hasAny(uuid: string, call: CallOptions): Promise<boolean> {
+    return (await this.#cached(uuid, call)).length > 0;
+  }
+
   /** Whether Neutron still has the port, and as one of this instance. */
   async has(uuid: string, portId: string): Promise<boolean> {
     return (await this.#allocation.portsOf(uuid)).some(({ id }) => id === portId);

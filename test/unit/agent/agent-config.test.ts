@@ -42,6 +42,15 @@ it('the example of the documentation is a configuration, its secrets in files of
   expect([graceMs, monitor, log]).toEqual([30_000, { host: '127.0.0.1', port: 9178 }, { level: 'info' }]);
 });
 
+it('what becomes of shelved and soft-deleted servers is told to the agent', async () => {
+  const text = `broker: { url: rabbit://x }\n${PLACEMENT}\noffloadShelved: false\nreclaimIntervalMs: 60000\n`;
+  const { agent } = await readAgentConfig(file(text));
+  expect(agent).toMatchObject({ offloadShelved: false, reclaimIntervalMs: 60_000 });
+  expect((await refusal(`${text}offloadShelved: 0\n`)).code).toBe('INVALID_ARGUMENT');
+  const negative = text.replace('60000', '-1');
+  expect((await refusal(negative)).message).toContain('reclaimIntervalMs');
+});
+
 it('every problem of the outer keys is told at once', async () => {
   const { code, message } = await refusal('broker: { url: "http://nova:s3cret@x" }\nhots: x\n');
   expect(code).toBe('INVALID_ARGUMENT');

@@ -1,0 +1,111 @@
+// unshelve_instance: a server that had left its host is built here, from the image that its disk became.
+import { ComputeError } from '../driver/errors.js';
+import type { LaunchRequest } from '../node/types.js';
+import type { ComputeHost } from './compute-host.js';
+import { type CommandArguments, instanceCommand } from './instance-command.js';
+import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { launchRequest } from './launch-message.js';
+import { persist } from './persist.js';
+import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
+import { refusePorts, saveRunning } from './shelved.js';
+import { spentError } from './spent-error.js';
+
+const ASKED = 'unshelving';
+const SPAWNING = 'spawning';
+/** What a launch needs, and a command is not always sent with. */
+const ATTRIBUTES = ['flavor', 'keypairs', 'metadata', 'system_metadata'];
+
+/** Nova's ComputeManager.unshelve_instance. One that is shelved and still on its host is started, by start_instance. */
+export function unshelveCommand(host: ComputeHost): RpcMethod {
+  const command = instanceCommand(host, {
+    event: 'compute_unshelve_instance',
+    pending: [ASKED, SPAWNING],
+    run: async (record, args, isRepeated) => {
+      await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
+      refuseOther(record);
+      await refusePorts(host, record);
+      await unshelve(host, record, args, isRepeated);
+      await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
+    },
+  });
+  return Object.assign(command, {
+    abandon: async (args: CommandArguments, invocation: RpcInvocation): Promise<void> => {
+      await command.abandon?.(args, invocation);
+      const record = new InstanceRecord(host, args['instance'], invocation.context);
+      const isHere = (await record.refresh()) && record.object.get('host') === host.name;
+      if (isHere && record.vmState === 'shelved_offloaded') {
+        await giveUp(host, record, true, spentError(invocation.method, record.uuid));
+      }
+    },
+  });
+}
+
+async function unshelve(
+  host: ComputeHost,
+  record: InstanceRecord,
+  args: CommandArguments,
+  isRepeated: boolean,
+): Promise<void> {
+  const { name, nodeName, conductor, signal } = host;
+  let stands = isRepeated;
+  try {
+    await record.save({ host: name, node: nodeName, launched_on: name });
+    const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
+    await launch(host, launchRequest(stored, { image: args['image'] }), isRepeated);
+    stands = true;
+    const fields = {
+      vm_state: 'active',
+      task_state: null,
+      power_state: powerCode(await record.powerState()),
+      launched_at: new Date(),
+    };
+    await saveRunning(host, record, fields, SPAWNING);
+  } catch (error) {
+    if (!signal.aborted) await giveUp(host, record, stands, error);
+    throw error;
+  }
+}
+
+async function launch(
+  { node, signal }: ComputeHost,
+  request: LaunchRequest,
+  isRepeated: boolean,
+): Promise<void> {
+  try {
+    await node.launch(request, { signal });
+  } catch (error) {
+    // The process that launched it did not live to tell.
+    if (!(isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS')) throw error;
+  }
+}
+
+/** It stays shelved, on no host, and its image stays. */
+async function giveUp(
+  host: ComputeHost,
+  record: InstanceRecord,
+  stands: boolean,
+  error: unknown,
+): Promise<void> {
+  const { node, placement, signal, log } = host;
+  const { uuid } = record;
+  try {
+    if (stands) await node.terminate(uuid, { signal });
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    // Something still stands here: it stays this host's, with its allocations, for its user to delete.
+    log.warn(`what was built of ${uuid} is not removed: ${reasonOf(cause)}`, { instanceUuid: uuid });
+    return;
+  }
+  await persist(signal, () => placement.removeConsumer(uuid));
+  if (!isGoing(error) && (await record.refresh())) await record.save({ host: null, node: null });
+}
+
+/** As it is stored: what has a host is not built again. */
+function refuseOther({ uuid, vmState, object }: InstanceRecord): void {
+  if (vmState === 'shelved_offloaded') return;
+  throw new ComputeError(
+    'INVALID_STATE',
+    `instance ${uuid} has not left its host ${String(object.get('host'))}, and is not built here`,
+    { operation: 'unshelve', instanceUuid: uuid },
+  );
+}
