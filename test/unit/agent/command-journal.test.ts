@@ -181,6 +181,7 @@ it('keeps the newest of what is set aside and of suspects, so many and so many b
   expect(kept('set-aside')).toEqual(['2', '3']);
   await journal.record('killer', body('x'.repeat(24)));
   await journal.begin('killer');
+  expect(await journal.begin('killer')).toBe('spent');
   expect(await journal.begin('killer')).toBe('set-aside');
   expect(kept('set-aside')).toEqual(['3', 'x'.repeat(24)]);
   expect(dropped).toEqual(['set-aside', 'set-aside']);
