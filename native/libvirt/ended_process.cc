@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,6 +44,13 @@ std::vector<int> sockets_of(pid_t pid) {
   return sockets;
 }
 
+/// Of a monitor that nobody will answer at: libvirtd, started anew, would wait there.
+bool is_listening(const FileDescriptor& socket) {
+  int listening = 0;
+  socklen_t size = sizeof(listening);
+  return getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) == 0 && listening != 0;
+}
+
 /// Until its parent, which may be this process, has taken its zombie away.
 void await_collected(pid_t pid, int process, Clock::time_point end) {
   pollfd ended{process, POLLIN, 0};
@@ -75,7 +83,7 @@ EndedProcess::EndedProcess(const std::string& uuid) {
     FileDescriptor socket(copy_descriptor(process.get(), number));
     // EBADF: closed meanwhile.
     if (!socket && errno != EBADF) return;
-    if (socket) sockets.push_back(std::move(socket));
+    if (socket && !is_listening(socket)) sockets.push_back(std::move(socket));
   }
   if (sockets.empty() || signal_process(process.get(), SIGTERM) != 0) return;
   await_collected(qemu->second, process.get(), Clock::now() + kPatience);
