@@ -1,7 +1,7 @@
 // Tests of the agent on a real OpenStack control plane: installs it where it is missing, starts it, and stops what it started.
 // Usage: node scripts/test-openstack.mjs [vitest arguments]    OPENSTACK_RIG_SCRIPTS: the directory of the rig's scripts
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,13 +26,21 @@ function run(script, ...args) {
 
 const rig = process.env.OPENSTACK_RIG ?? '/var/tmp/openstack-rig';
 if (!existsSync(join(rig, '.installed'))) run('install.sh');
-try {
-  // Without the hosts of earlier runs: in Placement one of them has this machine's name.
-  run('up.sh', '--fresh');
-  const env = { ...process.env, OPENSTACK_RIG_SCRIPTS: scripts };
-  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-  const args = [vitest, 'run', '--project', 'openstack', ...process.argv.slice(2)];
-  process.exitCode = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1;
-} finally {
-  run('down.sh');
+const env = { ...process.env, OPENSTACK_RIG_SCRIPTS: scripts };
+const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+const files = readdirSync(join(root, 'test/openstack')).filter((name) => name.endsWith('.test.ts'));
+for (const file of files) {
+  try {
+    // Without the hosts of the file before: each host is a node of this machine's name, which Placement takes once.
+    run('up.sh', '--fresh');
+    const args = [vitest, 'run', '--project', 'openstack', '--passWithNoTests', `test/openstack/${file}`];
+    const { status } = spawnSync(process.execPath, [...args, ...process.argv.slice(2)], {
+      cwd: root,
+      env,
+      stdio: 'inherit',
+    });
+    if (status !== 0) process.exitCode = 1;
+  } finally {
+    run('down.sh');
+  }
 }
