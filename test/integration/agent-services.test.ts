@@ -104,6 +104,7 @@ it('no secret is in the log, whatever fails', async () => {
   await agent.close();
 
   const log = here.lines.join('\n');
-  for (const told of ['planted', 'instance is not an object Instance', 'was terminated']) expect(log).toContain(told);
+  for (const told of ['planted', 'instance is not an object Instance', 'was terminated'])
+    expect(log).toContain(told);
   for (const secret of ['s3cret', userData, PLACEMENT_TOKEN]) expect(log).not.toContain(secret);
 });

@@ -18,7 +18,8 @@ async function saves(stored: Record<string, unknown>): Promise<number> {
   let count = 0;
   const conductor = {
     async save() {
-      if (++count === 1) throw new ComputeError('CONNECTION_LOST', 'lost', { operation: 'call object_action' });
+      if (++count === 1)
+        throw new ComputeError('CONNECTION_LOST', 'lost', { operation: 'call object_action' });
     },
     instance: async () => instance(stored),
   };
