@@ -40,20 +40,3 @@ export function rescued(context: CallContext): ComputeError {
     { operation, instanceUuid, details: { vmState: 'rescued' } },
   );
 }
-
-const RETRY_MS = 250;
-
-/** What is undone must be undone: it waits for a daemon that is being started again, until `timeoutMs` are over. */
-export async function insist(timeoutMs: number, work: () => Promise<void>): Promise<void> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    try {
-      await work();
-      return;
-    } catch (error) {
-      const lost = ComputeError.is(error) && error.code === 'CONNECTION_LOST';
-      if (!lost || performance.now() > end) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
-  }
-}

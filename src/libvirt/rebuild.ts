@@ -1,11 +1,12 @@
 // Rebuild: the same instance from another image. New disks are made while the old ones stand, then take their place.
 import { configDriveImage } from '../config-drive/config-drive.js';
 import type { CallOptions, RebuildOptions, SpawnResult, SpawnStep } from '../driver/compute-driver.js';
+import { insist } from '../driver/insist.js';
 import type { Instance } from '../driver/model.js';
 import { Undo } from '../driver/undo.js';
 import type { NativeDomain } from '../native.js';
 import type { CallContext } from './hypervisor.js';
-import { insist, instanceCall, rescued, wrongState } from './instance-call.js';
+import { instanceCall, rescued, wrongState } from './instance-call.js';
 import type { InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { ensureBases, makeDisks } from './make-disks.js';

@@ -2,11 +2,12 @@
 import { configDriveImage } from '../config-drive/config-drive.js';
 import type { RescueOptions, UnrescueOptions } from '../driver/compute-driver.js';
 import { ComputeError } from '../driver/errors.js';
+import { insist } from '../driver/insist.js';
 import type { ImageMeta, Instance } from '../driver/model.js';
 import type { ImageCache } from '../image/image-cache.js';
 import type { ImageLogger } from '../image/types.js';
 import type { CallContext } from './hypervisor.js';
-import { insist, instanceCall, rescued, wrongState } from './instance-call.js';
+import { instanceCall, rescued, wrongState } from './instance-call.js';
 import type { DiskInfo, InstanceDisks } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
 import { makeDisks } from './make-disks.js';

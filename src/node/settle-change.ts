@@ -1,10 +1,14 @@
 // A rescue, a rebuild or a shelving between two lines of the journal, and how it is settled when it was cut short.
 import { ComputeError } from '../driver/errors.js';
+import { insist } from '../driver/insist.js';
 import { afterChange, type Change, shelf } from './change.js';
 import type { KnownInstance } from './known-instance.js';
 import type { NodeContext } from './node-context.js';
 import { reasonOf } from './node-errors.js';
 import { removeFromHost } from './removal.js';
+
+/** For which a hypervisor may be away meanwhile. */
+const SETTLE_PATIENCE_MS = 60_000;
 
 type SettleContext = Pick<NodeContext, 'driver' | 'tracker' | 'files'>;
 
@@ -30,7 +34,8 @@ export async function changeInstance<T>(
   } catch (error) {
     // It says so only before its first effect.
     const untouched = change.kind === 'unrescue' && ComputeError.is(error) && error.code === 'ABORTED';
-    await (untouched ? abandon(known) : settleChange(context, known)).catch((failure: unknown) => {
+    const settle = async (): Promise<unknown> => (untouched ? abandon(known) : settleChange(context, known));
+    await insist(SETTLE_PATIENCE_MS, settle).catch((failure: unknown) => {
       const { uuid } = known.instance;
       context.log.error(`${change.kind} of ${uuid} failed, and so did settling it: ${reasonOf(failure)}`, {
         instanceUuid: uuid,
@@ -85,7 +90,7 @@ export async function settleChange(
   }
   await (finished ? conclude(known, change) : abandon(known));
   // A guest that does not start leaves nothing half done.
-  if (run) await driver.powerOn(known.instance);
+  if (run) await insist(SETTLE_PATIENCE_MS, () => driver.powerOn(known.instance));
   return finished ? 'finished' : 'undone';
 }
 
