@@ -8,21 +8,17 @@ import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
 import type { ComputeAgentOptions } from '../../src/agent/agent-options.js';
 import { AmqpBroker } from '../../src/agent/amqp-broker.js';
 import { ownContext } from '../../src/agent/context.js';
-import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-object.js';
+import type { NovaObject } from '../../src/agent/nova-object.js';
 import { RpcClient } from '../../src/agent/rpc-client.js';
 import { Undo } from '../../src/driver/undo.js';
 import { ComputeAgent, FakeHypervisor, type LaunchRequest } from '../../src/index.js';
 import { FakeConductor } from './fake-conductor.js';
-import { rows } from './traces.js';
+import { copyOf, HOST, request, TARGET, WAIT } from './sent.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-export const HOST = 'rig-compute';
-export const WAIT = { timeout: 30_000, interval: 20 };
 /** That the servers of the bench were made of. */
 export const IMAGE = '11111111-2222-4333-8444-555555555555';
-
-const TARGET = { topic: 'compute', server: HOST, version: '6.0' };
 
 export interface CommandBench {
   readonly agent: ComputeAgent;
@@ -103,11 +99,12 @@ async function open(
         image: { id: IMAGE, diskFormat: 'qcow2', source: { type: 'glance' } },
         ...launch,
       });
-      const instance = sample();
+      // With the fields that the API sends with most commands.
+      const { instance } = request('stop').args;
       for (const [field, value] of Object.entries({ uuid, task_state: null, ...fields })) {
         instance.set(field, value);
       }
-      conductor.instances.set(uuid, decodeValue(encodeValue(instance)) as NovaObject);
+      conductor.instances.set(uuid, copyOf(instance));
       return instance;
     },
     async cast(method, args, event = `compute_${method}`) {
@@ -124,10 +121,4 @@ async function open(
     },
   };
   return bench;
-}
-
-/** An instance that runs, with the fields that the API sends with most commands. */
-function sample(): NovaObject {
-  const row = rows('libvirt').find(({ kind, operation }) => kind === 'in' && operation === 'stop');
-  return (decodeValue(row?.args) as { readonly instance: NovaObject }).instance;
 }

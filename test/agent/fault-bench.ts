@@ -7,47 +7,27 @@ import { expect, onTestFinished, vi } from 'vitest';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
 import type { ComputeAgentOptions } from '../../src/agent/agent-options.js';
-import { AmqpBroker, type AmqpBrokerOptions } from '../../src/agent/amqp-broker.js';
-import { FileCommandJournal } from '../../src/agent/command-journal.js';
+import type { AmqpBrokerOptions } from '../../src/agent/amqp-broker.js';
 import { ownContext } from '../../src/agent/context.js';
-import { encodeRequest } from '../../src/agent/envelope.js';
-import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-object.js';
-import { RpcClient } from '../../src/agent/rpc-client.js';
+import type { NovaObject } from '../../src/agent/nova-object.js';
+import type { RpcClient } from '../../src/agent/rpc-client.js';
 import { Undo } from '../../src/driver/undo.js';
 import { ComputeAgent, FakeHypervisor, Faults } from '../../src/index.js';
+import { allocate, allocations } from './allocations.js';
 import type { TlsFiles } from './certificates.js';
-import { FakeConductor } from './fake-conductor.js';
-import { rows } from './traces.js';
+import { type ControlPlane, controlPlane } from './control-plane.js';
+import type { FakeConductor } from './fake-conductor.js';
+import { BUILD, copyOf, HOST, leave, request, type Sent, TARGET, UUID, WAIT } from './sent.js';
 
-export const HOST = 'rig-compute';
-export const WAIT = { timeout: 30_000, interval: 20 };
 /** Without Keystone any is good, and of an administrator that begins so. */
 export const PLACEMENT_TOKEN = 'admin:of-placement-s3cret';
-export const BUILD = 'compute__do_build_and_run_instance';
 
 /** Why there can be none on this machine. */
 export const obstacle = PrivateRabbitmq.obstacle() ?? PrivatePlacement.obstacle();
 
-const trace = rows('libvirt');
-
-export type Arguments = Record<string, unknown> & { readonly instance: NovaObject };
-
-export interface Sent {
-  readonly method: string;
-  readonly args: Arguments;
-}
-
-/** What the stock host was sent. */
-export function request(operation: string): Sent {
-  const row = trace.find((one) => one.kind === 'in' && one.operation === operation);
-  return { method: String(row?.method), args: decodeValue(row?.args) as Arguments };
-}
-
-export const UUID = String(request('boot-warm').args.instance.get('uuid'));
-
 /** All of it ends with the test. */
 export class FaultBench {
-  readonly conductor = new FakeConductor();
+  readonly conductor: FakeConductor;
   readonly hypervisor = new FakeHypervisor({ hostname: 'host', vcpus: 4, memoryMb: 4096, localGb: 50 });
   readonly faults = new Faults();
   placement: PrivatePlacement;
@@ -63,11 +43,12 @@ export class FaultBench {
     path: string,
     placement: PrivatePlacement,
     rabbitmq: PrivateRabbitmq,
-    client: RpcClient,
+    { conductor, client }: ControlPlane,
   ) {
     this.#path = path;
     this.placement = placement;
     this.rabbitmq = rabbitmq;
+    this.conductor = conductor;
     this.client = client;
   }
 
@@ -87,15 +68,9 @@ export class FaultBench {
     undo.add('placement', () => placement.stop());
     const rabbitmq = await PrivateRabbitmq.start(within('rabbitmq'), tls ? { tls } : {});
     undo.add('rabbitmq', () => rabbitmq.stop());
-    const broker = new AmqpBroker({ url: rabbitmq.url });
-    undo.add('broker', () => broker.close());
-    const client = await RpcClient.open(broker, { context: ownContext() });
-    undo.add('client', () => client.close());
-    const bench = new FaultBench(path, placement, rabbitmq, client);
-    await bench.conductor.open(broker, within('conductor'));
-    undo.add('conductor', () => bench.conductor.close());
+    const plane = await controlPlane(rabbitmq.url, within('conductor'));
     within('node');
-    return bench;
+    return new FaultBench(path, placement, rabbitmq, plane);
   }
 
   async agent(signal?: AbortSignal): Promise<ComputeAgent> {
@@ -123,13 +98,13 @@ export class FaultBench {
 
   /** As the API has left it in the database. */
   store(instance: NovaObject): NovaObject {
-    const stored = decodeValue(encodeValue(instance)) as NovaObject;
+    const stored = copyOf(instance);
     this.conductor.instances.set(String(instance.get('uuid')), stored);
     return stored;
   }
 
   async cast({ method, args }: Sent, context = ownContext()): Promise<void> {
-    await this.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args, { context });
+    await this.client.cast(TARGET, method, args, { context });
   }
 
   /** Sends it and waits for the end of it. */
@@ -162,19 +137,8 @@ export class FaultBench {
   }
 
   /** As it stands in the journal after `tries` processes died while it was under way. */
-  async leave({ method, args }: Sent, tries: number): Promise<void> {
-    const journal = await FileCommandJournal.open(join(this.#path, 'node', 'commands'));
-    const body = encodeRequest({
-      method,
-      namespace: undefined,
-      version: '6.0',
-      args: encodeValue(args) as Record<string, unknown>,
-      context: ownContext(),
-      uniqueId: 'left',
-      answerTo: undefined,
-    });
-    await journal.record('left', body);
-    for (let count = 0; count < tries; count++) await journal.begin('left');
+  leave(sent: Sent, tries: number): Promise<void> {
+    return leave(join(this.#path, 'node', 'commands'), sent, 'left', tries);
   }
 
   /** Stops Placement; what is returned starts it again with what it had. */
@@ -194,23 +158,12 @@ export class FaultBench {
   }
 
   /** As the scheduler does before it sends a server to a host. */
-  async allocate({ reporter }: ComputeAgent): Promise<void> {
-    await vi.waitFor(
-      () => expect(reporter.sinks.map(({ sequence }) => sequence)).not.toContain(undefined),
-      WAIT,
-    );
-    await this.placement.call('PUT', `/allocations/${UUID}`, {
-      allocations: { [reporter.report.nodeUuid]: { resources: { VCPU: 1, MEMORY_MB: 64, DISK_GB: 1 } } },
-      project_id: 'demo',
-      user_id: 'admin',
-      consumer_generation: null,
-      consumer_type: 'INSTANCE',
-    });
+  allocate(agent: ComputeAgent): Promise<void> {
+    return allocate(this.placement, agent, UUID);
   }
 
   /** Providers that hold something for the server. */
   async allocations(): Promise<number> {
-    const answer = (await this.placement.call('GET', `/allocations/${UUID}`)) as { allocations: object };
-    return Object.keys(answer.allocations).length;
+    return Object.keys(await allocations(this.placement, UUID)).length;
   }
 }

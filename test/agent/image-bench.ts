@@ -6,21 +6,14 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, vi } from 'vit
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
-import { AmqpBroker } from '../../src/agent/amqp-broker.js';
-import { FileCommandJournal } from '../../src/agent/command-journal.js';
-import { ownContext } from '../../src/agent/context.js';
-import { encodeRequest } from '../../src/agent/envelope.js';
-import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-object.js';
-import { RpcClient } from '../../src/agent/rpc-client.js';
+import type { NovaObject } from '../../src/agent/nova-object.js';
 import { ComputeAgent, type ComputeAgentOptions, FakeHypervisor, Faults } from '../../src/index.js';
-import { FakeConductor } from './fake-conductor.js';
-import { rows } from './traces.js';
+import { allocate, allocations } from './allocations.js';
+import { controlPlane } from './control-plane.js';
+import type { FakeConductor } from './fake-conductor.js';
+import { copyOf, HOST, leave, request, TARGET, WAIT } from './sent.js';
 
 type Fields = Readonly<Record<string, unknown>>;
-
-export const HOST = 'rig-compute';
-export const WAIT = { timeout: 30_000, interval: 20 };
-const VERSION = '6.0';
 
 export interface ImageBench {
   readonly conductor: FakeConductor;
@@ -77,15 +70,7 @@ export function imageServices(): () => Promise<ImageBench> {
   });
 
   return async () => {
-    const broker = new AmqpBroker({ url: rabbitmq.url });
-    const conductor = new FakeConductor();
-    await conductor.open(broker, join(directory, `conductor-${count}`));
-    const client = await RpcClient.open(broker, { context: ownContext() });
-    onTestFinished(async () => {
-      await client.close();
-      await conductor.close();
-      await broker.close();
-    });
+    const { conductor, client } = await controlPlane(rabbitmq.url, join(directory, `conductor-${count}`));
     const path = within(`node-${count}`);
     const host = { hostname: `host-${count}`, vcpus: 4, memoryMb: 4096, localGb: 50 };
     const hypervisor = new FakeHypervisor(host);
@@ -95,7 +80,7 @@ export function imageServices(): () => Promise<ImageBench> {
     const asked = (uuid: string, fields: Fields): NovaObject => {
       const stored = conductor.instance(uuid);
       for (const [field, value] of Object.entries(fields)) stored.set(field, value);
-      const sent = decodeValue(encodeValue(stored)) as NovaObject;
+      const sent = copyOf(stored);
       // It was saved.
       sent.merge({});
       return sent;
@@ -121,32 +106,17 @@ export function imageServices(): () => Promise<ImageBench> {
         onTestFinished(() => agent.close());
         return agent;
       },
-      async allocate(agent, uuid) {
-        const { nodeUuid } = agent.reporter.report;
-        await vi.waitFor(
-          () => expect(agent.reporter.sinks.map(({ sequence }) => sequence)).not.toContain(undefined),
-          WAIT,
-        );
-        await placement.call('PUT', `/allocations/${uuid}`, {
-          allocations: { [nodeUuid]: { resources: { VCPU: 1, MEMORY_MB: 64, DISK_GB: 1 } } },
-          project_id: 'demo',
-          user_id: 'admin',
-          consumer_generation: null,
-          consumer_type: 'INSTANCE',
-        });
-      },
-      async allocations(uuid) {
-        return ((await placement.call('GET', `/allocations/${uuid}`)) as { allocations: object }).allocations;
-      },
+      allocate: (agent, uuid) => allocate(placement, agent, uuid),
+      allocations: (uuid) => allocations(placement, uuid),
       async released(uuid) {
         await vi.waitFor(async () => expect(await bench.allocations(uuid)).toEqual({}), WAIT);
       },
       async server(agent) {
-        const { instance } = sample();
+        const { instance } = request('boot-warm').args;
         const uuid = `00000000-0000-4000-8000-${String(count).padStart(12, '0')}`;
         instance.set('uuid', uuid);
         instance.set('system_metadata', { image_base_image_ref: 'kept' });
-        conductor.instances.set(uuid, decodeValue(encodeValue(instance)) as NovaObject);
+        conductor.instances.set(uuid, copyOf(instance));
         await bench.allocate(agent, uuid);
         await agent.node.launch({
           uuid,
@@ -164,10 +134,7 @@ export function imageServices(): () => Promise<ImageBench> {
       async ask(uuid, method, fields, args = {}) {
         const instance = asked(uuid, fields);
         conductor.written.length = 0;
-        await client.cast({ topic: 'compute', server: HOST, version: VERSION }, method, {
-          instance,
-          ...args,
-        });
+        await client.cast(TARGET, method, { instance, ...args });
       },
       async done(uuid, method, fields, args) {
         const before = conductor.finished(`compute_${method}`).length;
@@ -177,19 +144,8 @@ export function imageServices(): () => Promise<ImageBench> {
         }, WAIT);
       },
       async taken(uuid, method, fields, args = {}) {
-        const id = `taken-${conductor.events.length}`;
-        const body = encodeRequest({
-          method,
-          namespace: undefined,
-          version: VERSION,
-          args: encodeValue({ instance: asked(uuid, fields), ...args }) as Record<string, unknown>,
-          context: ownContext(),
-          uniqueId: id,
-          answerTo: undefined,
-        });
-        const journal = await FileCommandJournal.open(join(path, 'commands'));
-        await journal.record(id, body);
-        await journal.begin(id);
+        const sent = { method, args: { instance: asked(uuid, fields), ...args } };
+        await leave(join(path, 'commands'), sent, `taken-${conductor.events.length}`);
         conductor.written.length = 0;
       },
       image: (properties = {}, data = Buffer.alloc(512)) => {
@@ -200,9 +156,4 @@ export function imageServices(): () => Promise<ImageBench> {
     };
     return bench;
   };
-}
-
-function sample(): { readonly instance: NovaObject } {
-  const row = rows('libvirt').find(({ kind, operation }) => kind === 'in' && operation === 'boot-warm');
-  return decodeValue(row?.args) as { readonly instance: NovaObject };
 }

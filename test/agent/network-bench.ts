@@ -2,42 +2,23 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, onTestFinished } from 'vitest';
 import { PrivateNeutron } from '../../scripts/private-neutron.mjs';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
-import { AmqpBroker } from '../../src/agent/amqp-broker.js';
-import { ownContext } from '../../src/agent/context.js';
 import type { CachedVif } from '../../src/agent/neutron/network-info.js';
 import type { NeutronOptions } from '../../src/agent/neutron/neutron.js';
 import type { Port } from '../../src/agent/neutron/resources.js';
-import { decodeValue, encodeValue, NovaObject } from '../../src/agent/nova-object.js';
-import { RpcClient } from '../../src/agent/rpc-client.js';
+import { NovaObject } from '../../src/agent/nova-object.js';
 import { ComputeAgent, FakeHypervisor } from '../../src/index.js';
-import { FakeConductor } from './fake-conductor.js';
+import { allocate } from './allocations.js';
+import { type ControlPlane, controlPlane } from './control-plane.js';
 import { NeutronProxy } from './neutron-proxy.js';
-import { type Row, rows } from './traces.js';
+import { type Arguments, copyOf, HOST, request, TARGET, UUID } from './sent.js';
 
-export const HOST = 'rig-compute';
-export const BUILD = 'compute__do_build_and_run_instance';
-export const WAIT = { timeout: 30_000, interval: 20 };
-
-export type Arguments = Record<string, unknown> & { readonly instance: NovaObject };
-
-const trace = rows('libvirt');
-
-/** What the stock host was sent. */
-export function request(operation: string): { readonly method: string; readonly args: Arguments } {
-  const row = trace.find((one) => one.kind === 'in' && one.operation === operation) as Row;
-  return { method: row.method, args: decodeValue(row.args) as Arguments };
-}
-
-export const UUID = String(request('boot-warm').args.instance.get('uuid'));
 export const PROJECT = String(request('boot-warm').args.instance.get('project_id'));
 
-export interface NetworkBench {
-  readonly conductor: FakeConductor;
-  readonly client: RpcClient;
+export interface NetworkBench extends ControlPlane {
   readonly hypervisor: FakeHypervisor;
   readonly proxy: NeutronProxy;
   readonly path: string;
@@ -109,17 +90,9 @@ export function networkServices(): Services {
     },
 
     async bench() {
-      const broker = new AmqpBroker({ url: rabbitmq.url });
-      const conductor = new FakeConductor();
-      await conductor.open(broker, join(directory, `conductor-${count}`));
-      const client = await RpcClient.open(broker, { context: ownContext() });
+      const { conductor, client } = await controlPlane(rabbitmq.url, join(directory, `conductor-${count}`));
       const proxy = await NeutronProxy.start(neutron.url);
-      onTestFinished(async () => {
-        await client.close();
-        await conductor.close();
-        await broker.close();
-        await proxy.stop();
-      });
+      onTestFinished(() => proxy.stop());
       const hypervisor = new FakeHypervisor({
         hostname: `host-${count}`,
         vcpus: 4,
@@ -147,21 +120,9 @@ export function networkServices(): Services {
 
     async prepare({ conductor }, agent, { instance }) {
       const uuid = String(instance.get('uuid'));
-      conductor.instances.set(uuid, decodeValue(encodeValue(instance)) as NovaObject);
+      conductor.instances.set(uuid, copyOf(instance));
       conductor.written.length = 0;
-      const { nodeUuid } = agent.reporter.report;
-      await vi.waitFor(
-        () => expect(agent.reporter.sinks.map(({ sequence }) => sequence)).not.toContain(undefined),
-        WAIT,
-      );
-      await placement.call('DELETE', `/allocations/${uuid}`).catch(() => undefined);
-      await placement.call('PUT', `/allocations/${uuid}`, {
-        allocations: { [nodeUuid]: { resources: { VCPU: 1, MEMORY_MB: 64, DISK_GB: 1 } } },
-        project_id: PROJECT,
-        user_id: 'admin',
-        consumer_generation: null,
-        consumer_type: 'INSTANCE',
-      });
+      await allocate(placement, agent, uuid);
     },
 
     async build(bench, agent, networks, groups = ['default']) {
@@ -169,7 +130,7 @@ export function networkServices(): Services {
       args['requested_networks'] = networkRequests(networks);
       args['security_groups'] = groups;
       await services.prepare(bench, agent, args);
-      await bench.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
+      await bench.client.cast(TARGET, method, args);
     },
 
     async network(fields = {}, subnet = { cidr: '10.9.0.0/24', dns_nameservers: ['10.9.0.53'] }) {
@@ -212,7 +173,7 @@ export async function tell(
   const fields = { instance_uuid: UUID, name, status, tag, data: '{}' };
   const event = NovaObject.create({ name: 'InstanceExternalEvent', version: '1.5', fields });
   const args = { instances: [conductor.instance(UUID)], events: [event] };
-  await client.cast({ topic: 'compute', server: HOST, version: '6.0' }, 'external_instance_event', args);
+  await client.cast(TARGET, 'external_instance_event', args);
 }
 
 export function infoCache({ conductor }: NetworkBench): readonly CachedVif[] {

@@ -1,6 +1,7 @@
 // Backups and their rotation, soft-deleted servers and their end.
 import { describe, expect, it, vi } from 'vitest';
-import { HOST, type ImageBench, imageServices, WAIT } from '../agent/image-bench.js';
+import { type ImageBench, imageServices } from '../agent/image-bench.js';
+import { HOST, WAIT } from '../agent/sent.js';
 
 const open = imageServices();
 

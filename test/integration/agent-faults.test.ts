@@ -1,7 +1,8 @@
 // What becomes of a command when the hypervisor, the broker or the agent itself fails under it.
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ComputeError } from '../../src/index.js';
-import { BUILD, FaultBench, HOST, obstacle, request, UUID, WAIT } from '../agent/fault-bench.js';
+import { FaultBench, obstacle } from '../agent/fault-bench.js';
+import { BUILD, HOST, request, UUID, WAIT } from '../agent/sent.js';
 
 let here: FaultBench;
 

@@ -9,14 +9,13 @@ import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
 import { AmqpBroker } from '../../src/agent/amqp-broker.js';
 import { ownContext } from '../../src/agent/context.js';
 import { RemoteError } from '../../src/agent/errors.js';
-import { decodeValue, type NovaObject } from '../../src/agent/nova-object.js';
+import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-object.js';
 import { RpcClient } from '../../src/agent/rpc-client.js';
 import { AgentChild } from '../agent/agent-child.js';
 import { FakeConductor } from '../agent/fake-conductor.js';
 import { flood } from '../agent/flood.js';
-import { rows } from '../agent/traces.js';
+import { HOST, request, TARGET, UUID } from '../agent/sent.js';
 
-const HOST = 'rig-compute';
 const MESSAGES = 1500;
 const PER_SECOND = 500;
 /** Of garbage that is not collected yet. A leak of the messages themselves would be more. */
@@ -60,14 +59,9 @@ afterAll(async () => {
 /** What the API sends for a server of its own. */
 function server(): { readonly uuid: string; readonly build: Record<string, unknown> } {
   const uuid = randomUUID();
-  const row = rows('libvirt').find(({ kind, operation }) => kind === 'in' && operation === 'boot-warm');
-  const text = JSON.stringify(row?.args);
-  const { instance } = decodeValue(row?.args) as { readonly instance: NovaObject };
-  const own = text.replaceAll(String(instance.get('uuid')), uuid);
+  const own = JSON.stringify(encodeValue(request('boot-warm').args)).replaceAll(UUID, uuid);
   return { uuid, build: decodeValue(JSON.parse(own)) as Record<string, unknown> };
 }
-
-const target = { topic: 'compute', server: HOST, version: '6.0' };
 
 /** As the API has left it in the database. */
 function created(): { readonly uuid: string; readonly build: Record<string, unknown> } {
@@ -78,7 +72,7 @@ function created(): { readonly uuid: string; readonly build: Record<string, unkn
 
 async function boot(): Promise<string> {
   const { uuid, build } = created();
-  await client.cast(target, 'build_and_run_instance', build);
+  await client.cast(TARGET, 'build_and_run_instance', build);
   return uuid;
 }
 
@@ -92,16 +86,16 @@ async function active(uuid: string): Promise<void> {
 it('a command with an argument of another type changes nothing; one that is called is done, and answered', async () => {
   const { uuid, build } = created();
   const wrong = { ...build, filter_properties: 'retry' };
-  const refused = await client.call(target, 'build_and_run_instance', wrong).catch((error: unknown) => error);
+  const refused = await client.call(TARGET, 'build_and_run_instance', wrong).catch((error: unknown) => error);
   expect(RemoteError.of(refused, 'ComputeError')).toBe(true);
   expect((refused as Error).message).toContain('filter_properties is not an object');
   expect(conductor.written.filter(({ object }) => object === 'Instance')).toEqual([]);
   expect(conductor.events).toEqual([]);
 
-  expect(await client.call(target, 'build_and_run_instance', build)).toBeNull();
+  expect(await client.call(TARGET, 'build_and_run_instance', build)).toBeNull();
   await active(uuid);
   const instance = conductor.instance(uuid);
-  expect(await client.call(target, 'terminate_instance', { instance, bdms: null })).toBeNull();
+  expect(await client.call(TARGET, 'terminate_instance', { instance, bdms: null })).toBeNull();
   expect(conductor.instances.has(uuid)).toBe(false);
   await vi.waitFor(() => expect(agent.journal('finished')).toHaveLength(3), WAIT);
   const metrics = await (await fetch(`${agent.monitorUrl}/metrics`)).text();
@@ -122,9 +116,9 @@ it('good servers are built and deleted among hostile messages; the agent lives, 
   expect(good.length).toBeGreaterThan(MESSAGES / 100);
   for (const uuid of good) {
     const instance = conductor.instance(uuid);
-    const diagnostics = await client.call(target, 'get_instance_diagnostics', { instance });
+    const diagnostics = await client.call(TARGET, 'get_instance_diagnostics', { instance });
     expect((diagnostics as NovaObject).get('state')).toBe('running');
-    await client.cast(target, 'terminate_instance', { instance, bdms: null });
+    await client.cast(TARGET, 'terminate_instance', { instance, bdms: null });
   }
   await vi.waitFor(() => expect(good.filter((uuid) => conductor.instances.has(uuid))).toEqual([]), WAIT);
   await vi.waitFor(() => expect(agent.journal()).toEqual([]), WAIT);

@@ -2,25 +2,17 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { FileCommandJournal } from '../../src/agent/command-journal.js';
-import { ownContext } from '../../src/agent/context.js';
-import { encodeRequest } from '../../src/agent/envelope.js';
-import { encodeValue } from '../../src/agent/nova-object.js';
 import type { ComputeAgent } from '../../src/index.js';
 import {
-  BUILD,
-  HOST,
   infoCache,
   type NetworkBench,
   networkRequests,
   networkServices,
   PROJECT,
-  request,
   taskStates,
   tell,
-  UUID,
-  WAIT,
 } from '../agent/network-bench.js';
+import { BUILD, HOST, leave, request, TARGET, UUID, WAIT } from '../agent/sent.js';
 
 const services = networkServices();
 /** Nothing waits for a port to be plugged in. */
@@ -41,7 +33,7 @@ async function terminated(bench: NetworkBench): Promise<void> {
   const { method, args } = request('terminate');
   const before = bench.conductor.finished('compute_terminate_instance').length;
   args.instance.set('uuid', UUID);
-  await bench.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
+  await bench.client.cast(TARGET, method, args);
   await finished(bench, 'compute_terminate_instance', before + 1);
 }
 
@@ -198,18 +190,7 @@ describe('a build with networks', () => {
     bench.conductor.instance(UUID).set('host', HOST);
     bench.conductor.instance(UUID).set('vm_state', 'building');
     bench.conductor.instance(UUID).set('task_state', 'networking');
-    const journal = await FileCommandJournal.open(join(bench.path, 'commands'));
-    const body = encodeRequest({
-      method,
-      namespace: undefined,
-      version: '6.0',
-      args: encodeValue(args) as Record<string, unknown>,
-      context: ownContext(),
-      uniqueId: 'taken',
-      answerTo: undefined,
-    });
-    await journal.record('taken', body);
-    await journal.begin('taken');
+    await leave(join(bench.path, 'commands'), { method, args }, 'taken');
 
     await bench.open(UNWAITED);
     expect(await finished(bench, BUILD)).toBeUndefined();
@@ -335,7 +316,7 @@ describe('an instance that stands', () => {
   }
 
   const attach = async ({ client, conductor }: NetworkBench, fields: object): Promise<unknown> =>
-    await client.call({ topic: 'compute', server: HOST, version: '6.0' }, 'attach_interface', {
+    await client.call(TARGET, 'attach_interface', {
       instance: conductor.instance(UUID),
       network_id: null,
       port_id: null,
@@ -344,7 +325,7 @@ describe('an instance that stands', () => {
       ...fields,
     });
   const detach = async ({ client, conductor }: NetworkBench, portId: string): Promise<void> =>
-    await client.cast({ topic: 'compute', server: HOST, version: '6.0' }, 'detach_interface', {
+    await client.cast(TARGET, 'detach_interface', {
       instance: conductor.instance(UUID),
       port_id: portId,
     });

@@ -7,16 +7,8 @@ import { readAgentConfig } from '../../src/agent/agent-config.js';
 import { ownContext } from '../../src/agent/context.js';
 import { ComputeError } from '../../src/index.js';
 import { makeCertificates } from '../agent/certificates.js';
-import {
-  BUILD,
-  FaultBench,
-  HOST,
-  obstacle,
-  PLACEMENT_TOKEN,
-  request,
-  UUID,
-  WAIT,
-} from '../agent/fault-bench.js';
+import { FaultBench, obstacle, PLACEMENT_TOKEN } from '../agent/fault-bench.js';
+import { BUILD, request, TARGET, UUID, WAIT } from '../agent/sent.js';
 
 beforeEach(({ skip }) => skip(obstacle !== undefined, obstacle));
 
@@ -89,7 +81,7 @@ it('no secret is in the log, whatever fails', async () => {
   await vi.waitFor(() => expect(here.conductor.rescheduled).toHaveLength(1), WAIT);
   // Neither is an instance.
   for (const instance of ['text-s3cret', { user_data: userData }]) {
-    await here.client.cast({ topic: 'compute', server: HOST, version: '6.0' }, 'pause_instance', {
+    await here.client.cast(TARGET, 'pause_instance', {
       instance,
     });
   }

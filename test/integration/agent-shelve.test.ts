@@ -2,7 +2,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { NovaObject } from '../../src/agent/nova-object.js';
 import { ComputeError } from '../../src/driver/errors.js';
-import { HOST, type ImageBench, imageServices, WAIT } from '../agent/image-bench.js';
+import { type ImageBench, imageServices } from '../agent/image-bench.js';
+import { HOST, WAIT } from '../agent/sent.js';
 
 const open = imageServices();
 

@@ -5,16 +5,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
-import { AmqpBroker } from '../../src/agent/amqp-broker.js';
-import { FileCommandJournal } from '../../src/agent/command-journal.js';
-import { ownContext } from '../../src/agent/context.js';
-import { encodeRequest } from '../../src/agent/envelope.js';
 import { RemoteError } from '../../src/agent/errors.js';
-import { decodeValue, encodeValue, type NovaObject } from '../../src/agent/nova-object.js';
-import { RpcClient } from '../../src/agent/rpc-client.js';
+import { decodeValue, type NovaObject } from '../../src/agent/nova-object.js';
+import type { RpcClient } from '../../src/agent/rpc-client.js';
 import { ComputeAgent, FakeHypervisor } from '../../src/index.js';
-import { FakeConductor } from '../agent/fake-conductor.js';
-import { type Row, rows } from '../agent/traces.js';
+import * as scheduler from '../agent/allocations.js';
+import { type ControlPlane, controlPlane } from '../agent/control-plane.js';
+import type { FakeConductor } from '../agent/fake-conductor.js';
+import { type Arguments, BUILD, copyOf, HOST, leave, request, TARGET, UUID, WAIT } from '../agent/sent.js';
+import { rows } from '../agent/traces.js';
 
 const obstacle = PrivateRabbitmq.obstacle() ?? PrivatePlacement.obstacle();
 const directory = mkdtempSync(join(tmpdir(), 'node-compute-agent-'));
@@ -41,28 +40,16 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const HOST = 'rig-compute';
-const WAIT = { timeout: 30_000, interval: 20 };
 const trace = rows('libvirt');
 
-interface Bench {
-  readonly conductor: FakeConductor;
-  readonly client: RpcClient;
+interface Bench extends ControlPlane {
   readonly hypervisor: FakeHypervisor;
   readonly path: string;
   readonly open: () => Promise<ComputeAgent>;
 }
 
 async function bench(): Promise<Bench> {
-  const broker = new AmqpBroker({ url: rabbitmq.url });
-  const conductor = new FakeConductor();
-  await conductor.open(broker, join(directory, `conductor-${count}`));
-  const client = await RpcClient.open(broker, { context: ownContext() });
-  onTestFinished(async () => {
-    await client.close();
-    await conductor.close();
-    await broker.close();
-  });
+  const { conductor, client } = await controlPlane(rabbitmq.url, join(directory, `conductor-${count}`));
   const hypervisor = new FakeHypervisor({ hostname: `host-${count}`, vcpus: 4, memoryMb: 4096, localGb: 50 });
   const path = join(directory, `node-${count}`);
   const open = async (): Promise<ComputeAgent> => {
@@ -83,16 +70,6 @@ async function bench(): Promise<Bench> {
   mkdirSync(path);
   return { conductor, client, hypervisor, path, open };
 }
-
-type Arguments = Record<string, unknown> & { readonly instance: NovaObject };
-
-function request(operation: string): { readonly method: string; readonly args: Arguments } {
-  const row = trace.find((one) => one.kind === 'in' && one.operation === operation) as Row;
-  return { method: row.method, args: decodeValue(row.args) as Arguments };
-}
-
-const BUILD = 'compute__do_build_and_run_instance';
-const UUID = String(request('boot-warm').args.instance.get('uuid'));
 
 interface States {
   readonly vm_state?: unknown;
@@ -135,37 +112,16 @@ function golden(operation: string): States[] {
 }
 
 const cast = (client: RpcClient, method: string, args: Record<string, unknown>): Promise<void> =>
-  client.cast({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
+  client.cast(TARGET, method, args);
 
 /** As the API has left it in the database. */
 function store(conductor: FakeConductor, instance: NovaObject): void {
-  conductor.instances.set(String(instance.get('uuid')), decodeValue(encodeValue(instance)) as NovaObject);
+  conductor.instances.set(String(instance.get('uuid')), copyOf(instance));
 }
 
-/** As the scheduler does before it sends a server to a host. */
-async function allocate(agent: ComputeAgent, uuid: string): Promise<void> {
-  const { nodeUuid } = agent.reporter.report;
-  await vi.waitFor(
-    () => expect(agent.reporter.sinks.map(({ sequence }) => sequence)).not.toContain(undefined),
-    WAIT,
-  );
-  // What the test before has left is of a host that is no more.
-  // Which the agent may be removing just now.
-  if (Object.keys(await allocations(uuid)).length > 0) {
-    await placement.call('DELETE', `/allocations/${uuid}`).catch(() => undefined);
-  }
-  await placement.call('PUT', `/allocations/${uuid}`, {
-    allocations: { [nodeUuid]: { resources: { VCPU: 1, MEMORY_MB: 64, DISK_GB: 1 } } },
-    project_id: 'demo',
-    user_id: 'admin',
-    consumer_generation: null,
-    consumer_type: 'INSTANCE',
-  });
-}
-
-async function allocations(uuid: string): Promise<object> {
-  return ((await placement.call('GET', `/allocations/${uuid}`)) as { allocations: object }).allocations;
-}
+const allocate = (agent: ComputeAgent, uuid: string): Promise<void> =>
+  scheduler.allocate(placement, agent, uuid);
+const allocations = (uuid: string): Promise<object> => scheduler.allocations(placement, uuid);
 
 /** Sends what the stock host was sent, and waits for the end of it. */
 async function replay(
@@ -221,7 +177,7 @@ describe('a host of Nova', () => {
 
     const call = (operation: string): Promise<unknown> => {
       const { method, args } = request(operation);
-      return client.call({ topic: 'compute', server: HOST, version: '6.0' }, method, args);
+      return client.call(TARGET, method, args);
     };
     expect(await call('console')).toEqual(expect.any(String));
     const diagnostics = (await call('diagnostics')) as NovaObject;
@@ -276,20 +232,9 @@ describe('a host of Nova', () => {
     const first = await here.open();
     await allocate(first, UUID);
     await first.close();
-    const { method, args } = request('boot-warm');
-    store(conductor, args.instance);
-    const body = encodeRequest({
-      method,
-      namespace: undefined,
-      version: '6.0',
-      args: encodeValue(args) as Record<string, unknown>,
-      context: ownContext(),
-      uniqueId: 'taken',
-      answerTo: undefined,
-    });
-    const journal = await FileCommandJournal.open(join(path, 'commands'));
-    await journal.record('taken', body);
-    await journal.begin('taken');
+    const sent = request('boot-warm');
+    store(conductor, sent.args.instance);
+    await leave(join(path, 'commands'), sent, 'taken');
 
     const second = await here.open();
     await vi.waitFor(() => expect(conductor.instance(UUID).get('vm_state')).toBe('active'), WAIT);
@@ -298,9 +243,7 @@ describe('a host of Nova', () => {
     await second.close();
 
     // It died after all was done and before the journal knew.
-    const again = await FileCommandJournal.open(join(path, 'commands'));
-    await again.record('taken-again', body);
-    await again.begin('taken-again');
+    await leave(join(path, 'commands'), sent, 'taken-again');
     conductor.written.length = 0;
     const third = await here.open();
     await vi.waitFor(() => expect(readdirSync(join(path, 'commands', 'commands'))).toEqual([]), WAIT);
@@ -411,13 +354,12 @@ describe('a host of Nova', () => {
     expect(conductor.finished('compute_live_migration')[0]?.failure).toContain('does not support');
     expect(conductor.instance(UUID).get('vm_state')).toBe('active');
 
-    const target = { topic: 'compute', server: HOST, version: '6.0' };
-    const refused = await client.call(target, 'no_such_method', {}).catch((error: unknown) => error);
+    const refused = await client.call(TARGET, 'no_such_method', {}).catch((error: unknown) => error);
     expect(RemoteError.of(refused, 'NoSuchMethod')).toBe(true);
-    expect(await client.call(target, 'set_host_enabled', { enabled: false })).toBe('disabled');
+    expect(await client.call(TARGET, 'set_host_enabled', { enabled: false })).toBe('disabled');
     expect(agent.node.service.status.enabled).toBe(false);
-    expect(await client.call(target, 'cache_images', { image_ids: ['a'] })).toEqual({ a: 'unsupported' });
-    expect(await client.call(target, 'external_instance_event', { instances: [], events: [] })).toBeNull();
-    expect(await client.call(target, 'get_host_uptime', {})).toContain('load average');
+    expect(await client.call(TARGET, 'cache_images', { image_ids: ['a'] })).toEqual({ a: 'unsupported' });
+    expect(await client.call(TARGET, 'external_instance_event', { instances: [], events: [] })).toBeNull();
+    expect(await client.call(TARGET, 'get_host_uptime', {})).toContain('load average');
   });
 });
