@@ -1,5 +1,6 @@
 // What the arguments of Nova's methods have to be: looked at before a method begins, so that a wrong one changes nothing.
 import { unacceptable } from './errors.js';
+import { isUuid } from './instance-record.js';
 import { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -66,10 +67,7 @@ const text = is('a text', (value) => typeof value === 'string');
 const flag = is('true or false', (value) => typeof value === 'boolean');
 const integer = is('a whole number', Number.isSafeInteger);
 const count = is('a whole number of 0 or more', (value) => Number.isSafeInteger(value) && Number(value) >= 0);
-const uuid = is(
-  'a uuid',
-  (value) => typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value),
-);
+const uuid = is('a uuid', isUuid);
 const scalar = is('a dictionary of plain values', (value) => typeof value !== 'object' || value === null);
 const scalars = optional(dictionary(scalar));
 const file = is(
@@ -158,6 +156,10 @@ const ARGUMENTS: Fields = {
   port_id: maybeText,
   requested_ip: maybeText,
   tag: maybeText,
+  backup_type: maybeText,
+  rotation: optional(count),
+  console_type: maybeText,
+  port: maybeText,
   events: optional(objects(anyObject)),
   enabled: maybeFlag,
 };

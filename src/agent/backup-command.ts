@@ -38,8 +38,7 @@ export function backupCommand(host: ComputeHost): RpcMethod {
 
 /** Throws `MESSAGE_UNACCEPTABLE`. */
 function rotationOf({ backup_type: type, rotation: most }: CommandArguments): Rotation {
-  if (typeof type === 'string' && Number.isSafeInteger(most) && Number(most) >= 0)
-    return { type, most: Number(most) };
+  if (typeof type === 'string' && typeof most === 'number') return { type, most };
   throw unacceptable('object', 'its backup has no type or no rotation');
 }
 
@@ -51,7 +50,7 @@ async function rotate(
 ): Promise<void> {
   const warn = (what: string, error: unknown): void => {
     if (signal.aborted) throw error;
-    log.warn(`${what} of ${uuid} stay: ${reasonOf(error)}`, { instanceUuid: uuid });
+    log.warn(`${what} of ${uuid} could not be deleted: ${reasonOf(error)}`, { instanceUuid: uuid });
   };
   // What never became an image takes no place of one.
   const properties = { status: 'active', image_type: 'backup', backup_type: type, instance_uuid: uuid };
@@ -61,6 +60,6 @@ async function rotate(
       await images.remove(id, { signal }).catch((error: unknown) => warn(`the old backup ${id}`, error));
     }
   } catch (error) {
-    warn('old backups', error);
+    warn('the old backups', error);
   }
 }

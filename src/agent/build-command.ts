@@ -2,7 +2,7 @@
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
 import type { LaunchRequest } from '../node/types.js';
 import { Backoff } from './backoff.js';
-import type { ComputeHost } from './compute-host.js';
+import { type ComputeHost, stands } from './compute-host.js';
 import type { CommandArguments } from './instance-command.js';
 import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { itemsOf, launchRequest, rootDevice } from './launch-message.js';
@@ -111,13 +111,8 @@ class Build {
 
   /** No scheduler sends a server to the host that has it: such a message is not the truth, and must not end a guest. */
   async #refuseKnown(): Promise<void> {
-    const { uuid, call } = this.#record;
-    try {
-      await this.#host.node.get(uuid, { signal: call.signal });
-    } catch (error) {
-      if (ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND') return;
-      throw error;
-    }
+    const { uuid } = this.#record;
+    if (!(await stands(this.#host, uuid))) return;
     throw new ComputeError('INSTANCE_EXISTS', `instance ${uuid} is on this host, and is not built again`, {
       operation: 'build_and_run_instance',
       instanceUuid: uuid,

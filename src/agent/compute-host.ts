@@ -1,4 +1,5 @@
 // What every command and question of a compute host works with.
+import { ComputeError } from '../driver/errors.js';
 import type { ComputeNode } from '../node/compute-node.js';
 import type { ImageDirectory } from '../node/image-directory.js';
 import type { Logger } from '../node/types.js';
@@ -32,6 +33,17 @@ export interface ComputeHost {
   readonly signal: AbortSignal;
   /** Instances on which a command is at work. */
   readonly busy: Busy;
+}
+
+/** Whether the node has that instance. Rejects as `ComputeNode.get`. */
+export async function stands({ node, signal }: ComputeHost, uuid: string): Promise<boolean> {
+  try {
+    await node.get(uuid, { signal });
+    return true;
+  } catch (error) {
+    if (ComputeError.is(error) && error.code === 'INSTANCE_NOT_FOUND') return false;
+    throw error;
+  }
 }
 
 /** How many commands are at work on each instance. */

@@ -3,9 +3,9 @@ import { ComputeError } from '../driver/errors.js';
 import type { VncOptions } from './agent-options.js';
 import type { ComputeHost } from './compute-host.js';
 import { unacceptable } from './errors.js';
-import { reasonOf, uuidOf } from './instance-record.js';
+import { instanceOf, reasonOf, uuidOf } from './instance-record.js';
 import { novaFailure } from './nova-failure.js';
-import { NovaObject } from './nova-object.js';
+import type { NovaObject } from './nova-object.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 
 /** Nova's [consoleauth] token_ttl. */
@@ -106,9 +106,4 @@ function consoleFailure(error: unknown, instance: NovaObject, type: string): unk
 
 function noConsole(type: unknown): Error {
   return novaFailure('ConsoleTypeUnavailable', { console_type: String(type) });
-}
-
-function instanceOf(given: unknown): NovaObject {
-  if (given instanceof NovaObject && given.name === 'Instance') return given;
-  throw unacceptable('object', 'its instance is none');
 }

@@ -1,8 +1,8 @@
 // external_instance_event: what Neutron, and others, tell of an instance by way of Nova's API.
 import { ComputeError } from '../driver/errors.js';
-import type { ComputeHost } from './compute-host.js';
+import { type ComputeHost, stands } from './compute-host.js';
 import type { RpcContext } from './envelope.js';
-import { reasonOf } from './instance-record.js';
+import { isUuid, reasonOf } from './instance-record.js';
 import { itemsOf } from './launch-message.js';
 import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { NovaObject } from './nova-object.js';
@@ -33,10 +33,8 @@ async function follow(host: ComputeHost, event: NovaObject, context: RpcContext)
 }
 
 /** Another host's instances are not looked after here, whatever a message says. */
-async function isHere({ busy, node, signal }: ComputeHost, uuid: string): Promise<boolean> {
-  if (busy.has(uuid)) return true;
-  const all = await node.list({ signal });
-  return all.some((one) => one.uuid === uuid);
+async function isHere(host: ComputeHost, uuid: string): Promise<boolean> {
+  return host.busy.has(uuid) || (isUuid(uuid) && (await stands(host, uuid)));
 }
 
 function isPlugged(event: NovaObject): boolean {

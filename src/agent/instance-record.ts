@@ -31,11 +31,9 @@ export class InstanceRecord {
 
   /** Throws `MESSAGE_UNACCEPTABLE` for what is no instance. */
   constructor(host: ComputeHost, instance: unknown, context: RpcContext) {
-    if (!(instance instanceof NovaObject) || instance.name !== 'Instance')
-      throw unacceptable('object', 'its instance is none');
     this.#host = host;
-    this.object = instance;
-    this.uuid = uuidOf(instance);
+    this.object = instanceOf(instance);
+    this.uuid = uuidOf(this.object);
     this.call = { context, signal: host.signal };
   }
 
@@ -134,6 +132,12 @@ export class InstanceRecord {
   }
 }
 
+/** Throws `MESSAGE_UNACCEPTABLE` for what is no instance. */
+export function instanceOf(given: unknown): NovaObject {
+  if (given instanceof NovaObject && given.name === 'Instance') return given;
+  throw unacceptable('object', 'its instance is none');
+}
+
 /** Throws `MESSAGE_UNACCEPTABLE`. */
 export function textOf(object: NovaObject, field: string): string {
   const value = object.get(field);
@@ -141,10 +145,15 @@ export function textOf(object: NovaObject, field: string): string {
   throw unacceptable('object', `field ${field} of a ${object.name} is no text`);
 }
 
+/** As Nova writes them. */
+export function isUuid(value: unknown): boolean {
+  return typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value);
+}
+
 /** Throws `MESSAGE_UNACCEPTABLE`: it becomes part of paths, of files and in Placement. */
 export function uuidOf(object: NovaObject): string {
   const value = textOf(object, 'uuid');
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)) return value;
+  if (isUuid(value)) return value;
   throw unacceptable('object', `the uuid of a ${object.name} is none`);
 }
 

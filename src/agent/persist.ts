@@ -2,6 +2,7 @@
 import { ComputeError } from '../driver/errors.js';
 import { Backoff } from './backoff.js';
 import { RemoteError } from './errors.js';
+import { isOfRpc } from './rpc-client.js';
 
 /** Of a conductor while its database is away. */
 const AWAY: ReadonlySet<string> = new Set(['DBConnectionError', 'CantStartEngineError']);
@@ -10,8 +11,8 @@ const WAITED = 'MessagingTimeout';
 const WAITED_PATIENCE_MS = 600_000;
 
 /**
- * For calls of the conductor, of Placement, and casts. As long as it takes, while one of these or the broker is away: a call
- * that nobody answers, or whose answer the broker lost; a conductor without its database; Placement that cannot be reached.
+ * For calls of the conductor, of Placement and Neutron, and casts. As long as it takes, while one of these or the broker is away: a call
+ * that nobody answers, or whose answer the broker lost; a conductor without its database; one of the other two that cannot be reached.
  * For ten minutes, where a conductor answers each time that it waited for another service in vain: that may never pass. Any
  * other `TIMEOUT` is the answer. `isAgain`: whether it was done before is not known. Rejects with what does not
  * pass, and with the signal's reason.
@@ -36,8 +37,8 @@ export async function persist<T>(signal: AbortSignal, work: (isAgain: boolean) =
 function isAway(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
   if (!ComputeError.is(error)) return false;
-  const { code, operation, retryable } = error;
+  const { code, retryable } = error;
   if (code === 'PLACEMENT_FAILED' || code === 'NEUTRON_FAILED') return retryable;
-  // As the RPC client names what it does: the node's own calls end with these codes, too.
-  return (code === 'TIMEOUT' || code === 'CONNECTION_LOST') && /^(call|cast|fanout) /.test(operation ?? '');
+  // The node's own calls end with these codes, too.
+  return (code === 'TIMEOUT' || code === 'CONNECTION_LOST') && isOfRpc(error);
 }

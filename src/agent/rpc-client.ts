@@ -299,6 +299,11 @@ function keyOf({ topic, server }: RpcTarget): string {
   return server === undefined ? topic : `${topic}.${server}`;
 }
 
+/** Whether it is of what this client does, by the names that it gives that. */
+export function isOfRpc({ operation = '' }: ComputeError): boolean {
+  return /^(call|cast|fanout) /.test(operation);
+}
+
 function closedError(operation: string): ComputeError {
   return new ComputeError('CLOSED', `${operation}: the client is closed`, { operation });
 }

@@ -16,6 +16,7 @@ import { decodeValue } from './nova-object.js';
 import { RecentIds } from './recent-ids.js';
 import { fanoutExchange, TRANSIENT_QUEUE_MS } from './rpc-client.js';
 import { findMethod, type RpcEndpoint, type RpcInvocation, type ServedMethod } from './rpc-endpoint.js';
+import { spentError } from './spent-error.js';
 
 export interface RpcServerOptions {
   /** E.g. `compute`. */
@@ -352,8 +353,7 @@ export class RpcServer {
       if (this.#isCutShort) return await this.#write(() => journal.release(uniqueId));
       this.#report({ kind: 'failed', method, uniqueId, error });
     }
-    const spent = `${method} is not tried again: the process ended each time it was under way`;
-    void this.#answers.failure(request, new ComputeError('INTERNAL', spent, { operation: method }));
+    void this.#answers.failure(request, spentError(method));
     await this.#write(() => journal.setAside(uniqueId));
     this.#report({ kind: 'set-aside', uniqueId, bytes: 0 });
   }

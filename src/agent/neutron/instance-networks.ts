@@ -9,7 +9,13 @@ import type { CallOptions } from '../rpc-client.js';
 import { type CachedVif, isActive, networkInfo } from './network-info.js';
 import { Neutron, type NeutronOptions } from './neutron.js';
 import { PlugEvents, type PlugState, type PlugWatch } from './plug-events.js';
-import { type NetworkWish, PortAllocation, type PortOwner, type PortWish } from './port-allocation.js';
+import {
+  type NetworkWish,
+  PortAllocation,
+  type PortOwner,
+  type PortWish,
+  refused,
+} from './port-allocation.js';
 import { vifRequest } from './vif-request.js';
 
 const PLUGGING_MS = 300_000;
@@ -101,14 +107,16 @@ export class InstanceNetworks {
     return await this.#inTurn(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       const portId = wish === 'any' ? undefined : wish.portId;
-      if (cached.some(({ id }) => id === portId)) throw inUse(portId, uuid);
+      if (cached.some(({ id }) => id === portId)) {
+        throw refused('PortInUse', `port ${portId} is attached to instance ${uuid} already`, owner);
+      }
       const before = new Set((await this.#allocation.portsOf(uuid)).map(({ id }) => id));
       const given = new Set(portId === undefined ? [] : [portId]);
       try {
         const list = wish === 'any' ? wish : [wish];
         const { ports } = await this.#allocation.allocate(owner, list, [], before);
         const [vif] = await this.#describe(ports, given);
-        if (!vif) throw noNetwork(owner);
+        if (!vif) throw refused('NetworkNotFound', `project ${owner.projectId} has no network`, owner);
         const request = vifRequest(vif);
         await this.#save(uuid, [...cached, vif], call);
         await plug(request);
@@ -267,26 +275,6 @@ export class InstanceNetworks {
 
 function preserved(vifs: readonly CachedVif[]): string[] {
   return vifs.filter(({ preserve_on_delete: isGiven }) => isGiven).map(({ id }) => id);
-}
-
-function noNetwork({ uuid: instanceUuid, projectId }: PortOwner): ComputeError {
-  return new ComputeError('NEUTRON_FAILED', `project ${projectId} has no network`, {
-    operation: 'networks',
-    instanceUuid,
-    details: { type: 'NetworkNotFound' },
-  });
-}
-
-function inUse(portId: string | undefined, instanceUuid: string): ComputeError {
-  return new ComputeError(
-    'NEUTRON_FAILED',
-    `port ${portId} is attached to instance ${instanceUuid} already`,
-    {
-      operation: 'networks',
-      instanceUuid,
-      details: { type: 'PortInUse' },
-    },
-  );
 }
 
 function notPlugged(instanceUuid: string, portId: string | undefined, isFailed: boolean): ComputeError {

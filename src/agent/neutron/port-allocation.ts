@@ -264,7 +264,7 @@ function refuseGroups(network: Network, groups: readonly string[]): void {
 }
 
 /** As Neutron, or Nova before it is asked, would have it. */
-function refused(type: string, message: string, { uuid }: PortOwner): ComputeError {
+export function refused(type: string, message: string, { uuid }: Pick<PortOwner, 'uuid'>): ComputeError {
   return new ComputeError('NEUTRON_FAILED', message, {
     operation: 'networks',
     instanceUuid: uuid,
