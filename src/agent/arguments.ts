@@ -113,7 +113,7 @@ const imageFields: Fields = {
   properties: scalars,
 };
 
-/** An argument has the same name, and is the same, in all methods that have it. Those without a line here are used by none. */
+/** An argument has the same name, and is the same, in all methods that have it. Those without a line here are used by none, or checked by it. */
 const ARGUMENTS: Fields = {
   instance: optional(instance),
   instances: optional(objects(object('Instance'))),
@@ -156,8 +156,6 @@ const ARGUMENTS: Fields = {
   port_id: maybeText,
   requested_ip: maybeText,
   tag: maybeText,
-  backup_type: maybeText,
-  rotation: optional(count),
   console_type: maybeText,
   port: maybeText,
   events: optional(objects(anyObject)),

@@ -38,7 +38,8 @@ export function backupCommand(host: ComputeHost): RpcMethod {
 
 /** Throws `MESSAGE_UNACCEPTABLE`. */
 function rotationOf({ backup_type: type, rotation: most }: CommandArguments): Rotation {
-  if (typeof type === 'string' && typeof most === 'number') return { type, most };
+  if (typeof type === 'string' && Number.isSafeInteger(most) && Number(most) >= 0)
+    return { type, most: Number(most) };
   throw unacceptable('object', 'its backup has no type or no rotation');
 }
 

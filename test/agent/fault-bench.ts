@@ -1,7 +1,7 @@
 // A control plane, and an agent on it that can be closed, opened again, and made to fail: for tests of faults.
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { inspect } from 'node:util';
 import { expect, onTestFinished, vi } from 'vitest';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
@@ -11,7 +11,6 @@ import type { AmqpBrokerOptions } from '../../src/agent/amqp-broker.js';
 import { ownContext } from '../../src/agent/context.js';
 import type { NovaObject } from '../../src/agent/nova-object.js';
 import type { RpcClient } from '../../src/agent/rpc-client.js';
-import { Undo } from '../../src/driver/undo.js';
 import { ComputeAgent, FakeHypervisor, Faults } from '../../src/index.js';
 import { allocate, allocations } from './allocations.js';
 import type { TlsFiles } from './certificates.js';
@@ -25,52 +24,72 @@ export const PLACEMENT_TOKEN = 'admin:of-placement-s3cret';
 /** Why there can be none on this machine. */
 export const obstacle = PrivateRabbitmq.obstacle() ?? PrivatePlacement.obstacle();
 
+/** What the tests of a file have in common. */
+export class FaultServices {
+  readonly rabbitmq: PrivateRabbitmq;
+  placement: PrivatePlacement;
+  readonly #path: string;
+
+  /** `tls` as {@link PrivateRabbitmq.start} takes it. */
+  static async start(tls?: TlsFiles): Promise<FaultServices> {
+    const path = mkdtempSync(join(tmpdir(), 'node-compute-services-'));
+    for (const name of ['placement', 'rabbitmq']) mkdirSync(join(path, name));
+    const placement = await PrivatePlacement.start(join(path, 'placement'));
+    const rabbitmq = await PrivateRabbitmq.start(join(path, 'rabbitmq'), tls ? { tls } : {});
+    return new FaultServices(path, placement, rabbitmq);
+  }
+
+  private constructor(path: string, placement: PrivatePlacement, rabbitmq: PrivateRabbitmq) {
+    this.#path = path;
+    this.placement = placement;
+    this.rabbitmq = rabbitmq;
+  }
+
+  /** Stops Placement; what is returned starts it again with what it had. */
+  async withoutPlacement(): Promise<() => Promise<void>> {
+    const port = Number(new URL(this.placement.url).port);
+    await this.placement.stop();
+    return async () => {
+      this.placement = await PrivatePlacement.start(join(this.#path, 'placement'), port);
+    };
+  }
+
+  async stop(): Promise<void> {
+    await this.rabbitmq.stop();
+    await this.placement.stop();
+    rmSync(this.#path, { recursive: true });
+  }
+}
+
 /** All of it ends with the test. */
 export class FaultBench {
   readonly conductor: FakeConductor;
-  readonly hypervisor = new FakeHypervisor({ hostname: 'host', vcpus: 4, memoryMb: 4096, localGb: 50 });
+  readonly hypervisor: FakeHypervisor;
   readonly faults = new Faults();
-  placement: PrivatePlacement;
-  readonly rabbitmq: PrivateRabbitmq;
   readonly client: RpcClient;
   /** Lines of the agents' logs, of every level, with their fields. */
   readonly lines: string[] = [];
   /** The broker's, instead of the one without TLS. */
   broker: AmqpBrokerOptions | undefined;
   readonly #path: string;
+  readonly #services: FaultServices;
 
-  private constructor(
-    path: string,
-    placement: PrivatePlacement,
-    rabbitmq: PrivateRabbitmq,
-    { conductor, client }: ControlPlane,
-  ) {
+  private constructor(path: string, services: FaultServices, { conductor, client }: ControlPlane) {
+    // Placement has one provider of a name.
+    const hostname = `host-${basename(path)}`;
+    this.hypervisor = new FakeHypervisor({ hostname, vcpus: 4, memoryMb: 4096, localGb: 50 });
     this.#path = path;
-    this.placement = placement;
-    this.rabbitmq = rabbitmq;
+    this.#services = services;
     this.conductor = conductor;
     this.client = client;
   }
 
-  /** `tls` as {@link PrivateRabbitmq.start} takes it. */
-  static async open(tls?: TlsFiles): Promise<FaultBench> {
-    const undo = new Undo();
-    onTestFinished(async () => {
-      expect(await undo.run()).toEqual([]);
-    });
+  static async open(services: FaultServices): Promise<FaultBench> {
     const path = mkdtempSync(join(tmpdir(), 'node-compute-faults-'));
-    undo.add('directory', () => rmSync(path, { recursive: true }));
-    const within = (name: string): string => {
-      mkdirSync(join(path, name));
-      return join(path, name);
-    };
-    const placement = await PrivatePlacement.start(within('placement'));
-    undo.add('placement', () => placement.stop());
-    const rabbitmq = await PrivateRabbitmq.start(within('rabbitmq'), tls ? { tls } : {});
-    undo.add('rabbitmq', () => rabbitmq.stop());
-    const plane = await controlPlane(rabbitmq.url, within('conductor'));
-    within('node');
-    return new FaultBench(path, placement, rabbitmq, plane);
+    onTestFinished(() => rmSync(path, { recursive: true }));
+    for (const name of ['conductor', 'node']) mkdirSync(join(path, name));
+    const plane = await controlPlane(services.rabbitmq.url, join(path, 'conductor'));
+    return new FaultBench(path, services, plane);
   }
 
   async agent(signal?: AbortSignal): Promise<ComputeAgent> {
@@ -78,9 +97,9 @@ export class FaultBench {
     const write = (text: string, fields?: object): number =>
       lines.push(`${text} ${inspect(fields, { depth: 10 })}`);
     const options: ComputeAgentOptions = {
-      broker: this.broker ?? { url: this.rabbitmq.url },
+      broker: this.broker ?? { url: this.#services.rabbitmq.url },
       placement: {
-        endpoint: this.placement.url,
+        endpoint: this.#services.placement.url,
         auth: { type: 'token', token: PLACEMENT_TOKEN },
       },
       host: HOST,
@@ -141,17 +160,6 @@ export class FaultBench {
     return leave(join(this.#path, 'node', 'commands'), sent, 'left', tries);
   }
 
-  /** Stops Placement; what is returned starts it again with what it had. */
-  async withoutPlacement(): Promise<() => Promise<void>> {
-    const port = Number(new URL(this.placement.url).port);
-    await this.placement.stop();
-    return async () => {
-      const placement = await PrivatePlacement.start(join(this.#path, 'placement'), port);
-      onTestFinished(() => placement.stop());
-      this.placement = placement;
-    };
-  }
-
   /** How many commands there are in a folder of the journal. */
   journaled(folder: 'commands' | 'finished' | 'set-aside'): number {
     return readdirSync(join(this.#path, 'node', 'commands', folder)).length;
@@ -159,11 +167,11 @@ export class FaultBench {
 
   /** As the scheduler does before it sends a server to a host. */
   allocate(agent: ComputeAgent): Promise<void> {
-    return allocate(this.placement, agent, UUID);
+    return allocate(this.#services.placement, agent, UUID);
   }
 
   /** Providers that hold something for the server. */
   async allocations(): Promise<number> {
-    return Object.keys(await allocations(this.placement, UUID)).length;
+    return Object.keys(await allocations(this.#services.placement, UUID)).length;
   }
 }

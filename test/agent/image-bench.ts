@@ -53,18 +53,19 @@ export function imageServices(): () => Promise<ImageBench> {
 
   beforeAll(async () => {
     if (obstacle) return;
+    rabbitmq = await PrivateRabbitmq.start(within('broker'));
     placement = await PrivatePlacement.start(within('placement'));
     glance = await PrivateGlance.start(within('glance'));
   });
 
   beforeEach(async ({ skip }) => {
     skip(obstacle !== undefined, obstacle);
-    rabbitmq = await PrivateRabbitmq.start(within(`broker-${++count}`));
-    onTestFinished(() => rabbitmq.stop());
+    count += 1;
   });
 
   afterAll(async () => {
     await glance?.stop();
+    await rabbitmq?.stop();
     await placement?.stop();
     rmSync(directory, { recursive: true });
   });

@@ -60,14 +60,14 @@ export function networkServices(): Services {
 
   beforeAll(async () => {
     if (obstacle) return;
+    rabbitmq = await PrivateRabbitmq.start(inside('broker'));
     placement = await PrivatePlacement.start(inside('placement'));
     neutron = await PrivateNeutron.start(inside('neutron'), { [HOST]: 'bridge' });
   });
 
   beforeEach(async ({ skip }) => {
     skip(obstacle !== undefined, obstacle);
-    rabbitmq = await PrivateRabbitmq.start(inside(`broker-${++count}`));
-    onTestFinished(() => rabbitmq.stop());
+    count += 1;
     for (const [resource, key] of [
       ['ports', 'ports'],
       ['networks', 'networks'],
@@ -79,6 +79,7 @@ export function networkServices(): Services {
   });
 
   afterAll(async () => {
+    await rabbitmq?.stop();
     await placement?.stop();
     await neutron?.stop();
     rmSync(directory, { recursive: true });

@@ -1,15 +1,22 @@
 // What becomes of a command when the hypervisor, the broker or the agent itself fails under it.
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ComputeError } from '../../src/index.js';
-import { FaultBench, obstacle } from '../agent/fault-bench.js';
+import { FaultBench, FaultServices, obstacle } from '../agent/fault-bench.js';
 import { BUILD, HOST, request, UUID, WAIT } from '../agent/sent.js';
 
+let services: FaultServices;
 let here: FaultBench;
+
+beforeAll(async () => {
+  if (!obstacle) services = await FaultServices.start();
+});
 
 beforeEach(async ({ skip }) => {
   skip(obstacle !== undefined, obstacle);
-  here = await FaultBench.open();
+  here = await FaultBench.open(services);
 });
+
+afterAll(() => services?.stop());
 
 const lost = (): ComputeError => new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
 
@@ -111,14 +118,14 @@ describe('while the hypervisor is away', () => {
 describe('an agent that closes', () => {
   it('waits for a frozen broker no longer than for its commands', async () => {
     const agent = await here.agent();
-    here.rabbitmq.freeze();
+    services.rabbitmq.freeze();
     try {
       const begin = performance.now();
       await agent.close({ graceMs: 1000 });
       // The heartbeat would take a minute.
       expect(performance.now() - begin).toBeLessThan(25_000);
     } finally {
-      here.rabbitmq.thaw();
+      services.rabbitmq.thaw();
     }
   });
 

@@ -23,19 +23,18 @@ let count = 0;
 
 beforeAll(async () => {
   if (obstacle) return;
-  mkdirSync(join(directory, 'placement'));
+  for (const name of ['placement', 'broker']) mkdirSync(join(directory, name));
   placement = await PrivatePlacement.start(join(directory, 'placement'));
+  rabbitmq = await PrivateRabbitmq.start(join(directory, 'broker'));
 });
 
 beforeEach(async ({ skip }) => {
   skip(obstacle !== undefined, obstacle);
-  // Every test has a control plane of its own: a conductor that is gone must not be asked.
-  mkdirSync(join(directory, `broker-${++count}`));
-  rabbitmq = await PrivateRabbitmq.start(join(directory, `broker-${count}`));
-  onTestFinished(() => rabbitmq.stop());
+  count += 1;
 });
 
 afterAll(async () => {
+  await rabbitmq?.stop();
   await placement?.stop();
   rmSync(directory, { recursive: true });
 });
