@@ -49,7 +49,7 @@ export function processesOf(directory) {
 
 /**
  * Waits a moment for what is ending by itself, kills the rest, removes the directory.
- * Returns the commands that had to be killed.
+ * Returns the commands that had to be killed, and why the directory is still there if it is.
  */
 export async function closeSandbox(directory, kill = (pid) => process.kill(pid, 'SIGKILL')) {
   const deadline = Date.now() + GRACE_MS;
@@ -65,6 +65,12 @@ export async function closeSandbox(directory, kill = (pid) => process.kill(pid, 
       // It ended in the meantime.
     }
   }
-  rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  return left.map(({ command }) => command.slice(0, 160));
+  const commands = left.map(({ command }) => command.slice(0, 160));
+  try {
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  } catch (error) {
+    // A file system still mounted in it, for one.
+    commands.push(error.message);
+  }
+  return commands;
 }

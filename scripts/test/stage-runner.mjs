@@ -146,8 +146,8 @@ export async function runStage(stage, { root, logs }) {
   if (left.length > 0) {
     // A stage that was stopped had no chance to clean up.
     if (result.failed === 0) result.failed = 1;
-    result.problem ??= `left ${left.length} processes behind, now killed`;
-    writeSync(log, `left behind, now killed:\n  ${left.join('\n  ')}\n`);
+    result.problem ??= `left ${left.length} processes or mounts behind`;
+    writeSync(log, `left behind; processes are killed now:\n  ${left.join('\n  ')}\n`);
   }
   closeSync(log);
   result.tail = readText(logPath).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
