@@ -52,7 +52,8 @@ export class ResourceReporter implements AsyncDisposable {
   #sinks: SinkRunner[] = [];
   #following: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
-  #soon: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  /** Takes back the report that is to come by itself. */
+  #takeBack: (() => void) | undefined;
   /** When the next report on change may be made, by performance.now(). */
   #nextMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -194,20 +195,26 @@ export class ResourceReporter implements AsyncDisposable {
 
   /** The first change of a row is told in this turn of the event loop, what follows it together. */
   #changed(): void {
-    if (this.#soon !== undefined || this.#latest.current === undefined || this.#stop.signal.aborted) return;
+    if (this.#takeBack !== undefined || this.#latest.current === undefined || this.#stop.signal.aborted)
+      return;
     const waitMs = this.#nextMs - performance.now();
     const tell = (): void => {
-      this.#soon = undefined;
+      this.#takeBack = undefined;
       this.#publish();
     };
-    this.#soon = waitMs <= 0 ? setImmediate(tell) : setTimeout(tell, waitMs);
-    this.#soon.unref();
+    // Each by its own function: clearImmediate of a timer makes Node.js forget an immediate of somebody else's.
+    if (waitMs <= 0) {
+      const soon = setImmediate(tell).unref();
+      this.#takeBack = () => clearImmediate(soon);
+    } else {
+      const soon = setTimeout(tell, waitMs).unref();
+      this.#takeBack = () => clearTimeout(soon);
+    }
   }
 
   #cancelSoon(): void {
-    clearImmediate(this.#soon as NodeJS.Immediate);
-    clearTimeout(this.#soon as NodeJS.Timeout);
-    this.#soon = undefined;
+    this.#takeBack?.();
+    this.#takeBack = undefined;
   }
 
   /** Only what differs is a report. */

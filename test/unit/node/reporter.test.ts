@@ -200,6 +200,17 @@ it('a sink is given the whole report after a failure, and in time after a hang',
   await vi.waitFor(() => expect(updates.at(-1)?.report.node.runningInstances).toBe(1));
 });
 
+it('takes back the report that was to come, and nothing else of the process', async () => {
+  const node = await makeBench().open();
+  const reporter = await reporterOf(node, { coalesceMs: 60_000 });
+  await node.launch(request());
+  // In place of the one that is to come in a minute.
+  await reporter.refresh();
+  expect(reporter.report.node.runningInstances).toBe(1);
+  const immediate = new Promise((resolve) => setImmediate(resolve, 'ran'));
+  expect(await Promise.race([immediate, sleep(2000, 'forgotten')])).toBe('ran');
+});
+
 it('JSON lines: the first whole, then deltas, nanoseconds as text', async () => {
   const node = await makeBench().open();
   const stream = new PassThrough();
