@@ -301,8 +301,10 @@ class Build {
       request_spec,
       host_lists: [host_list],
     };
+    // A process that was killed after it leaves a second one to the next: both are one.
+    const { uniqueId } = this.#invocation;
     await persist(this.#host.signal, () =>
-      client.cast(target, 'build_instances', request, this.#record.call),
+      client.cast(target, 'build_instances', request, { ...this.#record.call, uniqueId }),
     );
     log.warn(`the build of ${this.#record.uuid} goes to another host: ${reasonOf(error)}`, this.#about);
   }

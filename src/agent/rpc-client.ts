@@ -30,9 +30,11 @@ export interface CastOptions {
   readonly signal?: AbortSignal;
   /** Default 60000. */
   readonly timeoutMs?: number;
+  /** 32 hex digits: who has taken one message of that id drops the next. Default: a new one. */
+  readonly uniqueId?: string;
 }
 
-export interface CallOptions extends CastOptions {
+export interface CallOptions extends Omit<CastOptions, 'uniqueId'> {
   /** The other side has to give a sign of life so often, and the call ends with `TIMEOUT` where it does not. Default: none is asked for. */
   readonly silenceMs?: number;
   /** To do it twice is to do it once: it is asked again where the broker lost the answer. Default false. */
@@ -196,7 +198,7 @@ export class RpcClient {
       namespace: target.namespace,
       args: encodeValue(args) as Record<string, unknown>,
       context: options.context ?? this.#options.context,
-      uniqueId: newId(),
+      uniqueId: options.uniqueId ?? newId(),
       answerTo: options.answerTo,
     });
   }

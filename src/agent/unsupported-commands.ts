@@ -5,13 +5,13 @@ import { instanceCommand } from './instance-command.js';
 import type { Fields } from './instance-record.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
-/** Casts that leave a server with a task until somebody ends it. */
-const METHODS: readonly string[] = [
-  'finish_resize',
-  'finish_revert_resize',
-  'live_migration',
-  'resize_instance',
-];
+/** Casts that leave a server with a task until somebody ends it, which task. */
+const WITH_TASK: Readonly<Record<string, string>> = {
+  finish_resize: 'resize_migrated',
+  finish_revert_resize: 'resize_reverting',
+  live_migration: 'migrating',
+  resize_instance: 'resize_prep',
+};
 
 /** Casts beside which a server may have another task, or none. */
 const WITHOUT_TASK: readonly string[] = [
@@ -29,10 +29,10 @@ const WITHOUT_TASK: readonly string[] = [
 ];
 
 export function unsupportedCommands(host: ComputeHost): Record<string, RpcMethod> {
-  const command = (method: string, left?: () => Fields): RpcMethod =>
+  const command = (method: string, pending: readonly string[], left?: () => Fields): RpcMethod =>
     instanceCommand(host, {
       event: `compute_${method}`,
-      pending: [],
+      pending,
       ...(left && { left }),
       run: async ({ uuid }) => {
         throw new ComputeError('UNSUPPORTED', `host ${host.name} does not support ${method}`, {
@@ -42,7 +42,9 @@ export function unsupportedCommands(host: ComputeHost): Record<string, RpcMethod
       },
     });
   return {
-    ...Object.fromEntries(METHODS.map((method) => [method, command(method)])),
-    ...Object.fromEntries(WITHOUT_TASK.map((method) => [method, command(method, () => ({}))])),
+    ...Object.fromEntries(
+      Object.entries(WITH_TASK).map(([method, task]) => [method, command(method, [task])]),
+    ),
+    ...Object.fromEntries(WITHOUT_TASK.map((method) => [method, command(method, [], () => ({}))])),
   };
 }

@@ -118,10 +118,10 @@ describe('a rescue or rebuild that fails or is aborted', () => {
     const { bench, node } = await launched();
     bench.faults.add({ at: 'rescue.start', fail: new ComputeError('START_FAILED', 'no') });
     bench.faults.add({ at: 'rescue.undo', fail: new ComputeError('CONNECTION_LOST', 'away') });
-    bench.faults.add({ at: 'unrescue', fail: new ComputeError('OPERATION_FAILED', 'no'), times: 2 });
+    bench.faults.add({ at: 'unrescue', fail: new ComputeError('HYPERVISOR', 'no'), times: 2 });
     await expect(RESCUE.begin(node)).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
     expect(bench.hypervisor.rescued.has(UUID)).toBe(true);
-    await expect(node.reboot(UUID, 'hard')).rejects.toMatchObject({ code: 'OPERATION_FAILED' });
+    await expect(node.reboot(UUID, 'hard')).rejects.toMatchObject({ code: 'HYPERVISOR' });
     // Not forgotten by the operation that could not begin.
     const next = await kill9(bench).open();
     expect(next.recoveries[0]?.reason).toBe('its rescue was interrupted and is undone');
