@@ -1,6 +1,6 @@
-// Compiles src/ to dist/, and removes from dist/ what no longer has a source.
+// Compiles src/ to dist/, makes the command line a program, and removes from dist/ what no longer has a source.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +15,7 @@ const { status } = spawnSync(
 if (status !== 0) process.exit(status ?? 1);
 
 const dist = join(root, 'dist');
+chmodSync(join(dist, 'cli/main.js'), 0o755);
 for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile()) continue;
   const output = join(entry.parentPath, entry.name);

@@ -71,8 +71,8 @@ async function ours(directory, config) {
   const log = join(directory, 'log');
   writeFileSync(log, '');
   const out = openSync(log, 'a');
-  const args = [join(root, 'dist/cli/main.js'), 'agent', '--config', config];
-  const agent = spawn(process.execPath, args, { stdio: ['ignore', out, out] });
+  const args = ['agent', '--config', config];
+  const agent = spawn(join(root, 'dist/cli/main.js'), args, { stdio: ['ignore', out, out] });
   const ended = new Promise((resolve) => agent.once('close', resolve));
   try {
     while (!readFileSync(log, 'utf8').includes('serves Nova')) {

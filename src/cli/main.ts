@@ -1,5 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=1
 // The command line: node-compute COMMAND. Exit status 0, 1 for a failure, 2 for a wrong call.
+// An agent runs for months: without the first line it would hold some 25 MB more, for objects that live shortly and idle threads.
 import { Command, CommanderError } from 'commander';
 import { ComputeError } from '../driver/errors.js';
 import { packageVersion } from '../version.js';

@@ -42,8 +42,8 @@ export class AgentChild {
     // JSON is YAML.
     writeFileSync(join(directory, 'agent.yaml'), JSON.stringify(config));
     const log = openSync(join(directory, 'log'), 'a');
-    const args = [cli, 'agent', '--config', join(directory, 'agent.yaml')];
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', log, log] });
+    const args = ['agent', '--config', join(directory, 'agent.yaml')];
+    this.#child = spawn(cli, args, { stdio: ['ignore', log, log] });
   }
 
   get log(): string {

@@ -58,8 +58,8 @@ export class AgentProcess {
   /** Until Nova can use it. */
   async start(): Promise<void> {
     const log = openSync(join(this.directory, 'log'), 'a');
-    const args = [cli, 'agent', '--config', join(this.directory, 'agent.yaml')];
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', log, log] });
+    const args = ['agent', '--config', join(this.directory, 'agent.yaml')];
+    this.#child = spawn(cli, args, { stdio: ['ignore', log, log] });
     this.#starts += 1;
     await vi.waitFor(() => expect(this.log.split('serves Nova').length).toBeGreaterThan(this.#starts), {
       timeout: 120_000,

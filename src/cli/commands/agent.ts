@@ -1,5 +1,4 @@
 // `node-compute agent`: this host as one of Nova's, until it is told to end.
-import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import type { AgentConfig } from '../../agent/agent-config.js';
 import type { Logger } from '../../node/types.js';
@@ -27,8 +26,6 @@ export function agentCommand(): Command {
 
 /** Until the signal, and then until the commands under way have ended. */
 async function serve(config: AgentConfig, signal: AbortSignal): Promise<void> {
-  // The youngest objects keep the MiB that V8 begins with: they would come to have 48, and an agent makes few of them.
-  setFlagsFromString('--semi-space-growth-factor=1');
   const { ComputeAgent, AgentMonitor } = await import('../../index.js');
   const logger = await pinoLogger(config.log.level);
   const monitor = await AgentMonitor.open(config.monitor);
