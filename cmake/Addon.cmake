@@ -19,6 +19,10 @@ target_compile_definitions(
                        NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_link_libraries(node_compute PRIVATE node_compute_core)
 target_precompile_headers(node_compute PRIVATE <napi.h> <memory> <optional> <string> <utility> <vector>)
+if(sanitizers)
+  # napi.h is most of what each of them compiles.
+  set_target_properties(node_compute PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+endif()
 # Never unloaded: its threads and libvirt's may still run when the environment that loaded it has gone.
 set(exports ${CMAKE_CURRENT_SOURCE_DIR}/native/exports.map)
 target_link_options(node_compute PRIVATE -Wl,-z,relro,-z,now -Wl,-z,nodelete -Wl,--version-script=${exports})

@@ -23,6 +23,9 @@ inline std::uint32_t call_id(const Napi::CallbackInfo& info, std::size_t index) 
   return info[index].IsNumber() ? info[index].As<Napi::Number>().Uint32Value() : 0;
 }
 
+/// Of work whose result is whether it did something.
+inline Napi::Value bool_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
+
 /// Holds a result until the environment's thread settles the promise with it.
 template <class Result, class Convert>
 class AsyncCompletion final : public EnvironmentCompletion {

@@ -16,8 +16,6 @@
 namespace node_compute {
 
 namespace {
-
-Napi::Value bool_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
 Napi::Value count_to_js(Napi::Env env, int count) { return Napi::Number::New(env, count); }
 
 Napi::Value time_to_js(Napi::Env env, const GuestTime& time) {

@@ -30,8 +30,6 @@ Napi::Value to_js(Napi::Env env, const std::optional<Link>& link) {
   return result;
 }
 
-Napi::Value bool_to_js(Napi::Env env, bool value) { return Napi::Boolean::New(env, value); }
-
 Napi::Value ensure_bridge_call(const Napi::CallbackInfo& info) {
   return Guarded(info.Env(), [&] {
     return Async(
