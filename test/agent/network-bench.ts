@@ -109,7 +109,7 @@ export function networkServices(): Services {
           host: HOST,
           node: {
             driver: 'fake.FakeDriver',
-            driverOptions: { hypervisor },
+            driverOptions: { hypervisor, files: true },
             instancesPath: join(path, 'instances'),
           },
           ...options,

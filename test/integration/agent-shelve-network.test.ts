@@ -1,4 +1,5 @@
 // Servers with ports of Neutron that are shelved and come back: the ports stay theirs, whatever fails or dies meanwhile.
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import type { Port } from '../../src/agent/neutron/resources.js';
@@ -140,6 +141,17 @@ it('one that is shelved and stays on its host keeps the binding of its ports unt
   expect(bench.proxy.mishaps).toEqual([]);
   expect(states(bench)).toEqual(GONE);
   expect(await hosts()).toEqual(['', '']);
+});
+
+it('the config drive of an unshelved server tells its addresses', async () => {
+  const { bench } = await offloaded();
+  bench.conductor.instance(UUID).set('config_drive', 'True');
+  expect(await done(bench, 'unshelve_instance')).toBeUndefined();
+  const drive = readFileSync(join(bench.path, 'instances', UUID, 'disk.config'), 'latin1');
+  const told = [...drive.matchAll(/"ip_address":"([\d.]+)"/g)].map(([, address]) => address);
+  const addresses = infoCache(bench).flatMap(({ network }) => network.subnets[0]?.ips[0]?.address ?? []);
+  expect(addresses).toHaveLength(2);
+  expect([...new Set(told)]).toEqual(addresses);
 });
 
 describe('a server that cannot be unshelved keeps its ports, bound to no host,', () => {
