@@ -185,6 +185,10 @@ export class FakeConductor {
       case 'ConsoleAuthToken.clean_expired_console_auths':
         this.cleanings++;
         return null;
+      case 'ConsoleAuthToken.clean_console_auths_for_instance':
+        for (const [token, { fields }] of this.tokens)
+          if (fields['instance_uuid'] === args[0]) this.tokens.delete(token);
+        return null;
       default:
         throw new RpcFailure({ class: 'NotImplementedError', message: method });
     }
