@@ -52,7 +52,8 @@ export class ResourceReporter implements AsyncDisposable {
   #sinks: SinkRunner[] = [];
   #following: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
-  #soon: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  /** Takes back a report that is to be made soon. */
+  #cancel: (() => void) | undefined;
   /** When the next report on change may be made, by performance.now(). */
   #nextMs = Number.NEGATIVE_INFINITY;
   #closing: Promise<void> | undefined;
@@ -194,20 +195,25 @@ export class ResourceReporter implements AsyncDisposable {
 
   /** The first change of a row is told in this turn of the event loop, what follows it together. */
   #changed(): void {
-    if (this.#soon !== undefined || this.#latest.current === undefined || this.#stop.signal.aborted) return;
+    if (this.#cancel !== undefined || this.#latest.current === undefined || this.#stop.signal.aborted) return;
     const waitMs = this.#nextMs - performance.now();
     const tell = (): void => {
-      this.#soon = undefined;
+      this.#cancel = undefined;
       this.#publish();
     };
-    this.#soon = waitMs <= 0 ? setImmediate(tell) : setTimeout(tell, waitMs);
-    this.#soon.unref();
+    // Each by its own: clearImmediate() of a timeout (Node.js 20) loses immediates of the whole process.
+    if (waitMs <= 0) {
+      const soon = setImmediate(tell).unref();
+      this.#cancel = () => clearImmediate(soon);
+    } else {
+      const soon = setTimeout(tell, waitMs).unref();
+      this.#cancel = () => clearTimeout(soon);
+    }
   }
 
   #cancelSoon(): void {
-    clearImmediate(this.#soon as NodeJS.Immediate);
-    clearTimeout(this.#soon as NodeJS.Timeout);
-    this.#soon = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 
   /** Only what differs is a report. */

@@ -200,6 +200,18 @@ it('a sink is given the whole report after a failure, and in time after a hang',
   await vi.waitFor(() => expect(updates.at(-1)?.report.node.runningInstances).toBe(1));
 });
 
+it('a sample that comes before a report which waits leaves the immediates of the process alone', async () => {
+  const node = await makeBench().open();
+  const reporter = await reporterOf(node, { coalesceMs: 60_000 });
+  await node.launch(request());
+  await reporter.refresh();
+  expect(reporter.report.node.runningInstances).toBe(1);
+  const fired = vi.fn();
+  setImmediate(fired).unref();
+  await sleep(20);
+  expect(fired).toHaveBeenCalledOnce();
+});
+
 it('JSON lines: the first whole, then deltas, nanoseconds as text', async () => {
   const node = await makeBench().open();
   const stream = new PassThrough();
