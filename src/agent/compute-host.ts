@@ -26,6 +26,8 @@ export interface ComputeHost {
   readonly images: ImageDirectory;
   /** Undefined: it has no Neutron. */
   readonly networks: InstanceNetworks | undefined;
+  /** Users are given consoles of its guests. */
+  readonly hasConsoles: boolean;
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;

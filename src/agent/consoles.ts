@@ -3,9 +3,10 @@ import { ComputeError } from '../driver/errors.js';
 import type { VncOptions } from './agent-options.js';
 import type { ComputeHost } from './compute-host.js';
 import { unacceptable } from './errors.js';
-import { instanceOf, reasonOf, uuidOf } from './instance-record.js';
+import { type InstanceRecord, instanceOf, reasonOf, uuidOf } from './instance-record.js';
 import { novaFailure } from './nova-failure.js';
 import type { NovaObject } from './nova-object.js';
+import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 
 /** Nova's [consoleauth] token_ttl. */
@@ -73,6 +74,24 @@ function vncConsole(host: ComputeHost, vnc: VncOptions): RpcMethod {
       access_url: `${base}?path=${path}`,
     };
   };
+}
+
+/** Of a server that is no more. One that stays is over in minutes. Nova: ConsoleAuthToken.clean_console_auths_for_instance. */
+export async function dropTokens(
+  { conductor, hasConsoles, signal, log }: ComputeHost,
+  { uuid, call }: InstanceRecord,
+): Promise<void> {
+  if (!hasConsoles) return;
+  try {
+    await persist(signal, () =>
+      conductor.classAction('ConsoleAuthToken', 'clean_console_auths_for_instance', { args: [uuid] }, call),
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn(`the tokens of consoles of ${uuid} were not removed: ${reasonOf(error)}`, {
+      instanceUuid: uuid,
+    });
+  }
 }
 
 /** Nova does it by the clock; with every new one the table is bounded as well. */

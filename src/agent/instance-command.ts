@@ -13,6 +13,8 @@ export interface InstanceCommand {
   readonly event: string;
   /** Task states in which one that an earlier process took has still to be done. */
   readonly pending: readonly (string | null)[];
+  /** The task of a deletion is its own. Else it is another command's, and stays whatever becomes of this one. */
+  readonly isDeletion?: true;
   /** `isRepeated`: an earlier process may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
   /** What a failure writes of the instance. Default: no task, and the state that the hypervisor tells. */
@@ -58,9 +60,7 @@ function abandonment(host: ComputeHost, command: InstanceCommand): NonNullable<R
     await host.busy.during(record.uuid, async () => {
       const error = spentError(method, record.uuid);
       if (await record.isPending(command.pending)) {
-        if (record.taskState !== null && !isDeletion(record.taskState)) {
-          await record.save(command.left?.() ?? { task_state: null }, [String(record.taskState)]);
-        }
+        await settle(command, record, command.left?.() ?? { task_state: null });
         await record.fault(error);
         await command.failed?.(record, args, error);
         await command.discard?.(record, args);
@@ -82,7 +82,7 @@ async function fail(
       // Without the changes that could not be saved. Where its task is another one by now, that decides.
       const isThere = await record.refresh();
       const isOurs = isThere && !RemoteError.of(error, 'UnexpectedTaskStateError');
-      if (isOurs) await record.save(command.left?.() ?? (await whatIsLeft(host, record)));
+      if (isOurs) await settle(command, record, command.left?.() ?? (await whatIsLeft(host, record)));
       if (isThere) await command.failed?.(record, args, error);
     } catch (cause) {
       if (host.signal.aborted) throw cause;
@@ -95,6 +95,18 @@ async function fail(
   }
   await command.discard?.(record, args);
   await record.finishEvent(command.event, error);
+}
+
+/** Of a record that has just been read. */
+async function settle(command: InstanceCommand, record: InstanceRecord, fields: Fields): Promise<void> {
+  const { task_state: _task, ...rest } = fields;
+  const isAnothers = isDeletion(record.taskState) && command.isDeletion !== true;
+  try {
+    await record.save(isAnothers ? rest : fields, [record.taskState as string | null]);
+  } catch (error) {
+    // It has another one since, whose command tells the rest.
+    if (!isGoing(error) && !RemoteError.of(error, 'UnexpectedTaskStateError')) throw error;
+  }
 }
 
 /** The node puts back what it could not do: only one that should run, and does not, is broken. */

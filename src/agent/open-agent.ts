@@ -138,6 +138,7 @@ export async function openParts(
     placement: new PlacementApi(transport, signal),
     images,
     networks,
+    hasConsoles: options.vnc !== undefined,
     log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,

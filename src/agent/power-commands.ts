@@ -10,6 +10,7 @@ interface StateChange {
   /** That the API has set. */
   readonly taskState: string;
   readonly vmState: string;
+  readonly isDeletion?: true;
   readonly more?: () => Fields;
   act(record: InstanceRecord, args: CommandArguments): Promise<void>;
 }
@@ -30,6 +31,7 @@ export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
     soft_delete_instance: {
       taskState: 'soft-deleting',
       vmState: 'soft-delete',
+      isDeletion: true,
       act: async (record) => {
         // That rests already, with its memory.
         if ((await record.powerState()) === 'suspended') return;
@@ -76,6 +78,7 @@ export function powerCommands(host: ComputeHost): Record<string, RpcMethod> {
     instanceCommand(host, {
       event: `compute_${method}`,
       pending: [change.taskState],
+      ...(change.isDeletion && { isDeletion: true }),
       run: async (record, args) => {
         await change.act(record, args);
         const power = powerCode(await record.powerState());

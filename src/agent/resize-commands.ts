@@ -3,7 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { unacceptable } from './errors.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
-import { type Fields, type InstanceRecord, powerCode, uuidOf } from './instance-record.js';
+import { type Fields, type InstanceRecord, isDeletion, powerCode, uuidOf } from './instance-record.js';
 import { flavorOf } from './launch-message.js';
 import { NovaObject } from './nova-object.js';
 import { persist } from './persist.js';
@@ -95,7 +95,7 @@ const NO_FLAVORS: Fields = { old_flavor: null, new_flavor: null };
 
 async function settled(record: InstanceRecord): Promise<Fields> {
   const isRunning = (await record.powerState()) === 'running';
-  const task = record.taskState === 'deleting' ? 'deleting' : null;
+  const task = isDeletion(record.taskState) ? record.taskState : null;
   return { vm_state: isRunning ? 'active' : 'stopped', task_state: task };
 }
 

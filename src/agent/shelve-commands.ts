@@ -5,7 +5,7 @@ import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
-import { isShelved, refusePorts, shelvedKeys, systemMetadata } from './shelved.js';
+import { isShelved, leaveNetworks, shelvedKeys, systemMetadata } from './shelved.js';
 import { discardImage, type SnapshotStates, takeSnapshot } from './snapshot-command.js';
 
 const UPLOAD: SnapshotStates = {
@@ -51,7 +51,6 @@ async function shelve(
 ): Promise<void> {
   const { node, signal } = host;
   await record.save({ task_state: UPLOAD.begun }, isRepeated ? Object.values(UPLOAD) : [UPLOAD.begun]);
-  await refusePorts(host, record);
   const { uuid, vmState } = record;
   try {
     const shutdownTimeoutMs = clean === true ? host.shutdownTimeoutMs : 0;
@@ -88,6 +87,7 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   await record.save({ task_state: OFFLOADING }, [OFFLOADING]);
   refuseOther(host, record);
   await node.terminate(uuid, { signal });
+  await leaveNetworks(host, record);
   await persist(signal, () => placement.removeConsumer(uuid));
   const states = { vm_state: 'shelved_offloaded', task_state: null, power_state: powerCode('shutdown') };
   await record.save({ ...states, host: null, node: null }, [OFFLOADING]);

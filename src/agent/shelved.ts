@@ -1,5 +1,4 @@
-// What tells that a server is shelved: keys among its system metadata, and the image that its disk became.
-import { ComputeError } from '../driver/errors.js';
+// What a shelved server is: keys among its system metadata, the image that its disk became, ports that no host has.
 import type { ComputeHost } from './compute-host.js';
 import { type Fields, type InstanceRecord, reasonOf } from './instance-record.js';
 
@@ -19,17 +18,17 @@ export function isShelved(record: InstanceRecord): boolean {
   return typeof systemMetadata(record)[IMAGE] === 'string';
 }
 
-/** An unshelved server is built without its ports: one that has any stays where it is. */
-export async function refusePorts(
-  { networks, name }: ComputeHost,
-  { uuid, call }: InstanceRecord,
+/** Of a server that is on this host no more: its ports stay its own. A binding that Neutron does not end hinders no other host. */
+export async function leaveNetworks(
+  { networks, signal, log }: ComputeHost,
+  { uuid }: InstanceRecord,
 ): Promise<void> {
-  if (!(await networks?.hasAny(uuid, call))) return;
-  throw new ComputeError(
-    'UNSUPPORTED',
-    `instance ${uuid} has ports of Neutron, with which host ${name} does not shelve or unshelve`,
-    { operation: 'shelve', instanceUuid: uuid },
-  );
+  try {
+    await networks?.leave(uuid);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    log.warn(`the ports of ${uuid} stay bound to this host: ${reasonOf(error)}`, { instanceUuid: uuid });
+  }
 }
 
 /**

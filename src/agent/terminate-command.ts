@@ -1,5 +1,6 @@
 // terminate_instance: nothing of the server is left, on the host, in Placement, in the database.
 import type { ComputeHost } from './compute-host.js';
+import { dropTokens } from './consoles.js';
 import { RemoteError } from './errors.js';
 import { InstanceRecord, reasonOf } from './instance-record.js';
 import { persist } from './persist.js';
@@ -56,6 +57,7 @@ export async function terminate(host: ComputeHost, record: InstanceRecord): Prom
   await schedulers.remove(host.name, uuid, call).catch((error: unknown) => {
     log.debug(`the schedulers did not hear that ${uuid} is gone: ${reasonOf(error)}`, { instanceUuid: uuid });
   });
+  await dropTokens(host, record);
   await unlessGone(() => persist(signal, () => conductor.destroy(record.object, call)));
 }
 

@@ -3,11 +3,15 @@ import { ComputeError } from '../driver/errors.js';
 import type { LaunchRequest } from '../node/types.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
-import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { launchRequest } from './launch-message.js';
+import { InfoCache } from './neutron/info-cache.js';
+import type { PluggedNetworks } from './neutron/instance-networks.js';
+import { ownerOf } from './neutron/network-wish.js';
+import { noNeutron } from './neutron/no-neutron.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
-import { refusePorts, saveRunning } from './shelved.js';
+import { leaveNetworks, saveRunning } from './shelved.js';
 import { spentError } from './spent-error.js';
 
 const ASKED = 'unshelving';
@@ -23,14 +27,14 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
-      await refusePorts(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },
   });
+  const { abandon } = command;
   return Object.assign(command, {
     abandon: async (args: CommandArguments, invocation: RpcInvocation): Promise<void> => {
-      await command.abandon?.(args, invocation);
+      await abandon?.(args, invocation);
       const record = new InstanceRecord(host, args['instance'], invocation.context);
       const isHere = (await record.refresh()) && record.object.get('host') === host.name;
       if (isHere && record.vmState === 'shelved_offloaded') {
@@ -51,7 +55,9 @@ async function unshelve(
   try {
     await record.save({ host: name, node: nodeName, launched_on: name });
     const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
-    await launch(host, launchRequest(stored, { image: args['image'] }), isRepeated);
+    const request = launchRequest(stored, { image: args['image'] });
+    using networks = await arrive(host, record);
+    await launch(host, request, networks, isRepeated);
     stands = true;
     const fields = {
       vm_state: 'active',
@@ -66,20 +72,33 @@ async function unshelve(
   }
 }
 
+/** Undefined: it has none. */
+async function arrive(
+  { networks, conductor, signal }: ComputeHost,
+  record: InstanceRecord,
+): Promise<PluggedNetworks | undefined> {
+  const { uuid, call } = record;
+  if (networks) return await networks.arrive(ownerOf(record), call);
+  if ((await new InfoCache(conductor, signal).read(uuid, call)).length > 0) throw noNeutron(uuid);
+  return undefined;
+}
+
 async function launch(
   { node, signal }: ComputeHost,
   request: LaunchRequest,
+  networks: PluggedNetworks | undefined,
   isRepeated: boolean,
 ): Promise<void> {
+  const { requests = [], plugged } = networks ?? {};
   try {
-    await node.launch(request, { signal });
+    await node.launch({ ...request, networks: requests }, { signal, ...(plugged && { beforeRun: plugged }) });
   } catch (error) {
     // The process that launched it did not live to tell.
     if (!(isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS')) throw error;
   }
 }
 
-/** It stays shelved, on no host, and its image stays. */
+/** It stays shelved, on no host, and its image and its ports stay. */
 async function giveUp(
   host: ComputeHost,
   record: InstanceRecord,
@@ -96,8 +115,10 @@ async function giveUp(
     log.warn(`what was built of ${uuid} is not removed: ${reasonOf(cause)}`, { instanceUuid: uuid });
     return;
   }
+  await leaveNetworks(host, record);
   await persist(signal, () => placement.removeConsumer(uuid));
-  if (!isGoing(error) && (await record.refresh())) await record.save({ host: null, node: null });
+  if (isGoing(error) || !(await record.refresh()) || isDeletion(record.taskState)) return;
+  await record.save({ host: null, node: null });
 }
 
 /** As it is stored: what has a host is not built again. */

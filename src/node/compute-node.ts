@@ -3,7 +3,7 @@ import type { CacheOutcome, CallOptions, DriverCapabilities, RebootType } from '
 import { ComputeError } from '../driver/errors.js';
 import { canonicalUuid } from '../driver/identity.js';
 import type { ImageCacheMetrics } from '../driver/image-cache.js';
-import type { PowerState } from '../driver/model.js';
+import type { PowerState, Vif } from '../driver/model.js';
 import { nodeReport, totalsOf } from '../resources/node-report.js';
 import type { ReporterOptions, ResourceReporter } from '../resources/resource-reporter.js';
 import type { NodeReport } from '../resources/types.js';
@@ -106,7 +106,8 @@ export class ComputeNode extends DeviceOperations implements AsyncDisposable {
    */
   async launch(request: LaunchRequest, options: LaunchOptions = {}): Promise<LaunchResult> {
     const { forceConfigDrive } = this.context;
-    const parsed = parseLaunchRequest(request, takenVifs(this.context), forceConfigDrive);
+    const taken = (uuid: string): readonly Vif[] => takenVifs(this.context, uuid);
+    const parsed = parseLaunchRequest(request, taken, forceConfigDrive);
     return await launchInstance(this.context, parsed, options);
   }
 

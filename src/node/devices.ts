@@ -141,12 +141,11 @@ export async function detachInterface(
   });
 }
 
-/** Interfaces of all instances of this node, those that are just being attached among them. */
-export function takenVifs({ instances }: Pick<NodeContext, 'instances'>): Vif[] {
-  return [...instances.values()].flatMap(({ instance, arriving }) => [
-    ...instance.vifs,
-    ...(arriving?.kind === 'interface' ? [arriving.vif] : []),
-  ]);
+/** Interfaces of all instances of this node but that one, those that are just being attached among them. */
+export function takenVifs({ instances }: Pick<NodeContext, 'instances'>, except?: string): Vif[] {
+  return [...instances].flatMap(([uuid, { instance, arriving }]) =>
+    uuid === except ? [] : [...instance.vifs, ...(arriving?.kind === 'interface' ? [arriving.vif] : [])],
+  );
 }
 
 interface Changed<T> {

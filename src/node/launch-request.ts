@@ -53,13 +53,14 @@ export interface ParsedLaunch {
 const MAX_DEPTH = 6;
 
 /**
- * @param taken Interfaces of the instances that stand: a port, and with it the name of a tap, can be used once.
+ * @param taken Interfaces of the instances that stand, but of the one with that uuid, which is refused as a whole: a port, and
+ * with it the name of a tap, can be used once.
  * @param forceConfigDrive Every instance has one, as where its image has `img_config_drive=mandatory`.
  * Throws `INVALID_ARGUMENT` with every problem in `details.problems`; values are not repeated there.
  */
 export function parseLaunchRequest(
   request: unknown,
-  taken: readonly Vif[] = [],
+  taken: (uuid: string) => readonly Vif[] = () => [],
   forceConfigDrive = false,
 ): ParsedLaunch {
   const checked = check(requestSchema, withoutUndefined(request, 0));
@@ -81,7 +82,7 @@ export function parseLaunchRequest(
     displayName: name,
     flavor,
     image,
-    vifs: makeVifs(networks, taken),
+    vifs: makeVifs(networks, taken(uuid)),
     createdAt: new Date().toISOString(),
     ...(projectId !== undefined && { projectId }),
     ...(userId !== undefined && { userId }),

@@ -6,6 +6,7 @@ import { RpcFailure } from '../../src/agent/errors.js';
 import { NovaObject } from '../../src/agent/nova-object.js';
 import { pingEndpoint, type RpcMethod } from '../../src/agent/rpc-endpoint.js';
 import { RpcServer } from '../../src/agent/rpc-server.js';
+import { copyOf } from './sent.js';
 
 type Args = Readonly<Record<string, unknown>>;
 
@@ -73,6 +74,15 @@ export class FakeConductor {
     const instance = this.instances.get(uuid);
     if (!instance) throw new RpcFailure({ class: 'InstanceNotFound', message: `no instance ${uuid}` });
     return instance;
+  }
+
+  /** It as the API sends it with a command, when these fields of it are saved. */
+  asked(uuid: string, fields: Args): NovaObject {
+    const stored = this.instance(uuid);
+    for (const [field, value] of Object.entries(fields)) stored.set(field, value);
+    const sent = copyOf(stored);
+    sent.merge({});
+    return sent;
   }
 
   finished(event: string): readonly Event[] {
@@ -174,6 +184,10 @@ export class FakeConductor {
         return null;
       case 'ConsoleAuthToken.clean_expired_console_auths':
         this.cleanings++;
+        return null;
+      case 'ConsoleAuthToken.clean_console_auths_for_instance':
+        for (const [token, { fields }] of this.tokens)
+          if (fields['instance_uuid'] === args[0]) this.tokens.delete(token);
         return null;
       default:
         throw new RpcFailure({ class: 'NotImplementedError', message: method });

@@ -6,7 +6,6 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, vi } from 'vit
 import { PrivateGlance } from '../../scripts/private-glance.mjs';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
-import type { NovaObject } from '../../src/agent/nova-object.js';
 import { ComputeAgent, type ComputeAgentOptions, FakeHypervisor, Faults } from '../../src/index.js';
 import { allocate, allocations } from './allocations.js';
 import { controlPlane } from './control-plane.js';
@@ -77,16 +76,6 @@ export function imageServices(): () => Promise<ImageBench> {
     const hypervisor = new FakeHypervisor(host);
     const faults = new Faults();
 
-    /** The instance as it is sent with a command. */
-    const asked = (uuid: string, fields: Fields): NovaObject => {
-      const stored = conductor.instance(uuid);
-      for (const [field, value] of Object.entries(fields)) stored.set(field, value);
-      const sent = copyOf(stored);
-      // It was saved.
-      sent.merge({});
-      return sent;
-    };
-
     const bench: ImageBench = {
       conductor,
       hypervisor,
@@ -129,11 +118,11 @@ export function imageServices(): () => Promise<ImageBench> {
             source: { type: 'glance' },
           },
         });
-        asked(uuid, { vm_state: 'active', task_state: null, power_state: 1, host: HOST });
+        conductor.asked(uuid, { vm_state: 'active', task_state: null, power_state: 1, host: HOST });
         return uuid;
       },
       async ask(uuid, method, fields, args = {}) {
-        const instance = asked(uuid, fields);
+        const instance = conductor.asked(uuid, fields);
         conductor.written.length = 0;
         await client.cast(TARGET, method, { instance, ...args });
       },
@@ -145,7 +134,7 @@ export function imageServices(): () => Promise<ImageBench> {
         }, WAIT);
       },
       async taken(uuid, method, fields, args = {}) {
-        const sent = { method, args: { instance: asked(uuid, fields), ...args } };
+        const sent = { method, args: { instance: conductor.asked(uuid, fields), ...args } };
         await leave(join(path, 'commands'), sent, `taken-${conductor.events.length}`);
         conductor.written.length = 0;
       },

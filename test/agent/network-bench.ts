@@ -10,7 +10,7 @@ import type { CachedVif } from '../../src/agent/neutron/network-info.js';
 import type { NeutronOptions } from '../../src/agent/neutron/neutron.js';
 import type { Port } from '../../src/agent/neutron/resources.js';
 import { NovaObject } from '../../src/agent/nova-object.js';
-import { ComputeAgent, FakeHypervisor } from '../../src/index.js';
+import { ComputeAgent, type ComputeAgentOptions, FakeHypervisor } from '../../src/index.js';
 import { allocate } from './allocations.js';
 import { type ControlPlane, controlPlane } from './control-plane.js';
 import { NeutronProxy } from './neutron-proxy.js';
@@ -22,7 +22,7 @@ export interface NetworkBench extends ControlPlane {
   readonly hypervisor: FakeHypervisor;
   readonly proxy: NeutronProxy;
   readonly path: string;
-  readonly open: (network?: NeutronOptions) => Promise<ComputeAgent>;
+  readonly open: (network?: NeutronOptions, options?: Partial<ComputeAgentOptions>) => Promise<ComputeAgent>;
 }
 
 interface Services {
@@ -101,7 +101,7 @@ export function networkServices(): Services {
         localGb: 50,
       });
       const path = inside(`node-${count}`);
-      const open = async (network: NeutronOptions = {}): Promise<ComputeAgent> => {
+      const open: NetworkBench['open'] = async (network = {}, options = {}) => {
         const agent = await ComputeAgent.open({
           broker: { url: rabbitmq.url },
           placement: { endpoint: placement.url, auth: { type: 'token', token: placement.token } },
@@ -109,9 +109,10 @@ export function networkServices(): Services {
           host: HOST,
           node: {
             driver: 'fake.FakeDriver',
-            driverOptions: { hypervisor },
+            driverOptions: { hypervisor, files: true },
             instancesPath: join(path, 'instances'),
           },
+          ...options,
         });
         onTestFinished(() => agent.close({ graceMs: 0 }));
         return agent;

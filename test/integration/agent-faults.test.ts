@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ComputeError } from '../../src/index.js';
 import { FaultBench, FaultServices, obstacle } from '../agent/fault-bench.js';
-import { BUILD, HOST, request, UUID, WAIT } from '../agent/sent.js';
+import { BUILD, HOST, request, type Sent, UUID, WAIT } from '../agent/sent.js';
 
 let services: FaultServices;
 let here: FaultBench;
@@ -82,6 +82,67 @@ describe('a command that ended three processes', () => {
     expect(here.journaled('set-aside')).toBe(1);
     expect(here.states()).toEqual(['active', 'pausing', HOST]);
     expect(here.faultsTold).toEqual([]);
+  });
+});
+
+describe('the task of a deletion', () => {
+  const told = (event: string): unknown => here.conductor.finished(event).at(-1)?.failure;
+
+  for (const task of ['deleting', 'soft-deleting']) {
+    it(`${task} stays where a resize is confirmed for it, and where that fails`, async () => {
+      const agent = await here.agent();
+      await here.build(agent);
+      await here.replay('resize', 'compute_prep_resize');
+      const sent = request('confirm');
+      sent.args.instance.set('task_state', task);
+      here.store(sent.args.instance);
+      here.faults.add({ at: 'confirmMigration', fail: lost() });
+      await here.cast(sent);
+      await here.ended('compute_confirm_resize');
+      expect(told('compute_confirm_resize')).toContain('libvirtd is away');
+      expect(here.states()).toEqual(['resized', task, HOST]);
+
+      await here.cast(sent);
+      await vi.waitFor(() => {
+        expect(here.conductor.finished('compute_confirm_resize')).toHaveLength(2);
+      }, WAIT);
+      expect(told('compute_confirm_resize')).toBeUndefined();
+      expect(here.states()).toEqual(['active', task, HOST]);
+    });
+  }
+
+  it('stays where it comes while another command fails', async () => {
+    const agent = await here.agent();
+    await here.build(agent);
+    const sent = request('resize');
+    here.store(sent.args.instance);
+    here.faults.add({ at: 'migrateDiskAndPowerOff', hang: 'deaf' });
+    here.faults.add({ at: 'finishMigration', fail: lost() });
+    await here.cast(sent);
+    await here.faults.reached('migrateDiskAndPowerOff');
+    here.conductor.instance(UUID).set('task_state', 'deleting');
+    here.faults.release();
+    await here.ended('compute_prep_resize');
+    expect(told('compute_prep_resize')).toContain('libvirtd is away');
+    expect(here.states()).toEqual(['active', 'deleting', HOST]);
+  });
+
+  it('goes with the command that it is of: a soft deletion that fails, or ended three processes', async () => {
+    const first = await here.agent();
+    await here.build(first);
+    const softly = (): Sent => {
+      here.conductor.instance(UUID).set('task_state', 'soft-deleting');
+      return { method: 'soft_delete_instance', args: request('stop').args };
+    };
+    here.faults.add({ at: 'powerOff', fail: lost() });
+    await here.cast(softly());
+    await here.ended('compute_soft_delete_instance');
+    expect(here.states()).toEqual(['active', null, HOST]);
+    await first.close();
+    await here.leave(softly(), 3);
+    await here.agent();
+    expect(here.states()).toEqual(['active', null, HOST]);
+    expect(here.faultsTold).toHaveLength(2);
   });
 });
 

@@ -101,6 +101,24 @@ it('a user gets a console by a token that leads the proxy to the port of the gue
   expect(conductor.tokens.size).toBe(1);
 });
 
+it('the tokens of a server go with it, and no other', async () => {
+  const { conductor } = bench;
+  conductor.tokens.clear();
+  const [first, second] = ['0b1c2d3e-0000-4000-8000-0000000000a1', '0b1c2d3e-0000-4000-8000-0000000000a2'];
+  for (const uuid of [first, second]) {
+    const instance = await bench.server(uuid);
+    await bench.call('get_vnc_console', { console_type: 'novnc', instance });
+    await bench.call('get_vnc_console', { console_type: 'novnc', instance });
+  }
+  const instance = conductor.asked(first, { task_state: 'deleting' });
+  await bench.cast('terminate_instance', { instance, bdms: [] });
+  expect([...conductor.tokens.values()].map(({ fields }) => fields['instance_uuid'])).toEqual([
+    second,
+    second,
+  ]);
+  expect(conductor.instances.has(first)).toBe(false);
+});
+
 it('consoles that this host has not are the exceptions that the API knows', async () => {
   const uuid = '0b1c2d3e-0000-4000-8000-000000000002';
   const instance = await bench.server(uuid);

@@ -198,6 +198,25 @@ describe('a build with networks', () => {
     expect(bench.proxy.seen.filter((one) => one.startsWith('POST'))).toEqual([]);
     await vi.waitFor(() => expect(readdirSync(join(bench.path, 'commands', 'commands'))).toEqual([]), WAIT);
   });
+
+  it('that a process which died had done, and not told, takes the guest with its ports', async () => {
+    const bench = await services.bench();
+    const first = await bench.open(UNWAITED);
+    const networkId = await services.network();
+    await built(bench, first, [{ network_id: networkId }]);
+    await first.close();
+    const [own] = infoCache(bench);
+    const stored = { host: HOST, vm_state: 'building', task_state: 'spawning' };
+    const { method, args } = request('boot-warm');
+    args['requested_networks'] = networkRequests([{ network_id: networkId }]);
+    const sent = { method, args: { ...args, instance: bench.conductor.asked(UUID, stored) } };
+    await leave(join(bench.path, 'commands'), sent, 'taken');
+
+    const second = await bench.open(UNWAITED);
+    expect(await finished(bench, BUILD, 2)).toBeUndefined();
+    expect((await second.node.get(UUID)).macs).toEqual([own?.address]);
+    expect((await services.ports()).map(({ id }) => id)).toEqual([own?.id]);
+  });
 });
 
 it('a server that is deleted while it waits for its ports leaves none', async () => {

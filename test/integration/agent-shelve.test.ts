@@ -4,6 +4,7 @@ import { NovaObject } from '../../src/agent/nova-object.js';
 import { ComputeError } from '../../src/driver/errors.js';
 import { type ImageBench, imageServices } from '../agent/image-bench.js';
 import { HOST, WAIT } from '../agent/sent.js';
+import { shelvedNow, unshelving } from '../agent/shelving.js';
 
 const open = imageServices();
 
@@ -26,18 +27,6 @@ function fields({ conductor }: ImageBench, uuid: string, ...names: string[]): un
 
 const failure = ({ conductor }: ImageBench, method: string): unknown =>
   conductor.finished(`compute_${method}`).at(-1)?.failure;
-
-/** As the conductor sends it, with what Glance says of the image. */
-function unshelving(imageId: string): Record<string, unknown> {
-  const image = {
-    id: imageId,
-    name: 'x-shelved',
-    disk_format: 'raw',
-    container_format: 'bare',
-    properties: {},
-  };
-  return { image, filter_properties: {}, node: 'host', request_spec: null, accel_uuids: [] };
-}
 
 const shelved = (imageId: string): Record<string, unknown> => ({
   shelved_image_id: imageId,
@@ -159,6 +148,23 @@ describe('a server that is shelved', () => {
     expect(await agent.node.list()).toEqual([]);
     expect(await bench.imageStatus(imageId)).toBe(200);
   });
+});
+
+it('a server with networks is not built without them', async () => {
+  const bench = await open();
+  const { conductor } = bench;
+  const agent = await bench.open();
+  const uuid = await bench.server(agent);
+  const imageId = await bench.image();
+  await bench.done(uuid, SHELVE, shelving, { image_id: imageId });
+  await bench.allocate(agent, uuid);
+  conductor.infoCaches.set(uuid, JSON.stringify([{ id: 'a-port' }]));
+  await bench.done(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
+  expect(failure(bench, UNSHELVE)).toContain('networks of Neutron, which this host does not have');
+  expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
+  expect(await agent.node.list()).toEqual([]);
+  await bench.released(uuid);
+  expect(await bench.imageStatus(imageId)).toBe(200);
 });
 
 it('a guest whose server became something else while it was built goes, and its image stays', async () => {
@@ -307,7 +313,3 @@ it('an unshelving that is cut short by the end of the agent is done at its next 
   expect(fields(bench, uuid, 'vm_state', 'task_state', 'host')).toEqual(['active', null, HOST]);
   expect((await second.node.get(uuid)).powerState).toBe('running');
 });
-
-function shelvedNow(imageId: string): Record<string, unknown> {
-  return { shelved_image_id: imageId, shelved_at: '2026-11-28T10:00:00.000', shelved_host: HOST };
-}

@@ -3,27 +3,25 @@ import { isDeepStrictEqual } from 'node:util';
 import { ComputeError } from '../../driver/errors.js';
 import type { Logger, NetworkRequest } from '../../node/types.js';
 import type { Conductor } from '../conductor.js';
-import { RemoteError } from '../errors.js';
 import { persist } from '../persist.js';
 import type { CallOptions } from '../rpc-client.js';
+import { InfoCache } from './info-cache.js';
 import { type CachedVif, isActive, networkInfo } from './network-info.js';
 import { Neutron, type NeutronOptions } from './neutron.js';
 import { PlugEvents, type PlugState, type PlugWatch } from './plug-events.js';
 import {
+  type AllocatedPorts,
   type NetworkWish,
   PortAllocation,
-  type PortOwner,
   type PortWish,
   refused,
 } from './port-allocation.js';
+import type { PortOwner } from './port-binding.js';
 import { vifRequest } from './vif-request.js';
 
 const PLUGGING_MS = 300_000;
 /** An event is lost with a broker; Neutron itself knows as well. */
 const ASK_MS = 5000;
-
-/** Of an instance that is no more. */
-const GONE: readonly string[] = ['InstanceNotFound', 'InstanceInfoCacheNotFound'];
 
 /** For one launch. */
 export interface PluggedNetworks extends Disposable {
@@ -46,15 +44,17 @@ export class InstanceNetworks {
   readonly #neutron: Neutron;
   readonly #options: InstanceNetworksOptions;
   readonly #allocation: PortAllocation;
+  readonly #cache: InfoCache;
   readonly #events = new PlugEvents();
   readonly #tails = new Map<string, Promise<unknown>>();
 
   /** Throws `INVALID_ARGUMENT`; asks nobody yet. */
   constructor(options: InstanceNetworksOptions) {
-    const { neutron, hostName, signal } = options;
+    const { neutron, conductor, hostName, signal } = options;
     this.#options = options;
     this.#neutron = new Neutron(neutron, signal);
     this.#allocation = new PortAllocation(this.#neutron, hostName, signal);
+    this.#cache = new InfoCache(conductor, signal);
   }
 
   /** For a build. On failure {@link release} has to follow. */
@@ -64,24 +64,26 @@ export class InstanceNetworks {
     securityGroups: readonly string[],
     call: CallOptions,
   ): Promise<PluggedNetworks> {
-    const watch = this.#events.watch(owner.uuid);
-    try {
-      return await this.#inTurn(owner.uuid, async () => {
-        const { ports, given } = await this.#allocation.allocate(owner, wish, securityGroups);
-        const vifs = await this.#describe(ports, given);
-        await this.#save(owner.uuid, vifs, call);
-        const waiting = vifs.filter(({ active }) => !active).map(({ id }) => id);
-        const isWaitedFor = waiting.length > 0 && this.#pluggingMs > 0;
-        return {
-          requests: vifs.map(vifRequest),
-          plugged: isWaitedFor ? () => this.#plugged(owner.uuid, waiting, watch) : undefined,
-          [Symbol.dispose]: () => watch[Symbol.dispose](),
-        };
-      });
-    } catch (error) {
-      watch[Symbol.dispose]();
-      throw error;
-    }
+    return await this.#prepare(owner.uuid, call, () =>
+      this.#allocation.allocate(owner, wish, securityGroups),
+    );
+  }
+
+  /** For a launch of an instance that has its ports already, bound to another host or to none. On failure {@link leave} has to follow. */
+  async arrive(owner: PortOwner, call: CallOptions): Promise<PluggedNetworks> {
+    return await this.#prepare(owner.uuid, call, async () => {
+      const cached = await this.#cache.read(owner.uuid, call);
+      const known = cached.map(({ id }) => id);
+      return {
+        ports: await this.#allocation.bringHere(owner, known),
+        given: new Set(preserved(cached)),
+      };
+    });
+  }
+
+  /** Its ports are bound to this host no more, and stay the instance's, in Nova's database as well. May be done already. */
+  async leave(uuid: string): Promise<void> {
+    await this.#inTurn(uuid, () => this.#allocation.leaveHost(uuid));
   }
 
   /**
@@ -90,9 +92,9 @@ export class InstanceNetworks {
    */
   async release(uuid: string, given: readonly string[], call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.#cached(uuid, call);
+      const cached = await this.#cache.read(uuid, call);
       await this.#allocation.release(uuid, new Set([...given, ...preserved(cached)]));
-      if (cached.length > 0) await this.#save(uuid, [], call);
+      if (cached.length > 0) await this.#cache.save(uuid, [], call);
     });
   }
 
@@ -105,7 +107,7 @@ export class InstanceNetworks {
   ): Promise<CachedVif> {
     const { uuid } = owner;
     return await this.#inTurn(uuid, async () => {
-      const cached = await this.#cached(uuid, call);
+      const cached = await this.#cache.read(uuid, call);
       const portId = wish === 'any' ? undefined : wish.portId;
       if (cached.some(({ id }) => id === portId)) {
         throw refused('PortInUse', `port ${portId} is attached to instance ${uuid} already`, owner);
@@ -118,13 +120,13 @@ export class InstanceNetworks {
         const [vif] = await this.#describe(ports, given);
         if (!vif) throw refused('NetworkNotFound', `project ${owner.projectId} has no network`, owner);
         const request = vifRequest(vif);
-        await this.#save(uuid, [...cached, vif], call);
+        await this.#cache.save(uuid, [...cached, vif], call);
         await plug(request);
         return vif;
       } catch (error) {
         if (!this.#options.signal.aborted) {
           await this.#allocation.release(uuid, given, (id) => !before.has(id));
-          await this.#save(uuid, cached, call);
+          await this.#cache.save(uuid, cached, call);
         }
         throw error;
       }
@@ -139,11 +141,11 @@ export class InstanceNetworks {
     call: CallOptions,
   ): Promise<boolean> {
     return await this.#inTurn(uuid, async () => {
-      const cached = await this.#cached(uuid, call);
+      const cached = await this.#cache.read(uuid, call);
       if (!cached.some(({ id }) => id === portId)) return false;
       await unplug();
       await this.#allocation.release(uuid, new Set(preserved(cached)), (id) => id === portId);
-      await this.#save(
+      await this.#cache.save(
         uuid,
         cached.filter(({ id }) => id !== portId),
         call,
@@ -155,31 +157,26 @@ export class InstanceNetworks {
   /** Nova's database is told what Neutron says of a port; one that is gone goes. Nova: network-changed. */
   async refresh(uuid: string, portId: string, call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.#cached(uuid, call);
+      const cached = await this.#cache.read(uuid, call);
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => id === portId);
       const [fresh] = await this.#describe(ports, new Set(preserved(cached)));
       const vifs = cached.flatMap((vif) => (vif.id === portId ? (fresh ?? []) : [vif]));
       const isNew = fresh && !cached.some(({ id }) => id === portId);
-      await this.#save(uuid, isNew ? [...vifs, fresh] : vifs, call);
+      await this.#cache.save(uuid, isNew ? [...vifs, fresh] : vifs, call);
     });
   }
 
   /** Of all ports that it has in Nova's database. One that is gone stays: Neutron tells of that. */
   async refreshAll(uuid: string, call: CallOptions): Promise<void> {
     await this.#inTurn(uuid, async () => {
-      const cached = await this.#cached(uuid, call);
+      const cached = await this.#cache.read(uuid, call);
       if (cached.length === 0) return;
       const known = new Set(cached.map(({ id }) => id));
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => known.has(id));
       const fresh = await this.#describe(ports, new Set(preserved(cached)));
       const vifs = cached.map((vif) => fresh.find(({ id }) => id === vif.id) ?? vif);
-      if (!isDeepStrictEqual(vifs, cached)) await this.#save(uuid, vifs, call);
+      if (!isDeepStrictEqual(vifs, cached)) await this.#cache.save(uuid, vifs, call);
     });
-  }
-
-  /** Whether Nova's database has ports of the instance. */
-  async hasAny(uuid: string, call: CallOptions): Promise<boolean> {
-    return (await this.#cached(uuid, call)).length > 0;
   }
 
   /** Whether Neutron still has the port, and as one of this instance. */
@@ -196,17 +193,27 @@ export class InstanceNetworks {
     await this.#neutron.close();
   }
 
-  /** What Nova's database has; nothing of an instance that it does not know. */
-  async #cached(uuid: string, call: CallOptions): Promise<readonly CachedVif[]> {
-    const { conductor, signal } = this.#options;
+  async #prepare(
+    uuid: string,
+    call: CallOptions,
+    bind: () => Promise<AllocatedPorts>,
+  ): Promise<PluggedNetworks> {
+    const watch = this.#events.watch(uuid);
     try {
-      const cache = await persist(signal, () =>
-        conductor.get('InstanceInfoCache', 'get_by_instance_uuid', { args: [uuid] }, call),
-      );
-      const text = cache.get('network_info');
-      return typeof text === 'string' ? (JSON.parse(text) as CachedVif[]) : [];
+      return await this.#inTurn(uuid, async () => {
+        const { ports, given } = await bind();
+        const vifs = await this.#describe(ports, given);
+        await this.#cache.save(uuid, vifs, call);
+        const waiting = vifs.filter(({ active }) => !active).map(({ id }) => id);
+        const isWaitedFor = waiting.length > 0 && this.#pluggingMs > 0;
+        return {
+          requests: vifs.map(vifRequest),
+          plugged: isWaitedFor ? () => this.#plugged(uuid, waiting, watch) : undefined,
+          [Symbol.dispose]: () => watch[Symbol.dispose](),
+        };
+      });
     } catch (error) {
-      if (RemoteError.of(error, 'InstanceInfoCacheNotFound')) return [];
+      watch[Symbol.dispose]();
       throw error;
     }
   }
@@ -222,18 +229,6 @@ export class InstanceNetworks {
     const { signal, neutron } = this.#options;
     const { ovsBridge = 'br-int' } = neutron;
     return await persist(signal, () => networkInfo(this.#neutron, ports, { ovsBridge, given }));
-  }
-
-  async #save(uuid: string, vifs: readonly CachedVif[], call: CallOptions): Promise<void> {
-    const { conductor, signal } = this.#options;
-    const fields = { network_info: JSON.stringify(vifs), instance_uuid: uuid };
-    try {
-      await persist(signal, () => conductor.save(conductor.newObject('InstanceInfoCache', fields), call));
-    } catch (error) {
-      // Deleted meanwhile.
-      const isGone = GONE.some((one) => RemoteError.of(error, one));
-      if (!isGone || vifs.length > 0) throw error;
-    }
   }
 
   async #plugged(uuid: string, portIds: readonly string[], watch: PlugWatch): Promise<void> {

@@ -3,7 +3,8 @@ import { ComputeError } from '../../driver/errors.js';
 import type { InstanceRecord } from '../instance-record.js';
 import { itemsOf } from '../launch-message.js';
 import type { NovaObject } from '../nova-object.js';
-import type { NetworkWish, PortOwner, PortWish } from './port-allocation.js';
+import type { NetworkWish, PortWish } from './port-allocation.js';
+import type { PortOwner } from './port-binding.js';
 
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 

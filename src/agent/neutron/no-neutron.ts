@@ -4,7 +4,7 @@ import { ComputeError } from '../../driver/errors.js';
 export function noNeutron(instanceUuid: string): ComputeError {
   return new ComputeError(
     'UNSUPPORTED',
-    `instance ${instanceUuid} asks for networks of Neutron, which this host does not have; boot it with the networks "none"`,
+    `instance ${instanceUuid} is to have networks of Neutron, which this host does not have; boot it with the networks "none", or on a host that has them`,
     { operation: 'networks', instanceUuid },
   );
 }

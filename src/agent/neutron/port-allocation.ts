@@ -1,7 +1,8 @@
 // The ports of an instance: made, or taken from its user, bound to this host, and given back.
 import { ComputeError } from '../../driver/errors.js';
 import { persist } from '../persist.js';
-import { type Neutron, NeutronError } from './neutron.js';
+import type { Neutron } from './neutron.js';
+import { PortBinding, type PortOwner } from './port-binding.js';
 import type { Network, Port } from './resources.js';
 
 /** One interface: on a network, with an address of it, or a port that the user made. */
@@ -14,16 +15,6 @@ export interface PortWish {
 /** `any`: the one network that the project has; `auto`: that, or one that Neutron makes for it. */
 export type NetworkWish = 'none' | 'any' | 'auto' | readonly PortWish[];
 
-/** Whose ports they are. */
-export interface PortOwner {
-  readonly uuid: string;
-  readonly projectId: string;
-  readonly hostname: string | undefined;
-  readonly availabilityZone: string | undefined;
-  /** Of the request: an administrator may use external networks. */
-  readonly isAdmin: boolean;
-}
-
 export interface AllocatedPorts {
   /** In the order of the request. */
   readonly ports: readonly Port[];
@@ -31,26 +22,14 @@ export interface AllocatedPorts {
   readonly given: ReadonlySet<string>;
 }
 
-const DNS = 'dns-integration';
-/** Of the binding profile: what a host puts there. */
-const HOST_KEYS: readonly string[] = [
-  'pci_vendor_info',
-  'pci_slot',
-  'physical_network',
-  'card_serial_number',
-  'vf_num',
-  'pf_mac_address',
-  'device_mac_address',
-];
-
 export class PortAllocation {
   readonly #neutron: Neutron;
-  readonly #hostName: string;
+  readonly #binding: PortBinding;
   readonly #signal: AbortSignal;
 
   constructor(neutron: Neutron, hostName: string, signal: AbortSignal) {
     this.#neutron = neutron;
-    this.#hostName = hostName;
+    this.#binding = new PortBinding(neutron, hostName, signal);
     this.#signal = signal;
   }
 
@@ -78,7 +57,7 @@ export class PortAllocation {
       const port = named.get(one.portId ?? '');
       if (!port) refuseGroups(network, groups);
       const bound = port
-        ? await this.#bind(owner, network, port)
+        ? await this.#binding.bind(owner, network, port)
         : await this.#create(owner, network, one, groups, claimed);
       claimed.add(bound.id);
       ports.push(bound);
@@ -97,9 +76,30 @@ export class PortAllocation {
   ): Promise<void> {
     for (const port of await this.portsOf(uuid)) {
       if (!isMeant(port.id)) continue;
-      if (given.has(port.id)) await this.#unbind(port);
+      if (given.has(port.id)) await this.#binding.giveBack(port);
       else await persist(this.#signal, () => this.#neutron.deletePort(port.id));
     }
+  }
+
+  /**
+   * Binds all that an instance has already to this host, in the order of `known`. What a failure leaves is for
+   * {@link leaveHost}. Nova: API.setup_instance_network_on_host.
+   */
+  async bringHere(owner: PortOwner, known: readonly string[]): Promise<readonly Port[]> {
+    // Anybody may write an instance's uuid on a port of his own.
+    const own = (await this.portsOf(owner.uuid)).filter((port) => port.tenant_id === owner.projectId);
+    for (const port of own) refuseResources(port, owner);
+    const place = ({ id }: Port): number => (known.includes(id) ? known.indexOf(id) : known.length);
+    const ports: Port[] = [];
+    for (const port of own.toSorted((one, other) => place(one) - place(other))) {
+      ports.push(await this.#binding.bringHere(owner, port));
+    }
+    return ports;
+  }
+
+  /** No port of the instance is bound to this host any more. May be done twice. */
+  async leaveHost(uuid: string): Promise<void> {
+    for (const port of await this.portsOf(uuid)) await this.#binding.leaveHost(port);
   }
 
   async portsOf(uuid: string): Promise<readonly Port[]> {
@@ -177,7 +177,7 @@ export class PortAllocation {
     groups: readonly string[],
     claimed: ReadonlySet<string>,
   ): Promise<Port> {
-    const binding = await this.#binding(owner, network);
+    const binding = await this.#binding.fields(owner, network);
     const port = await persist(this.#signal, async () => {
       const standing = (await this.#neutron.ports({ device_id: owner.uuid, network_id: network.id })).find(
         ({ id, fixed_ips: ips }) =>
@@ -195,42 +195,6 @@ export class PortAllocation {
     });
     refuseResources(port, owner);
     return port;
-  }
-
-  async #bind(owner: PortOwner, network: Network, { id }: Port): Promise<Port> {
-    const binding = await this.#binding(owner, network);
-    return await persist(this.#signal, () => this.#neutron.updatePort(id, binding));
-  }
-
-  /** A network with a domain of its own leaves the name to its user. */
-  async #binding(owner: PortOwner, network: Network): Promise<Record<string, unknown>> {
-    const isNamed = !network.dns_domain && owner.hostname !== undefined && (await this.#hasDns());
-    return {
-      device_id: owner.uuid,
-      device_owner: `compute:${owner.availabilityZone ?? 'nova'}`,
-      'binding:host_id': this.#hostName,
-      ...(isNamed && { dns_name: owner.hostname }),
-    };
-  }
-
-  async #unbind({ id, 'binding:profile': profile }: Port): Promise<void> {
-    const kept = Object.entries(profile ?? {}).filter(([key]) => !HOST_KEYS.includes(key));
-    const fields = {
-      device_id: '',
-      device_owner: '',
-      'binding:host_id': null,
-      'binding:profile': Object.fromEntries(kept),
-      ...((await this.#hasDns()) && { dns_name: '' }),
-    };
-    try {
-      await persist(this.#signal, () => this.#neutron.updatePort(id, fields));
-    } catch (error) {
-      if (!NeutronError.of(error, 'PortNotFound')) throw error;
-    }
-  }
-
-  async #hasDns(): Promise<boolean> {
-    return await persist(this.#signal, () => this.#neutron.hasExtension(DNS));
   }
 }
 

@@ -15,6 +15,8 @@ export interface Port {
   readonly fixed_ips: readonly { readonly subnet_id: string; readonly ip_address: string }[];
   readonly dns_name?: string | null | undefined;
   readonly resource_request?: unknown;
+  /** Null or empty: bound to none. */
+  readonly 'binding:host_id'?: string | null | undefined;
   /** What the host is to plug in; `binding_failed`, `unbound`. */
   readonly 'binding:vif_type'?: string | null | undefined;
   readonly 'binding:vif_details'?: Facts | null | undefined;
@@ -71,6 +73,7 @@ export const portSchema: v.GenericSchema<unknown, Port> = v.object({
   fixed_ips: v.array(v.object({ subnet_id: text, ip_address: v.pipe(text, v.ip()) })),
   dns_name: v.nullish(text),
   resource_request: v.nullish(v.unknown()),
+  'binding:host_id': v.nullish(text),
   'binding:vif_type': v.nullish(text),
   'binding:vif_details': facts,
   'binding:vnic_type': v.optional(text, 'normal'),

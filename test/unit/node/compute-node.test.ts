@@ -169,6 +169,13 @@ describe('launch', () => {
       details: { problems: [{ path: 'networks.0.portId', message: 'the port is in use' }] },
     });
   });
+
+  it('of one that stands, with its own ports, is told that it stands', async () => {
+    const node = await makeBench().open();
+    const asked = request({ networks: [{ portId: OTHER, mac: '52:54:00:00:00:07' }] });
+    await node.launch(asked);
+    await expect(node.launch(asked)).rejects.toMatchObject({ code: 'INSTANCE_EXISTS' });
+  });
 });
 
 describe('migrate with a driver that can', () => {

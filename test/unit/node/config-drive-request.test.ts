@@ -54,7 +54,7 @@ describe('a config drive in a launch request', () => {
     const optional = { ...image, properties: { img_config_drive: 'optional' } };
     const none = request({ configDrive: undefined } as object);
     const of = (value: object, force?: boolean): string | undefined =>
-      parseLaunchRequest(value, [], force).draft.configDrive;
+      parseLaunchRequest(value, undefined, force).draft.configDrive;
     expect(of(none)).toBeUndefined();
     expect(of({ ...none, configDrive: {} })).toBe('openstack');
     expect(of({ ...none, configDrive: { format: 'nocloud' } }, true)).toBe('nocloud');
