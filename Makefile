@@ -52,7 +52,7 @@ tsan:
 	@scripts/setup.sh tools
 	@node scripts/test.mjs --only native-tsan
 
-##  make fuzz [FUZZ_SECONDS=n]  each fuzz target for so many seconds (10)
+##  make fuzz [FUZZ_SECONDS=n]  each fuzz target for so many seconds (5)
 .PHONY: fuzz
 fuzz:
 	@scripts/setup.sh tools
