@@ -5,7 +5,7 @@ import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
-import { isShelved, refusePorts, shelvedKeys, systemMetadata } from './shelved.js';
+import { isShelved, refuseDevices, shelvedKeys, systemMetadata } from './shelved.js';
 import { discardImage, type SnapshotStates, takeSnapshot } from './snapshot-command.js';
 
 const UPLOAD: SnapshotStates = {
@@ -51,7 +51,7 @@ async function shelve(
 ): Promise<void> {
   const { node, signal } = host;
   await record.save({ task_state: UPLOAD.begun }, isRepeated ? Object.values(UPLOAD) : [UPLOAD.begun]);
-  await refusePorts(host, record);
+  await refuseDevices(host, record);
   const { uuid, vmState } = record;
   try {
     const shutdownTimeoutMs = clean === true ? host.shutdownTimeoutMs : 0;
@@ -87,6 +87,8 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   // As it is stored: a message that is not true ends no guest.
   await record.save({ task_state: OFFLOADING }, [OFFLOADING]);
   refuseOther(host, record);
+  // Which it may have got since it was shelved.
+  await refuseDevices(host, record);
   await node.terminate(uuid, { signal });
   await persist(signal, () => placement.removeConsumer(uuid));
   const states = { vm_state: 'shelved_offloaded', task_state: null, power_state: powerCode('shutdown') };

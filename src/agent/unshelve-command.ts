@@ -7,7 +7,7 @@ import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.
 import { launchRequest } from './launch-message.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
-import { refusePorts, saveRunning } from './shelved.js';
+import { refuseDevices, saveRunning } from './shelved.js';
 import { spentError } from './spent-error.js';
 
 const ASKED = 'unshelving';
@@ -23,7 +23,7 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
-      await refusePorts(host, record);
+      await refuseDevices(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },

@@ -16,8 +16,6 @@ const METHODS: readonly string[] = [
 /** Casts beside which a server may have another task, or none. */
 const WITHOUT_TASK: readonly string[] = [
   'add_fixed_ip_to_instance',
-  'attach_volume',
-  'detach_volume',
   'live_migration_abort',
   'live_migration_force_complete',
   'remove_fixed_ip_from_instance',

@@ -4,6 +4,7 @@ import { ComputeError } from '../../driver/errors.js';
 import type { Logger, NetworkRequest } from '../../node/types.js';
 import type { Conductor } from '../conductor.js';
 import { RemoteError } from '../errors.js';
+import { InstanceTurns } from '../instance-turns.js';
 import { persist } from '../persist.js';
 import type { CallOptions } from '../rpc-client.js';
 import { type CachedVif, isActive, networkInfo } from './network-info.js';
@@ -47,7 +48,7 @@ export class InstanceNetworks {
   readonly #options: InstanceNetworksOptions;
   readonly #allocation: PortAllocation;
   readonly #events = new PlugEvents();
-  readonly #tails = new Map<string, Promise<unknown>>();
+  readonly #turns = new InstanceTurns();
 
   /** Throws `INVALID_ARGUMENT`; asks nobody yet. */
   constructor(options: InstanceNetworksOptions) {
@@ -66,7 +67,7 @@ export class InstanceNetworks {
   ): Promise<PluggedNetworks> {
     const watch = this.#events.watch(owner.uuid);
     try {
-      return await this.#inTurn(owner.uuid, async () => {
+      return await this.#turns.take(owner.uuid, async () => {
         const { ports, given } = await this.#allocation.allocate(owner, wish, securityGroups);
         const vifs = await this.#describe(ports, given);
         await this.#save(owner.uuid, vifs, call);
@@ -89,7 +90,7 @@ export class InstanceNetworks {
    * unbound, the others deleted. Each may be done already.
    */
   async release(uuid: string, given: readonly string[], call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       await this.#allocation.release(uuid, new Set([...given, ...preserved(cached)]));
       if (cached.length > 0) await this.#save(uuid, [], call);
@@ -104,7 +105,7 @@ export class InstanceNetworks {
     call: CallOptions,
   ): Promise<CachedVif> {
     const { uuid } = owner;
-    return await this.#inTurn(uuid, async () => {
+    return await this.#turns.take(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       const portId = wish === 'any' ? undefined : wish.portId;
       if (cached.some(({ id }) => id === portId)) {
@@ -138,7 +139,7 @@ export class InstanceNetworks {
     unplug: () => Promise<void>,
     call: CallOptions,
   ): Promise<boolean> {
-    return await this.#inTurn(uuid, async () => {
+    return await this.#turns.take(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       if (!cached.some(({ id }) => id === portId)) return false;
       await unplug();
@@ -154,7 +155,7 @@ export class InstanceNetworks {
 
   /** Nova's database is told what Neutron says of a port; one that is gone goes. Nova: network-changed. */
   async refresh(uuid: string, portId: string, call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => id === portId);
       const [fresh] = await this.#describe(ports, new Set(preserved(cached)));
@@ -166,7 +167,7 @@ export class InstanceNetworks {
 
   /** Of all ports that it has in Nova's database. One that is gone stays: Neutron tells of that. */
   async refreshAll(uuid: string, call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cached(uuid, call);
       if (cached.length === 0) return;
       const known = new Set(cached.map(({ id }) => id));
@@ -255,20 +256,6 @@ export class InstanceNetworks {
           if (isActive(port)) watch.tell(port.id, 'plugged');
         askAt = now + ASK_MS;
       } else await watch.changed(Math.min(askAt, end) - now, signal);
-    }
-  }
-
-  async #inTurn<T>(uuid: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(uuid);
-    const running = (async () => {
-      await before?.catch(() => undefined);
-      return await work();
-    })();
-    this.#tails.set(uuid, running);
-    try {
-      return await running;
-    } finally {
-      if (this.#tails.get(uuid) === running) this.#tails.delete(uuid);
     }
   }
 }
