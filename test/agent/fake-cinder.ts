@@ -145,7 +145,7 @@ export class FakeCinder {
     const { connector } = attachment;
     if (method === 'GET') return [200, described(attachment, volume)];
     if (method === 'PUT') {
-      // As of the real one, whose volume is in use by then.
+      // The real one would make a further way to it.
       if (connector) return [400, refusal('badRequest', 'it has a connector already')];
       attachment.connector = (body['attachment'] as { connector: Fields }).connector;
       attachment.status = volume.status = 'attaching';

@@ -120,7 +120,7 @@ it.each([
   ['no kind', { ...local, driver_volume_type: ['local'] }],
   ['a path elsewhere', { ...local, device_path: '/etc/shadow' }],
   ['a way out of /dev', { ...local, device_path: '/dev/../etc/shadow' }],
-  ['no path', { ...local, device_path: { toString: () => '/dev/x' } }],
+  ['no path', { ...local, device_path: ['/dev/x'] }],
   ['a mode that is none', { ...local, access_mode: 'rwx' }],
   ['limits that are none', { ...local, qos_specs: { total_iops_sec: 'many' } }],
   ['limits below nothing', { ...local, qos_specs: { total_iops_sec: -1 } }],
