@@ -44,6 +44,19 @@ describe('an attachment that fails', () => {
     bench.expectGone(volume);
   });
 
+  it('as the hypervisor is away leaves nothing', async () => {
+    await bench.ready();
+    const volume = bench.cinder.volume();
+    const sent = await bench.attaching(volume);
+    const fail = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+    for (const at of ['attachVolume', 'getInfo', 'detachVolume'] as const) {
+      bench.here.faults.add({ at, fail, times: 1000 });
+    }
+    expect(await bench.done(sent)).toBe('libvirtd is away');
+    bench.here.faults.clear();
+    bench.expectGone(volume);
+  });
+
   it('at Nova leaves nothing', async () => {
     await bench.ready();
     const volume = bench.cinder.volume();

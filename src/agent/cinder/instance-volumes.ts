@@ -4,16 +4,22 @@ import type { AttachedVolume, VolumeConnection } from '../../driver/volume.js';
 import type { ComputeNode } from '../../node/compute-node.js';
 import type { Logger } from '../../node/types.js';
 import type { Conductor } from '../conductor.js';
-import { type InstanceRecord, reasonOf } from '../instance-record.js';
 import { InstanceTurns } from '../instance-turns.js';
 import type { NovaObject } from '../nova-object.js';
 import { persist } from '../persist.js';
+import type { CallOptions } from '../rpc-client.js';
 import { Cinder, type CinderOptions } from './cinder.js';
 import { volumeConnection } from './connection-info.js';
 import type { Connector } from './connector.js';
 import { DEVICES, nameOf } from './device-name.js';
 import type { Attachment, Volume } from './resources.js';
-import { destroyMapping, findMapping, saveMapping, volumeMappings } from './volume-mappings.js';
+import {
+  connectionInfo,
+  destroyMapping,
+  findMapping,
+  saveMapping,
+  volumeMappings,
+} from './volume-mappings.js';
 
 export interface InstanceVolumesOptions {
   readonly cinder: CinderOptions;
@@ -24,7 +30,17 @@ export interface InstanceVolumesOptions {
   readonly signal: AbortSignal;
 }
 
-type Owner = Pick<InstanceRecord, 'uuid' | 'call'>;
+/** An instance, and what is asked for its sake. */
+interface Owner {
+  readonly uuid: string;
+  readonly call: CallOptions & { readonly signal: AbortSignal };
+}
+
+interface Ready {
+  readonly volume: Volume;
+  readonly attachment: Attachment;
+  readonly connection: VolumeConnection;
+}
 
 /** While Cinder or the conductor are away it waits for them. Changes of one instance's volumes are made one after another. */
 export class InstanceVolumes {
@@ -50,11 +66,18 @@ export class InstanceVolumes {
       // An earlier process has taken it back, or its user has detached it since.
       if (!mapping && isRepeated) return;
       if (!mapping) throw notOf(owner, volumeId, 'attach_volume');
-      if (!isRepeated && (await this.#disk(owner, volumeId))) throw attachedAlready(owner, volumeId);
+      if (!isRepeated && mapping.get('connection_info') != null) throw attachedAlready(owner, volumeId);
+      let mayBeOn = isRepeated;
       try {
-        await this.#attach(owner, volumeId, mapping, isRepeated);
+        const ready = await this.#ready(owner, volumeId, mapping, isRepeated);
+        // Its last step is done, by an earlier process.
+        if (isRepeated && ready.attachment.status === 'attached' && (await this.#disk(owner, volumeId)))
+          return;
+        const { device } = await this.#putOn(owner, ready.connection, nameOf(mapping.get('device_name')));
+        mayBeOn = true;
+        await this.#tell(owner, mapping, ready, device);
       } catch (error) {
-        if (!this.#options.signal.aborted) await this.#undo(owner, volumeId, mapping);
+        if (!this.#options.signal.aborted) await this.#undo(owner, volumeId, mapping, mayBeOn);
         throw error;
       }
     });
@@ -64,7 +87,7 @@ export class InstanceVolumes {
   async giveUpAttaching(owner: Owner, volumeId: string): Promise<void> {
     await this.inTurn(owner.uuid, async () => {
       const mapping = await this.#mapping(owner, volumeId);
-      if (mapping) await this.#undo(owner, volumeId, mapping);
+      if (mapping) await this.#undo(owner, volumeId, mapping, true);
     });
   }
 
@@ -126,29 +149,37 @@ export class InstanceVolumes {
     await this.#cinder.close();
   }
 
-  async #attach(owner: Owner, volumeId: string, mapping: NovaObject, isRepeated: boolean): Promise<void> {
-    const { conductor, cinder, signal } = this.#options;
-    const attachmentId = attachmentOf(mapping);
-    const { multiattach, encrypted, size } = await this.#volume(volumeId);
-    const attachment = await this.#connect(attachmentId, mapping, isRepeated);
-    // Which is the last step of all.
-    if (isRepeated && attachment.status === 'attached' && (await this.#disk(owner, volumeId))) return;
+  /** Cinder knows this host, and we how to reach the volume. */
+  async #ready(owner: Owner, volumeId: string, mapping: NovaObject, isRepeated: boolean): Promise<Ready> {
+    const volume = await this.#volume(volumeId);
+    const { encrypted } = volume;
+    const attachment = await this.#connect(attachmentOf(mapping), mapping, isRepeated);
+    if (attachment.volume_id !== volumeId) throw notOf(owner, volumeId, 'attach_volume');
     const info = { ...attachment.connection_info, ...(encrypted && { encrypted }) };
-    const isShared = multiattach === true;
     const connection = await volumeConnection(info, {
       volumeId,
       instanceUuid: owner.uuid,
-      multiattach: isShared,
-      mountBase: cinder.mountBase,
+      multiattach: volume.multiattach === true,
+      mountBase: this.#options.cinder.mountBase,
     });
-    const { device } = await this.#putOn(owner, connection, nameOf(mapping.get('device_name')));
+    return { volume, attachment, connection };
+  }
+
+  /** First Nova: to detach it, it has to know of it. */
+  async #tell(
+    owner: Owner,
+    mapping: NovaObject,
+    { volume, attachment, connection }: Ready,
+    device: string,
+  ): Promise<void> {
+    const { conductor, signal } = this.#options;
     const fields = {
       device_name: `${DEVICES}${device}`,
-      connection_info: JSON.stringify(novaInfo(attachment, volumeId, isShared)),
-      volume_size: size,
+      connection_info: connectionInfo(attachment, connection),
+      volume_size: volume.size,
     };
     await saveMapping(conductor, mapping, fields, owner.call);
-    await persist(signal, () => this.#cinder.complete(attachmentId));
+    await persist(signal, () => this.#cinder.complete(attachmentOf(mapping)));
   }
 
   /** Where the answer was lost the attachment has been told of this host already. */
@@ -178,16 +209,19 @@ export class InstanceVolumes {
   }
 
   /** A guest that keeps it keeps all of it: to tell Cinder otherwise would give it to two guests. */
-  async #undo(owner: Owner, volumeId: string, mapping: NovaObject): Promise<void> {
+  async #undo(owner: Owner, volumeId: string, mapping: NovaObject, mayBeOn: boolean): Promise<void> {
     const { conductor, signal, log } = this.#options;
     try {
-      await this.#takeOff(owner, volumeId);
+      if (mayBeOn) await this.#takeOff(owner, volumeId);
     } catch (error) {
       if (signal.aborted) throw error;
-      log.warn(`the volume ${volumeId} is not attached, and stays at ${owner.uuid}: ${reasonOf(error)}`, {
-        instanceUuid: owner.uuid,
-        volumeId,
-      });
+      log.warn(
+        `the volume ${volumeId} is not attached, and stays at ${owner.uuid}: ${(error as Error).message}`,
+        {
+          instanceUuid: owner.uuid,
+          volumeId,
+        },
+      );
       return;
     }
     await this.#tried(owner, `the volume ${volumeId} stays reserved`, () => this.#deleteAttachment(mapping));
@@ -234,20 +268,9 @@ export class InstanceVolumes {
       await persist(signal, work);
     } catch (error) {
       if (signal.aborted) throw error;
-      log.warn(`${otherwise}: ${reasonOf(error)}`, { instanceUuid: uuid });
+      log.warn(`${otherwise}: ${(error as Error).message}`, { instanceUuid: uuid });
     }
   }
-}
-
-/** As Nova's host keeps it beside the instance. */
-function novaInfo(
-  { connection_info: info, status, instance, attached_at, detached_at, volume_id }: Attachment,
-  serial: string,
-  multiattach: boolean,
-): Readonly<Record<string, unknown>> {
-  const { driver_volume_type, attachment_id: _id, ...data } = info;
-  const told = { driver_volume_type, data, status, instance, attached_at, detached_at, volume_id };
-  return { ...told, serial, ...(multiattach && { multiattach }) };
 }
 
 /** Throws `UNSUPPORTED` for what was attached without one, as before Nova 17. */

@@ -1,12 +1,14 @@
 // Nova's records of the volumes that an instance has: BlockDeviceMapping. A conductor that is away is waited for.
+import type { VolumeConnection } from '../../driver/volume.js';
 import type { Conductor } from '../conductor.js';
 import { RemoteError } from '../errors.js';
-import type { Fields } from '../instance-record.js';
 import type { NovaObject } from '../nova-object.js';
 import { persist } from '../persist.js';
 import type { CallOptions } from '../rpc-client.js';
+import type { Attachment } from './resources.js';
 
 type Call = CallOptions & { readonly signal: AbortSignal };
+type Fields = Readonly<Record<string, unknown>>;
 
 /** Undefined: the instance has no such volume, to Nova. */
 export async function findMapping(
@@ -60,4 +62,14 @@ export async function saveMapping(
 /** Gone already is success. */
 export async function destroyMapping(conductor: Conductor, mapping: NovaObject, call: Call): Promise<void> {
   await persist(call.signal, () => conductor.destroy(mapping, call));
+}
+
+/** As Nova's host keeps it in the record. */
+export function connectionInfo(
+  { connection_info: info, status, instance, attached_at, detached_at, volume_id }: Attachment,
+  { serial, multiattach }: VolumeConnection,
+): string {
+  const { driver_volume_type, attachment_id: _id, ...data } = info;
+  const told = { driver_volume_type, data, status, instance, attached_at, detached_at, volume_id };
+  return JSON.stringify({ ...told, serial, ...(multiattach && { multiattach }) });
 }
