@@ -233,6 +233,7 @@ async function openServer(
       unshelve_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
+      swap_volume: RESIZES,
       // A build may wait for one.
       external_instance_event: EVENTS,
     },
@@ -247,7 +248,7 @@ function endpoints(
   { vnc, offloadShelved: offloads = true }: ComputeAgentOptions,
 ): readonly RpcEndpoint[] {
   const { attach_interface, detach_interface } = interfaceCommands(host);
-  const { reserve_block_device_name, attach_volume, detach_volume } = volumeCommands(host);
+  const { reserve_block_device_name, ...volumeCasts } = volumeCommands(host);
   return [
     pingEndpoint('compute'),
     {
@@ -265,8 +266,7 @@ function endpoints(
         ...powerCommands(host),
         ...guestCommands(host),
         detach_interface,
-        attach_volume,
-        detach_volume,
+        ...volumeCasts,
         external_instance_event: externalEvents(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),

@@ -20,7 +20,6 @@ const WITHOUT_TASK: readonly string[] = [
   'live_migration_force_complete',
   'remove_fixed_ip_from_instance',
   'rollback_live_migration_at_destination',
-  'swap_volume',
   'unquiesce_instance',
   'volume_snapshot_create',
   'volume_snapshot_delete',

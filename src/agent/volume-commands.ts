@@ -1,9 +1,10 @@
-// reserve_block_device_name, attach_volume, detach_volume: Nova's three parts of a volume that comes and goes.
+// reserve_block_device_name, attach_volume, detach_volume, swap_volume: volumes that come and go.
 import { ComputeError } from '../driver/errors.js';
 import { DEVICES, freeName, MOST_NAMES, nameOf } from './cinder/device-name.js';
 import type { InstanceVolumes } from './cinder/instance-volumes.js';
 import { noCinder } from './cinder/no-cinder.js';
 import { createMapping, volumeMappings } from './cinder/volume-mappings.js';
+import type { Swap } from './cinder/volume-swap.js';
 import type { ComputeHost } from './compute-host.js';
 import { deviceCommand } from './device-command.js';
 import { RpcFailure, unacceptable } from './errors.js';
@@ -16,7 +17,7 @@ import type { RpcMethod } from './rpc-endpoint.js';
 /** By the names of Nova's RPC. */
 export function volumeCommands(
   host: ComputeHost,
-): Record<'reserve_block_device_name' | 'attach_volume' | 'detach_volume', RpcMethod> {
+): Record<'reserve_block_device_name' | 'attach_volume' | 'detach_volume' | 'swap_volume', RpcMethod> {
   const volumesOf = (method: string, { uuid }: InstanceRecord): InstanceVolumes => {
     if (host.volumes) return host.volumes;
     throw noCinder(host.name, method, uuid);
@@ -40,7 +41,12 @@ export function volumeCommands(
     detach_volume: deviceCommand(host, 'detach_volume', {
       run: (record, args, isRepeated) =>
         volumesOf('detach_volume', record).detach(record, volumeIdOf(args['volume_id']), isRepeated),
-      giveUp: async (record, args) => host.volumes?.rollDetaching(record, volumeIdOf(args['volume_id'])),
+      giveUp: async (record, args) => host.volumes?.giveUpDetaching(record, volumeIdOf(args['volume_id'])),
+    }),
+    swap_volume: deviceCommand(host, 'swap_volume', {
+      run: (record, args, isRepeated) =>
+        volumesOf('swap_volume', record).swap(record, swapOf(args), isRepeated),
+      giveUp: async (record, args) => host.volumes?.giveUpSwapping(record, swapOf(args)),
     }),
   };
 }
@@ -84,6 +90,15 @@ async function reserve(
 /** Throws `MESSAGE_UNACCEPTABLE`. */
 function ofMapping({ bdm }: CommandArguments): string {
   return volumeIdOf(bdm instanceof NovaObject ? bdm.get('volume_id') : undefined);
+}
+
+/** Throws `MESSAGE_UNACCEPTABLE`. */
+function swapOf(args: CommandArguments): Swap {
+  return {
+    fromId: volumeIdOf(args['old_volume_id']),
+    toId: volumeIdOf(args['new_volume_id']),
+    attachmentId: volumeIdOf(args['new_attachment_id']),
+  };
 }
 
 function volumeIdOf(id: unknown): string {

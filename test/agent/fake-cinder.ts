@@ -11,6 +11,7 @@ export interface FakeVolume {
   status: string;
   readonly multiattach: boolean;
   readonly encrypted: boolean;
+  migration_status: string | null;
   /** How hosts reach it. */
   readonly connection: Fields;
 }
@@ -72,8 +73,9 @@ export class FakeCinder {
   volume(fields: Partial<FakeVolume> = {}): FakeVolume {
     const id = randomUUID();
     const connection = { driver_volume_type: 'local', device_path: `/dev/volumes/${id}`, access_mode: 'rw' };
-    const usual = { id, size: 1, status: 'available', multiattach: false, encrypted: false, connection };
-    const volume = { ...usual, ...fields };
+    const usual = { id, size: 1, status: 'available', multiattach: false, encrypted: false };
+    const rest = { migration_status: null, connection };
+    const volume = { ...usual, ...rest, ...fields };
     this.volumes.set(id, volume);
     return volume;
   }
@@ -134,6 +136,12 @@ export class FakeCinder {
       if (volume.status !== 'available') return [400, refusal('badRequest', `it is ${volume.status}`)];
       this.volumes.delete(volume.id);
       return [202, undefined];
+    }
+    if ('os-migrate_volume_completion' in body) {
+      volume.migration_status = (body['os-migrate_volume_completion'] as Fields)['error']
+        ? 'error'
+        : 'success';
+      return [200, { save_volume_id: volume.id }];
     }
     if (!('os-roll_detaching' in body)) return [400, refusal('badRequest', 'no such action')];
     if (volume.status === 'detaching') volume.status = 'in-use';

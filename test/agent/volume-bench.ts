@@ -74,6 +74,14 @@ export class VolumeBench {
     return { method: 'detach_volume', args: { instance: this.instance, volume_id, attachment_id: null } };
   }
 
+  /** As the API sends a swap. */
+  swapping(from: FakeVolume, to: FakeVolume): Sent {
+    from.status = 'detaching';
+    const ids = { old_volume_id: from.id, new_volume_id: to.id };
+    const new_attachment_id = this.cinder.reserve(to, UUID).id;
+    return { method: 'swap_volume', args: { instance: this.instance, ...ids, new_attachment_id } };
+  }
+
   /** What it failed with; undefined where it did not. */
   async done(sent: Sent): Promise<unknown> {
     const event = `compute_${sent.method}`;

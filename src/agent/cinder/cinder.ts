@@ -85,6 +85,13 @@ export class Cinder {
     await this.#ask(`roll back the detaching of volume ${id}`, 'POST', path, { 'os-roll_detaching': {} });
   }
 
+  /** Nobody moves its data to the other one. */
+  async failMigration(id: string, toId: string): Promise<void> {
+    const path = `/volumes/${encodeURIComponent(id)}/action`;
+    const body = { 'os-migrate_volume_completion': { new_volume: toId, error: true } };
+    await this.#ask(`end the migration of volume ${id}`, 'POST', path, body);
+  }
+
   async attachment(id: string): Promise<Attachment> {
     const what = `show attachment ${id}`;
     return this.#attachmentOf(what, await this.#ask(what, 'GET', `/attachments/${encodeURIComponent(id)}`));

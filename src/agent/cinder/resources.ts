@@ -8,6 +8,8 @@ export interface Volume {
   readonly size: number;
   readonly multiattach?: boolean | null | undefined;
   readonly encrypted?: boolean | null | undefined;
+  /** `migrating`: Cinder itself has its data moved. */
+  readonly migration_status?: string | null | undefined;
 }
 
 export interface Attachment {
@@ -32,6 +34,7 @@ export const volumeSchema: v.GenericSchema<unknown, Volume> = v.object({
   size: integer(0, 2 ** 32),
   multiattach: v.nullish(v.boolean()),
   encrypted: v.nullish(v.boolean()),
+  migration_status: maybeText,
 });
 
 export const attachmentSchema: v.GenericSchema<unknown, Attachment> = v.object({

@@ -1,4 +1,5 @@
 // Nova's records of the volumes that an instance has: BlockDeviceMapping. A conductor that is away is waited for.
+import { ComputeError } from '../../driver/errors.js';
 import type { VolumeConnection } from '../../driver/volume.js';
 import type { Conductor } from '../conductor.js';
 import { RemoteError } from '../errors.js';
@@ -72,4 +73,15 @@ export function connectionInfo(
   const { driver_volume_type, attachment_id: _id, ...data } = info;
   const told = { driver_volume_type, data, status, instance, attached_at, detached_at, volume_id };
   return JSON.stringify({ ...told, serial, ...(multiattach && { multiattach }) });
+}
+
+/** Throws `UNSUPPORTED` for what was attached without one, as before Nova 17. */
+export function attachmentOf(mapping: NovaObject): string {
+  const id = mapping.get('attachment_id');
+  if (typeof id === 'string') return id;
+  const volumeId = String(mapping.get('volume_id'));
+  throw new ComputeError('UNSUPPORTED', `volume ${volumeId} has no attachment in Cinder`, {
+    operation: 'attachment',
+    details: { volumeId },
+  });
 }
