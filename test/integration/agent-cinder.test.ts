@@ -1,7 +1,7 @@
 // A real Cinder, a real guest and the agent between them: the guest sees the volumes, and Cinder that it has them.
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { PrivateCinder } from '../../scripts/private-cinder.mjs';
@@ -100,6 +100,18 @@ async function done(method: string, args: object): Promise<unknown> {
   return ended().at(-1)?.failure;
 }
 
+/** As Nova's API does it: the id of the attachment. */
+async function reserved(volumeId: string): Promise<string> {
+  const attachment = { volume_uuid: volumeId, instance_uuid: uuid };
+  const made = (await cinder.call('POST', '/attachments', { attachment })) as { attachment: { id: string } };
+  return made.attachment.id;
+}
+
+async function detach(volumeId: string): Promise<unknown> {
+  await cinder.call('POST', `/volumes/${volumeId}/action`, { 'os-begin_detaching': {} });
+  return await done('detach_volume', { volume_id: volumeId, attachment_id: null });
+}
+
 /** As Nova's API does. */
 async function attach(volumeId: string, fields: object = {}): Promise<unknown> {
   const bdm = (await client.call(TARGET, 'reserve_block_device_name', {
@@ -111,14 +123,31 @@ async function attach(volumeId: string, fields: object = {}): Promise<unknown> {
     tag: null,
     multiattach: false,
   })) as NovaObject;
-  const { attachment } = (await cinder.call('POST', '/attachments', {
-    attachment: { volume_uuid: volumeId, instance_uuid: uuid },
-  })) as { attachment: { id: string } };
+  const attachment_id = await reserved(volumeId);
   const stored = conductor.mappings.find((one) => one.get('id') === bdm.get('id'));
-  for (const [field, value] of Object.entries({ attachment_id: attachment.id, ...fields })) {
+  for (const [field, value] of Object.entries({ attachment_id, ...fields })) {
     stored?.set(field, value);
   }
   return await done('attach_volume', { bdm });
+}
+
+function fileOf(volumeId: string): string {
+  const [mount = ''] = readdirSync(cinder.mountBase);
+  return join(cinder.mountBase, mount, `volume-${volumeId}`);
+}
+
+function writeAt(path: string, data: Buffer): void {
+  const file = openSync(path, 'r+');
+  writeSync(file, data, 0, data.length, 0);
+  closeSync(file);
+}
+
+function readFrom(path: string, length: number): Buffer {
+  const data = Buffer.alloc(length);
+  const file = openSync(path, 'r');
+  readSync(file, data, 0, length, 0);
+  closeSync(file);
+  return data;
 }
 
 const sees = (what: string, disks: readonly object[]): Promise<unknown> =>
@@ -145,11 +174,31 @@ it('a file is attached, grows, and is detached', async () => {
   await client.cast(TARGET, 'external_instance_event', { instances: [], events: [event] });
   await sees('2 GiB', [{ bytes: 2 * GIB, serial: serialOf(id) }]);
 
-  await cinder.call('POST', `/volumes/${id}/action`, { 'os-begin_detaching': {} });
-  expect(await done('detach_volume', { volume_id: id, attachment_id: null })).toBeUndefined();
+  expect(await detach(id)).toBeUndefined();
   await sees('no volume', []);
   expect(await show(id)).toMatchObject({ status: 'available', attachments: [] });
   expect(conductor.mappings).toEqual([]);
+});
+
+it('a file is swapped for another, which has its data', async () => {
+  const [from, to] = [await made('from'), await made('to')];
+  const data = randomBytes(2 ** 20);
+  writeAt(fileOf(from), data);
+  expect(await attach(from)).toBeUndefined();
+  await sees('the first', [{ bytes: GIB, serial: serialOf(from) }]);
+
+  await cinder.call('POST', `/volumes/${from}/action`, { 'os-begin_detaching': {} });
+  const new_attachment_id = await reserved(to);
+  const ids = { old_volume_id: from, new_volume_id: to, new_attachment_id };
+  expect(await done('swap_volume', ids)).toBeUndefined();
+  expect(await show(from)).toMatchObject({ status: 'available', attachments: [] });
+  expect(await show(to)).toMatchObject({ status: 'in-use', attachments: [{ server_id: uuid }] });
+  expect(readFrom(fileOf(to), data.length).equals(data)).toBe(true);
+  expect((await agent.node.get(uuid)).volumes).toMatchObject([{ device: 'vdb', connection: { serial: to } }]);
+
+  expect(await detach(to)).toBeUndefined();
+  await sees('no volume', []);
+  expect((await show(to)).status).toBe('available');
 });
 
 it('a block device is attached, and goes with the server', async ({ skip }) => {
