@@ -90,6 +90,13 @@ export class PrivateCinder {
 
   async stop() {
     await this.#service.stop();
+    // Of volumes that are still attached.
+    const loops = execFileSync('losetup', ['--list', '--noheadings', '--output', 'NAME,BACK-FILE'], {
+      encoding: 'utf8',
+    });
+    for (const [name, file] of loops.split('\n').map((line) => line.split(/\s+/))) {
+      if (file?.startsWith(`${this.mountBase}/`)) execFileSync('losetup', ['--detach', name]);
+    }
   }
 }
 

@@ -22,7 +22,7 @@ export function isShelved(record: InstanceRecord): boolean {
 
 /** An unshelved server is built without its ports and volumes: one that has any stays where it is. */
 export async function refuseDevices(
-  { networks, conductor, name, signal }: ComputeHost,
+  { networks, conductor, name }: ComputeHost,
   { uuid, call }: InstanceRecord,
 ): Promise<void> {
   const refuse = (devices: string): never => {
@@ -33,7 +33,7 @@ export async function refuseDevices(
     );
   };
   if (await networks?.hasAny(uuid, call)) refuse('ports of Neutron');
-  const volumes = await volumeMappings(conductor, uuid, { ...call, signal });
+  const volumes = await volumeMappings(conductor, uuid, call);
   if (volumes.length > 0) refuse('volumes of Cinder');
 }
 

@@ -26,9 +26,10 @@ export interface FakeAttachment {
 
 /**
  * `away`: it does not hear of it. `answer-lost`: it does it, and nobody hears. `refused`: it says no. `hangs`: it does it, and
- * does not answer for as long as anybody waits; `hangs-before`: it does not do it either.
+ * does not answer for as long as anybody waits; `hangs-before`: it does not do it either. `nonsense`: it answers with what is
+ * no answer.
  */
-export type Mishap = 'away' | 'answer-lost' | 'refused' | 'hangs' | 'hangs-before';
+export type Mishap = 'away' | 'answer-lost' | 'refused' | 'nonsense' | 'hangs' | 'hangs-before';
 
 /** Of all that a host asks of it, by method and kind. */
 export const REQUESTS = {
@@ -105,6 +106,7 @@ export class FakeCinder {
     const [{ mishap } = { mishap: undefined }] = next < 0 ? [] : this.mishaps.splice(next, 1);
     if (mishap === 'hangs-before') return;
     if (mishap === 'away') return answer(response, 503, undefined);
+    if (mishap === 'nonsense') return answer(response, 200, { volume: [], attachment: { id: 7 } });
     if (mishap === 'refused') return answer(response, 400, refusal('badRequest', 'planted'));
     const [status, body] = this.#answer(request, kind, id, text === '' ? {} : JSON.parse(text));
     if (mishap === 'hangs') return;

@@ -36,6 +36,14 @@ describe('an attachment that fails', () => {
     bench.expectGone(volume);
   });
 
+  it.each([show, connect])('at %s, with an answer that is none, leaves nothing', async (at) => {
+    await bench.ready();
+    const volume = bench.cinder.volume();
+    bench.cinder.mishaps.push({ at, mishap: 'nonsense' });
+    await failed(volume, 'its answer is none');
+    bench.expectGone(volume);
+  });
+
   it('in the guest leaves nothing', async () => {
     await bench.ready();
     const volume = bench.cinder.volume();
@@ -162,6 +170,8 @@ describe.each(['hangs-before', 'hangs'] as const)('an agent that dies while Cind
     await dies(agent, sent, seen(at, 0));
     expect(await bench.ended(sent)).toBeUndefined();
     bench.expectAttached(volume);
+    expect(await bench.done(bench.detaching(volume))).toBeUndefined();
+    bench.expectGone(volume);
     expect(bench.here.faultsTold).toEqual([]);
   });
 
