@@ -1,8 +1,19 @@
 // A real Cinder, a real guest and the agent between them: the guest sees the volumes, and Cinder that it has them.
 import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { PrivateCinder } from '../../scripts/private-cinder.mjs';
 import { AmqpBroker } from '../../src/agent/amqp-broker.js';
@@ -10,12 +21,13 @@ import { ownContext } from '../../src/agent/context.js';
 import { NovaObject } from '../../src/agent/nova-object.js';
 import { RpcClient } from '../../src/agent/rpc-client.js';
 import { Undo } from '../../src/driver/undo.js';
-import { ComputeAgent } from '../../src/index.js';
+import { AgentChild } from '../agent/agent-child.js';
 import { FakeConductor } from '../agent/fake-conductor.js';
 import { FaultServices, obstacle } from '../agent/fault-bench.js';
 import { copyOf, HOST, request, TARGET, WAIT } from '../agent/sent.js';
 import { GUEST_IMAGE, TestHost } from '../support/host.js';
 
+const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const GIB = 2 ** 30;
 const missing = obstacle ?? PrivateCinder.obstacle();
 const host = new TestHost();
@@ -24,7 +36,8 @@ const conductor = new FakeConductor();
 const uuid = randomUUID();
 let cinder: PrivateCinder;
 let client: RpcClient;
-let agent: ComputeAgent;
+let agent: AgentChild;
+let startAgent: () => Promise<AgentChild>;
 
 beforeAll(async () => {
   undo.add('host', async () => host.dispose());
@@ -46,30 +59,44 @@ beforeAll(async () => {
   undo.add('conductor', () => conductor.close());
   client = await RpcClient.open(broker, { context: ownContext() });
   undo.add('client', () => client.close());
-  agent = await ComputeAgent.open({
-    broker: { url: services.rabbitmq.url },
-    placement: { endpoint: services.placement.url, auth: { type: 'token', token: 'admin:placement' } },
-    volume: {
-      endpoint: cinder.url,
-      auth: { type: 'token', token: 'admin:service' },
-      mountBase: cinder.mountBase,
-    },
-    host: HOST,
-    node: { instancesPath: host.instancesPath, driverOptions: { root: host.root } },
-  });
-  undo.add('agent', () => agent.close());
-  await agent.node.launch({
-    uuid,
-    name: 'guest',
-    flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
-    image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
-  });
+  const node = { instancesPath: host.instancesPath, driverOptions: { root: host.root } };
+  launch();
+  const volume = {
+    endpoint: cinder.url,
+    auth: { type: 'token', token: 'admin:service' },
+    mountBase: cinder.mountBase,
+  };
+  startAgent = () =>
+    AgentChild.start({
+      directory: join(host.directory, 'agent'),
+      host: HOST,
+      brokerUrl: services.rabbitmq.url,
+      placement: { url: services.placement.url, token: 'admin:placement' },
+      more: { volume, node },
+    });
   const { instance } = request('stop').args;
   instance.set('uuid', uuid);
   instance.set('task_state', null);
   conductor.instances.set(uuid, copyOf(instance));
+  agent = await startAgent();
+  undo.add('agent', async () => void (await agent.stop()));
   await host.booted(uuid);
 }, 180_000);
+
+/** The guest, which an agent then finds. By a process of its own: libvirt, embedded, stays as long as that. */
+function launch(): void {
+  const path = join(host.directory, 'request.json');
+  const request = {
+    uuid,
+    name: 'guest',
+    flavor: { vcpus: 1, memoryMb: 128, rootGb: 1 },
+    image: { id: 'guest', diskFormat: 'qcow2', source: { type: 'file', path: GUEST_IMAGE } },
+  };
+  writeFileSync(path, JSON.stringify(request));
+  const place = ['--instances-path', host.instancesPath, '--root', host.root];
+  execFileSync(process.execPath, [CLI, 'launch', '--request', path, ...place], { stdio: 'pipe' });
+}
+
 beforeEach(({ skip }) => skip(missing !== undefined, missing));
 afterAll(async () => {
   expect(await undo.run()).toEqual([]);
@@ -129,6 +156,23 @@ async function attach(volumeId: string, fields: object = {}): Promise<unknown> {
     stored?.set(field, value);
   }
   return await done('attach_volume', { bdm });
+}
+
+const definition = (): string => readFileSync(join(host.instancesPath, uuid, 'libvirt.xml'), 'utf8');
+
+/** kill -9 when it tells the conductor of this, which may hear it or not; then another begins. */
+async function killedAt(method: string, isHeard: boolean, sending: () => Promise<unknown>): Promise<unknown> {
+  let isDue = true;
+  conductor.refuses = (object, asked) => {
+    if (!isDue || object !== 'BlockDeviceMapping' || asked !== method) return false;
+    isDue = false;
+    agent.kill();
+    return !isHeard;
+  };
+  const ending = sending();
+  await vi.waitFor(() => expect(agent.isAlive).toBe(false), WAIT);
+  agent = await startAgent();
+  return await ending;
 }
 
 function fileOf(volumeId: string): string {
@@ -194,11 +238,26 @@ it('a file is swapped for another, which has its data', async () => {
   expect(await show(from)).toMatchObject({ status: 'available', attachments: [] });
   expect(await show(to)).toMatchObject({ status: 'in-use', attachments: [{ server_id: uuid }] });
   expect(readFrom(fileOf(to), data.length).equals(data)).toBe(true);
-  expect((await agent.node.get(uuid)).volumes).toMatchObject([{ device: 'vdb', connection: { serial: to } }]);
+  expect(definition()).toContain(fileOf(to));
+  expect(definition()).not.toContain(fileOf(from));
 
   expect(await detach(to)).toBeUndefined();
   await sees('no volume', []);
   expect((await show(to)).status).toBe('available');
+});
+
+it('an agent that is killed when all but Nova knows of the volume goes on, and so with its end', async () => {
+  const id = await made('killed');
+  expect(await killedAt('save', false, () => attach(id))).toBeUndefined();
+  await sees('the volume', [{ bytes: GIB, serial: serialOf(id) }]);
+  expect(await show(id)).toMatchObject({ status: 'in-use', attachments: [{ server_id: uuid }] });
+  const [mapping] = conductor.mappings;
+  expect(JSON.parse(String(mapping?.get('connection_info')))).toMatchObject({ serial: id });
+
+  expect(await killedAt('destroy', true, () => detach(id))).toBeUndefined();
+  await sees('no volume', []);
+  expect(await show(id)).toMatchObject({ status: 'available', attachments: [] });
+  expect(conductor.mappings).toEqual([]);
 });
 
 it('a block device is attached, and goes with the server', async ({ skip }) => {
@@ -210,8 +269,7 @@ it('a block device is attached, and goes with the server', async ({ skip }) => {
   }
   expect(await attach(id, { delete_on_termination: true })).toBeUndefined();
   await sees('the device', [{ bytes: GIB, serial: serialOf(id) }]);
-  const { volumes } = await agent.node.get(uuid);
-  expect(volumes).toMatchObject([{ device: 'vdb', connection: { driverVolumeType: 'block' } }]);
+  expect(definition()).toMatch(/<source dev='\/dev\/loop\d+'/);
 
   conductor.instance(uuid).set('task_state', 'deleting');
   expect(await done('terminate_instance', { bdms: [] })).toBeUndefined();
