@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from cinder import coordination, objects, rpc, service, utils
+from cinder import objects, rpc, service, utils
 from cinder.common import config  # noqa: F401, it registers options
 from cinder.db import migration
 from cinder.volume import driver
@@ -26,9 +26,7 @@ def serve(arguments):
     logging.setup(CONF, 'cinder')
     utils.monkey_patch()
     migration.db_sync()
-    coordination.COORDINATOR.start()
     rpc.init(CONF)
-    CONF.register_opt(cfg.StrOpt('backend_host'), group=BACKEND)
     host = '%s@%s' % (CONF.host, BACKEND)
     launcher = oslo_service.launch(CONF, service.Service.create(binary='cinder-scheduler'))
     launcher.launch_service(service.Service.create(
