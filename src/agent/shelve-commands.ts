@@ -1,11 +1,12 @@
 // shelve_instance, shelve_offload_instance: a server's disk becomes an image, and the server leaves the host.
 import { ComputeError } from '../driver/errors.js';
+import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
-import { isShelved, refuseDevices, shelvedKeys, systemMetadata } from './shelved.js';
+import { isShelved, refusePorts, shelvedKeys, systemMetadata } from './shelved.js';
 import { discardImage, type SnapshotStates, takeSnapshot } from './snapshot-command.js';
 
 const UPLOAD: SnapshotStates = {
@@ -51,7 +52,8 @@ async function shelve(
 ): Promise<void> {
   const { node, signal } = host;
   await record.save({ task_state: UPLOAD.begun }, isRepeated ? Object.values(UPLOAD) : [UPLOAD.begun]);
-  await refuseDevices(host, record);
+  await refusePorts(host, record);
+  await refuseVolumes(host, record);
   const { uuid, vmState } = record;
   try {
     const shutdownTimeoutMs = clean === true ? host.shutdownTimeoutMs : 0;
@@ -88,7 +90,7 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   await record.save({ task_state: OFFLOADING }, [OFFLOADING]);
   refuseOther(host, record);
   // Which it may have got since it was shelved.
-  await refuseDevices(host, record);
+  await refuseVolumes(host, record);
   await node.terminate(uuid, { signal });
   await persist(signal, () => placement.removeConsumer(uuid));
   const states = { vm_state: 'shelved_offloaded', task_state: null, power_state: powerCode('shutdown') };

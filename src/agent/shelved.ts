@@ -1,6 +1,5 @@
 // What tells that a server is shelved: keys among its system metadata, and the image that its disk became.
 import { ComputeError } from '../driver/errors.js';
-import { volumeMappings } from './cinder/volume-mappings.js';
 import type { ComputeHost } from './compute-host.js';
 import { type Fields, type InstanceRecord, reasonOf } from './instance-record.js';
 
@@ -20,21 +19,17 @@ export function isShelved(record: InstanceRecord): boolean {
   return typeof systemMetadata(record)[IMAGE] === 'string';
 }
 
-/** An unshelved server is built without its ports and volumes: one that has any stays where it is. */
-export async function refuseDevices(
-  { networks, conductor, name }: ComputeHost,
+/** An unshelved server is built without its ports: one that has any stays where it is. */
+export async function refusePorts(
+  { networks, name }: ComputeHost,
   { uuid, call }: InstanceRecord,
 ): Promise<void> {
-  const refuse = (devices: string): never => {
-    throw new ComputeError(
-      'UNSUPPORTED',
-      `instance ${uuid} has ${devices}, with which host ${name} does not shelve or unshelve`,
-      { operation: 'shelve', instanceUuid: uuid },
-    );
-  };
-  if (await networks?.hasAny(uuid, call)) refuse('ports of Neutron');
-  const volumes = await volumeMappings(conductor, uuid, call);
-  if (volumes.length > 0) refuse('volumes of Cinder');
+  if (!(await networks?.hasAny(uuid, call))) return;
+  throw new ComputeError(
+    'UNSUPPORTED',
+    `instance ${uuid} has ports of Neutron, with which host ${name} does not shelve or unshelve`,
+    { operation: 'shelve', instanceUuid: uuid },
+  );
 }
 
 /**

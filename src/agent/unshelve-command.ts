@@ -1,13 +1,14 @@
 // unshelve_instance: a server that had left its host is built here, from the image that its disk became.
 import { ComputeError } from '../driver/errors.js';
 import type { LaunchRequest } from '../node/types.js';
+import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { launchRequest } from './launch-message.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
-import { refuseDevices, saveRunning } from './shelved.js';
+import { refusePorts, saveRunning } from './shelved.js';
 import { spentError } from './spent-error.js';
 
 const ASKED = 'unshelving';
@@ -23,7 +24,8 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
-      await refuseDevices(host, record);
+      await refusePorts(host, record);
+      await refuseVolumes(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },
