@@ -10,7 +10,7 @@ level=${1:-test}
 
 build_packages='g++ make pkg-config python3 libvirt-dev libqcow-dev libnl-route-3-dev nettle-dev libdeflate-dev libzstd-dev'
 run_packages='libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils iproute2'
-test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs ebtables git iptables libarchive-tools libxml2-utils openssl python3-configobj python3-jinja2 python3-jsonpatch
+test_packages='binutils clang cmake doctest-dev dosfstools e2fsprogs ebtables git iptables libarchive-tools libxml2-utils openssl python3-cinder python3-configobj python3-jinja2 python3-jsonpatch
   python3-jsonschema python3-netifaces python3-oauthlib python3-requests python3-yaml strace xfsprogs'
 peer_packages='bridge-utils libjson-c-dev python3-libvirt python3-nova'
 fedora_packages='nodejs npm gcc-c++ make pkgconf python3 libvirt-devel libqcow-devel libnl3-devel nettle-devel libdeflate-devel libzstd-devel

@@ -7,6 +7,7 @@ export { type AgentConfig, readAgentConfig } from './agent/agent-config.js';
 export { AgentMonitor, type MonitorOptions } from './agent/agent-monitor.js';
 export type { ComputeAgentOptions, VncOptions } from './agent/agent-options.js';
 export type { AmqpBrokerOptions, AmqpTlsOptions, BrokerState } from './agent/amqp-broker.js';
+export type { CinderOptions } from './agent/cinder/cinder.js';
 export { type CloseAgentOptions, ComputeAgent } from './agent/compute-agent.js';
 export type { NeutronOptions } from './agent/neutron/neutron.js';
 export { BaseDriver } from './driver/base-driver.js';

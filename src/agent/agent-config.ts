@@ -8,6 +8,7 @@ import { parseNodeOptions } from '../node/node-options.js';
 import { placementTransport } from '../node/placement.js';
 import type { ServiceAccess } from '../node/service-transport.js';
 import type { ComputeAgentOptions } from './agent-options.js';
+import { Cinder } from './cinder/cinder.js';
 import { Neutron } from './neutron/neutron.js';
 import { parseTransportUrl } from './transport-url.js';
 
@@ -75,10 +76,13 @@ const networkSchema = closedObject({
   ovsBridge: v.exactOptional(v.pipe(text, v.maxLength(14))),
 });
 
+const volumeSchema = closedObject({ ...serviceEntries, mountBase: v.exactOptional(absolute) });
+
 const configSchema = closedObject({
   broker: brokerSchema,
   placement: placementSchema,
   network: v.exactOptional(networkSchema),
+  volume: v.exactOptional(volumeSchema),
   images: v.exactOptional(options),
   node: v.exactOptional(options),
   host: v.exactOptional(v.pipe(text, v.regex(/^[\w.-]{1,255}$/, 'is not a host name'))),
@@ -122,6 +126,7 @@ export async function readAgentConfig(path: string): Promise<AgentConfig> {
   parseNodeOptions({ ...node, driverOptions });
   await placementTransport(rest.placement).close();
   if (rest.network) await new Neutron(rest.network, AbortSignal.abort()).close();
+  if (rest.volume) await new Cinder(rest.volume, AbortSignal.abort()).close();
   const agent: ComputeAgentOptions = {
     ...rest,
     broker: { ...connection, ...(tls && { tls: await certificates(tls) }) },

@@ -3,6 +3,7 @@ import type { PlacementOptions } from '../node/placement.js';
 import type { ComputeNodeOptions, Logger } from '../node/types.js';
 import type { ReportSink } from '../resources/sink.js';
 import type { AmqpBrokerOptions } from './amqp-broker.js';
+import type { CinderOptions } from './cinder/cinder.js';
 import type { NeutronOptions } from './neutron/neutron.js';
 
 /** Nova's options [vnc]; where the guests' servers listen is the driver's option `vncListen`. */
@@ -21,11 +22,13 @@ export interface ComputeAgentOptions {
   readonly placement: PlacementOptions;
   /** Neutron, as an administrator. Default none: servers have no networks. */
   readonly network?: NeutronOptions;
+  /** Cinder, as a service of the cloud. Default none: servers have no volumes. */
+  readonly volume?: CinderOptions;
   /** Of the node that it opens and closes. Images come from the Glance of its driver's options. */
   readonly node?: ComputeNodeOptions;
   /** Its name in Nova, and that of its queue: never to be changed. Default: that of the machine. */
   readonly host?: string;
-  /** The address that Nova shows. Default: the machine's first that is not of the loopback. */
+  /** The address that Nova shows, and Cinder is told. Default: the machine's first that is not of the loopback. */
   readonly hostIp?: string;
   /** Commands that are taken and not finished. Absolute. Default: `commands` beside the instances path. */
   readonly journalPath?: string;

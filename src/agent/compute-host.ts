@@ -4,6 +4,7 @@ import type { ComputeNode } from '../node/compute-node.js';
 import type { ImageDirectory } from '../node/image-directory.js';
 import type { Logger } from '../node/types.js';
 import type { PlacementApi } from '../resources/placement/placement-api.js';
+import type { InstanceVolumes } from './cinder/instance-volumes.js';
 import type { Conductor } from './conductor.js';
 import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { NovaRelease } from './releases/release.js';
@@ -28,6 +29,8 @@ export interface ComputeHost {
   readonly networks: InstanceNetworks | undefined;
   /** Users are given consoles of its guests. */
   readonly hasConsoles: boolean;
+  /** Undefined: it has no Cinder. */
+  readonly volumes: InstanceVolumes | undefined;
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;

@@ -4,7 +4,6 @@ import { type ComputeHost, stands } from './compute-host.js';
 import type { RpcContext } from './envelope.js';
 import { isUuid, reasonOf } from './instance-record.js';
 import { itemsOf } from './launch-message.js';
-import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { NovaObject } from './nova-object.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
@@ -19,12 +18,11 @@ export function externalEvents(host: ComputeHost): RpcMethod {
 }
 
 async function follow(host: ComputeHost, event: NovaObject, context: RpcContext): Promise<void> {
-  const { networks, log, signal } = host;
+  const { log, signal } = host;
   const [name, uuid] = [String(event.get('name')), String(event.get('instance_uuid'))];
   const about = { instanceUuid: uuid, requestId: context['request_id'] };
   try {
-    const isOurs = networks && (await isHere(host, uuid));
-    const isDone = isOurs && (await handle(host, networks, event, context));
+    const isDone = (await isHere(host, uuid)) && (await handle(host, event, context));
     if (!isDone) log.info(`event ${name} needs nothing here`, about);
   } catch (error) {
     if (signal.aborted) throw error;
@@ -42,15 +40,18 @@ function isPlugged(event: NovaObject): boolean {
 }
 
 async function handle(
-  { node, signal }: ComputeHost,
-  networks: InstanceNetworks,
+  { networks, volumes, signal, node }: ComputeHost,
   event: NovaObject,
   context: RpcContext,
 ): Promise<boolean> {
   const uuid = String(event.get('instance_uuid'));
   const tag = event.get('tag');
-  const portId = typeof tag === 'string' && tag !== '' ? tag : undefined;
   const call = { context, signal };
+  if (event.get('name') === 'volume-extended') {
+    return isUuid(tag) && volumes !== undefined && (await volumes.extended({ uuid, call }, String(tag)));
+  }
+  if (!networks) return false;
+  const portId = typeof tag === 'string' && tag !== '' ? tag : undefined;
   switch (event.get('name')) {
     case 'network-vif-plugged':
       return networks.tell(uuid, String(tag), event.get('status') === 'failed' ? 'failed' : 'plugged');

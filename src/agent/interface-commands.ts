@@ -2,10 +2,11 @@
 import { ComputeError } from '../driver/errors.js';
 import type { NetworkRequest } from '../node/types.js';
 import type { ComputeHost } from './compute-host.js';
+import { deviceCommand } from './device-command.js';
 import { RpcFailure } from './errors.js';
 import { unlessNoDevice } from './external-events.js';
 import type { CommandArguments } from './instance-command.js';
-import { InstanceRecord, reasonOf } from './instance-record.js';
+import { type InstanceRecord, reasonOf } from './instance-record.js';
 import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { CachedVif } from './neutron/network-info.js';
 import { networkWish, ownerOf } from './neutron/network-wish.js';
@@ -62,28 +63,13 @@ export function interfaceCommands(
   }
 }
 
-/** The event of it, and a fault where it fails. An instance has no task meanwhile, and keeps none. */
 function command<T>(host: ComputeHost, name: string, work: Work<T>): RpcMethod {
-  return async (args, { context, isRepeated }) => {
-    const record = new InstanceRecord(host, args['instance'], context);
-    const { uuid } = record;
-    const event = `compute_${name}`;
-    return await host.busy.during(uuid, async () => {
-      await record.startEvent(event);
-      try {
-        if (!host.networks) throw noNeutron(uuid);
-        const result = await work(host.networks, record, args, isRepeated);
-        await record.finishEvent(event);
-        host.log.info(`${name} of ${uuid} is done`, { instanceUuid: uuid, requestId: context['request_id'] });
-        return result;
-      } catch (error) {
-        if (host.signal.aborted) throw error;
-        await record.fault(error);
-        await record.finishEvent(event, error);
-        throw error;
-      }
-    });
-  };
+  return deviceCommand(host, name, {
+    run: async (record, args, isRepeated) => {
+      if (!host.networks) throw noNeutron(record.uuid);
+      return await work(host.networks, record, args, isRepeated);
+    },
+  });
 }
 
 /** Neutron's words, as exceptions of which Nova's API makes the right status. */

@@ -84,7 +84,7 @@ function refuseVolumes(instanceUuid: string, mappings: readonly NovaObject[]): v
   if (mappings.every((mapping) => mapping.get('destination_type') !== 'volume')) return;
   throw new ComputeError(
     'UNSUPPORTED',
-    `instance ${instanceUuid} asks for volumes of Cinder, which this host does not have; boot it from an image`,
+    `instance ${instanceUuid} asks for volumes of Cinder, with which this host builds none; boot it from an image, and attach them then`,
     { operation: 'launch', instanceUuid },
   );
 }

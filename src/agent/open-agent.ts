@@ -17,6 +17,8 @@ import { backupCommand } from './backup-command.js';
 import type { Broker } from './broker.js';
 import { buildCommand } from './build-command.js';
 import { cacheImages } from './cache-images.js';
+import { connectorOf } from './cinder/connector.js';
+import { InstanceVolumes } from './cinder/instance-volumes.js';
 import { FileCommandJournal } from './command-journal.js';
 import { Busy, type ComputeHost } from './compute-host.js';
 import { ComputeNodeSink } from './compute-node-sink.js';
@@ -49,6 +51,7 @@ import { terminateCommand } from './terminate-command.js';
 import { unshelveCommand } from './unshelve-command.js';
 import { unsupportedCalls } from './unsupported-calls.js';
 import { unsupportedCommands } from './unsupported-commands.js';
+import { volumeCommands } from './volume-commands.js';
 
 const REPORT_MS = 10_000;
 const RESOURCE_MS = 60_000;
@@ -124,8 +127,14 @@ export async function openParts(
     options.network &&
     new InstanceNetworks({ neutron: options.network, conductor, hostName: name, log, signal });
   if (networks) undo.add('networks', () => networks.close());
+  const hostIp = options.hostIp ?? firstAddress();
+  const connector = connectorOf(name, hostIp);
+  const volumes =
+    options.volume &&
+    new InstanceVolumes({ cinder: options.volume, node, conductor, connector, log, signal });
+  if (volumes) undo.add('volumes', () => volumes.close());
   const ready = new Deferred<void>();
-  const reporter = await openReporter(options, node, conductor, name, ready.promise);
+  const reporter = await openReporter(options, node, conductor, { host: name, hostIp, ready: ready.promise });
   const host: ComputeHost = {
     name,
     nodeName: reporter.report.node.hypervisorHostname,
@@ -139,6 +148,7 @@ export async function openParts(
     images,
     networks,
     hasConsoles: options.vnc !== undefined,
+    volumes,
     log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
     signal,
@@ -183,15 +193,9 @@ async function openReporter(
   options: ComputeAgentOptions,
   node: ComputeNode,
   conductor: Conductor,
-  host: string,
-  ready: Promise<void>,
+  of: { readonly host: string; readonly hostIp: string; readonly ready: Promise<void> },
 ): Promise<ResourceReporter> {
-  const record = new ComputeNodeSink({
-    conductor,
-    host,
-    hostIp: options.hostIp ?? firstAddress(),
-    ready,
-  });
+  const record = new ComputeNodeSink({ conductor, ...of });
   return await node.reporter({
     intervalMs: options.resourceIntervalMs ?? RESOURCE_MS,
     sinks: [record, placementSink(options.placement), ...(options.sinks ?? [])],
@@ -230,6 +234,7 @@ async function openServer(
       unshelve_instance: SNAPSHOTS,
       prep_resize: RESIZES,
       rebuild_instance: RESIZES,
+      swap_volume: RESIZES,
       // A build may wait for one.
       external_instance_event: EVENTS,
     },
@@ -244,6 +249,7 @@ function endpoints(
   { vnc, offloadShelved: offloads = true }: ComputeAgentOptions,
 ): readonly RpcEndpoint[] {
   const { attach_interface, detach_interface } = interfaceCommands(host);
+  const { reserve_block_device_name, ...volumeCasts } = volumeCommands(host);
   return [
     pingEndpoint('compute'),
     {
@@ -254,12 +260,14 @@ function endpoints(
         ...consoles(host, vnc),
         cache_images: cacheImages(host),
         attach_interface,
+        reserve_block_device_name,
       }),
       commands: checkedMethods({
         ...unsupportedCommands(host),
         ...powerCommands(host),
         ...guestCommands(host),
         detach_interface,
+        ...volumeCasts,
         external_instance_event: externalEvents(host),
         build_and_run_instance: buildCommand(host),
         terminate_instance: terminateCommand(host),

@@ -1,5 +1,6 @@
 // shelve_instance, shelve_offload_instance: a server's disk becomes an image, and the server leaves the host.
 import { ComputeError } from '../driver/errors.js';
+import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
@@ -51,6 +52,7 @@ async function shelve(
 ): Promise<void> {
   const { node, signal } = host;
   await record.save({ task_state: UPLOAD.begun }, isRepeated ? Object.values(UPLOAD) : [UPLOAD.begun]);
+  await refuseVolumes(host, record);
   const { uuid, vmState } = record;
   try {
     const shutdownTimeoutMs = clean === true ? host.shutdownTimeoutMs : 0;
@@ -86,6 +88,8 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   // As it is stored: a message that is not true ends no guest.
   await record.save({ task_state: OFFLOADING }, [OFFLOADING]);
   refuseOther(host, record);
+  // Which it may have got since it was shelved.
+  await refuseVolumes(host, record);
   await node.terminate(uuid, { signal });
   await leaveNetworks(host, record);
   await persist(signal, () => placement.removeConsumer(uuid));

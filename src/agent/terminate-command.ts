@@ -51,6 +51,7 @@ export async function terminate(host: ComputeHost, record: InstanceRecord): Prom
   const { uuid, call } = record;
   await node.terminate(uuid, { signal });
   await host.networks?.release(uuid, [], call);
+  await host.volumes?.release(record);
   const fields = { power_state: 0, vm_state: 'deleted', task_state: null, terminated_at: new Date() };
   await unlessGone(() => record.save(fields));
   await persist(signal, () => placement.removeConsumer(uuid));

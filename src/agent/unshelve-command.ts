@@ -1,6 +1,7 @@
 // unshelve_instance: a server that had left its host is built here, from the image that its disk became.
 import { ComputeError } from '../driver/errors.js';
 import type { LaunchRequest } from '../node/types.js';
+import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
@@ -27,6 +28,7 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
+      await refuseVolumes(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },

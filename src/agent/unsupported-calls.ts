@@ -12,7 +12,7 @@ const MIGRATIONS: readonly string[] = [
   'prep_snapshot_based_resize_at_source',
 ];
 
-/** That are of no use to a host without volumes and migrations, or that Nova's libvirt driver has not either. */
+/** That are of no use to a host without migrations, or that Nova's libvirt driver has not either. */
 const OTHERS: readonly string[] = [
   'check_instance_shared_storage',
   'confirm_snapshot_based_resize_at_source',
@@ -43,9 +43,5 @@ export function unsupportedCalls({ name }: ComputeHost): Record<string, RpcMetho
     method,
     failing(new RpcFailure({ class: 'NotImplementedError', module: 'builtins', message: reason(method) })),
   ]);
-  return {
-    ...Object.fromEntries([...migrations, ...others]),
-    // The first of an attachment.
-    reserve_block_device_name: failing(novaFailure('InvalidVolume', { reason: reason('volumes of Cinder') })),
-  };
+  return Object.fromEntries([...migrations, ...others]);
 }

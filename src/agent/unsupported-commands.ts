@@ -16,13 +16,10 @@ const WITH_TASK: Readonly<Record<string, string>> = {
 /** Casts beside which a server may have another task, or none. */
 const WITHOUT_TASK: readonly string[] = [
   'add_fixed_ip_to_instance',
-  'attach_volume',
-  'detach_volume',
   'live_migration_abort',
   'live_migration_force_complete',
   'remove_fixed_ip_from_instance',
   'rollback_live_migration_at_destination',
-  'swap_volume',
   'unquiesce_instance',
   'volume_snapshot_create',
   'volume_snapshot_delete',

@@ -40,6 +40,7 @@ export type ErrorCode =
   | 'REMOTE_FAILED'
   | 'PLACEMENT_FAILED'
   | 'NEUTRON_FAILED'
+  | 'CINDER_FAILED'
   | 'DRIVER_UNKNOWN'
   | 'HYPERVISOR'
   | 'SYSTEM'

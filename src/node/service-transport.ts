@@ -28,6 +28,8 @@ export interface Service {
   /** Of an error where it cannot be asked. */
   readonly failure: ErrorCode;
   readonly headers?: Readonly<Record<string, string>>;
+  /** It does some things for other services alone: the token is sent as that of a service, too. Default false. */
+  readonly asService?: boolean;
 }
 
 export interface ServiceRequest {
@@ -126,6 +128,7 @@ export class ServiceTransport {
           accept: 'application/json',
           ...this.#service.headers,
           ...(token !== undefined && { 'x-auth-token': token }),
+          ...(token !== undefined && this.#service.asService && { 'x-service-token': token }),
           ...(body !== undefined && { 'content-type': 'application/json' }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),

@@ -1,6 +1,6 @@
-// The agent as a process of its own, over a hypervisor in its memory: a crash is seen, and so is what it holds.
+// The agent as a process of its own: a crash is seen, and so is what it holds. Its hypervisor is one in its memory, unless told otherwise.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fstatSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, vi } from 'vitest';
@@ -13,21 +13,26 @@ export interface AgentChildOptions {
   readonly host: string;
   readonly brokerUrl: string;
   readonly placement: { readonly url: string; readonly token: string };
+  /** Further parts of its configuration; `node` in place of the usual one. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 export class AgentChild {
   readonly #directory: string;
   readonly #child: ChildProcess;
+  /** Of its own part of the log. */
+  readonly #begin: number;
 
-  /** Resolves when Nova can use it. */
+  /** Resolves when Nova can use it. Another may have had that directory before. */
   static async start(options: AgentChildOptions): Promise<AgentChild> {
     const child = new AgentChild(options);
-    await vi.waitFor(() => expect(child.log).toContain('serves Nova'), { timeout: 60_000, interval: 50 });
+    const serves = () => child.log.slice(child.#begin);
+    await vi.waitFor(() => expect(serves()).toContain('serves Nova'), { timeout: 60_000, interval: 50 });
     return child;
   }
 
-  private constructor({ directory, host, brokerUrl, placement }: AgentChildOptions) {
-    mkdirSync(directory);
+  private constructor({ directory, host, brokerUrl, placement, more }: AgentChildOptions) {
+    mkdirSync(directory, { recursive: true });
     this.#directory = directory;
     const auth = { type: 'token', token: placement.token };
     const config = {
@@ -38,10 +43,12 @@ export class AgentChild {
       reportIntervalMs: 1000,
       shutdownTimeoutMs: 100,
       monitor: { port: 0 },
+      ...more,
     };
     // JSON is YAML.
     writeFileSync(join(directory, 'agent.yaml'), JSON.stringify(config));
     const log = openSync(join(directory, 'log'), 'a');
+    this.#begin = fstatSync(log).size;
     const args = ['agent', '--config', join(directory, 'agent.yaml')];
     this.#child = spawn(cli, args, { stdio: ['ignore', log, log] });
   }
@@ -65,6 +72,11 @@ export class AgentChild {
   /** Files of the command journal: of commands that are not done, or of another of its folders. */
   journal(folder = 'commands'): readonly string[] {
     return readdirSync(join(this.#directory, 'commands', folder));
+  }
+
+  /** kill -9 */
+  kill(): void {
+    this.#child.kill('SIGKILL');
   }
 
   /** In good order; gives its exit code, null where a signal ended it. */

@@ -29,6 +29,8 @@ export class FakeConductor {
   readonly deleted = new Map<string, NovaObject>();
   /** What Nova's database has of the networks of each instance: JSON. */
   readonly infoCaches = new Map<string, string>();
+  /** Of volumes, BlockDeviceMapping. */
+  readonly mappings: NovaObject[] = [];
   readonly written: Written[] = [];
   readonly events: Event[] = [];
   /** Of consoles, by the token: what it leads to, and for how many seconds. */
@@ -37,6 +39,8 @@ export class FakeConductor {
   readonly rescheduled: Args[] = [];
   /** How often expired tokens were removed. */
   cleanings = 0;
+  /** What goes wrong in its database. */
+  refuses: (object: string, method: string) => boolean = () => false;
   service: NovaObject | undefined;
   computeNode: NovaObject | undefined;
   #ids = 0;
@@ -99,6 +103,8 @@ export class FakeConductor {
       fields,
       expected: expected === undefined ? undefined : [expected].flat(),
     });
+    if (this.refuses(object.name, String(objmethod)))
+      throw new RpcFailure({ class: 'DBError', message: 'planted' });
     if (objmethod === 'authorize') return this.#authorize(fields, (args as unknown[])[0]);
     const updates = this.#apply(object, String(objmethod), fields, expected);
     return [{ ...updates, obj_what_changed: [] }, null];
@@ -108,12 +114,15 @@ export class FakeConductor {
     if (method === 'create') return this.#create(object);
     if (object.name === 'InstanceInfoCache')
       this.infoCaches.set(String(fields['instance_uuid']), String(fields['network_info']));
+    if (object.get('destination_type') === 'volume') return this.#map(object, method, fields);
     if (object.name !== 'Instance') return {};
     const uuid = String(object.get('uuid'));
     const stored = this.instance(uuid);
     if (method === 'destroy') {
       this.instances.delete(uuid);
       this.deleted.set(uuid, stored);
+      const left = this.mappings.filter((one) => one.get('instance_uuid') !== uuid);
+      this.mappings.splice(0, Number.POSITIVE_INFINITY, ...left);
       return {};
     }
     if (method === 'save') {
@@ -134,7 +143,32 @@ export class FakeConductor {
     const id = ++this.#ids;
     if (object.name === 'Service') this.service = object;
     if (object.name === 'ComputeNode') this.computeNode = object;
-    return { id };
+    if (object.name !== 'BlockDeviceMapping') return { id };
+    const mapping = copyOf(object);
+    for (const [field, value] of Object.entries({ id, attachment_id: null, delete_on_termination: false }))
+      mapping.set(field, value);
+    this.mappings.push(mapping);
+    return Object.fromEntries(mapping.fields.map((field) => [field, mapping.get(field)]));
+  }
+
+  #map(object: NovaObject, method: string, fields: Args): Args {
+    const at = this.mappings.findIndex((one) => one.get('id') === object.get('id'));
+    const stored = this.mappings[at];
+    if (method === 'destroy') {
+      if (stored) this.mappings.splice(at, 1);
+      return {};
+    }
+    if (!stored) throw new RpcFailure({ class: 'BDMNotFound', message: String(object.get('id')) });
+    for (const [field, value] of Object.entries(fields)) stored.set(field, value);
+    return {};
+  }
+
+  #mapping(volumeId: unknown, uuid: unknown): NovaObject {
+    const found = this.mappings.find(
+      (one) => one.get('volume_id') === volumeId && one.get('instance_uuid') === uuid,
+    );
+    if (!found) throw new RpcFailure({ class: 'VolumeBDMNotFound', message: String(volumeId) });
+    return found;
   }
 
   #checkTaskState(stored: NovaObject, expected: unknown): void {
@@ -167,6 +201,12 @@ export class FakeConductor {
         return this.instance(String(args[0]));
       case 'InstanceInfoCache.get_by_instance_uuid':
         return this.#infoCache(String(args[0]));
+      case 'BlockDeviceMapping.get_by_volume_and_instance':
+        return this.#mapping(args[0], args[1]);
+      case 'BlockDeviceMappingList.get_by_instance_uuid': {
+        const objects = this.mappings.filter((one) => one.get('instance_uuid') === args[0]);
+        return NovaObject.create({ name: 'BlockDeviceMappingList', version: '1.18', fields: { objects } });
+      }
       case 'InstanceList.get_by_host':
         return list([...this.instances.values()].filter((one) => one.get('host') === args[0]));
       case 'InstanceList.get_by_filters': {

@@ -8,6 +8,7 @@ import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
 import type { ComputeAgentOptions } from '../../src/agent/agent-options.js';
 import type { AmqpBrokerOptions } from '../../src/agent/amqp-broker.js';
+import type { CinderOptions } from '../../src/agent/cinder/cinder.js';
 import { ownContext } from '../../src/agent/context.js';
 import type { NovaObject } from '../../src/agent/nova-object.js';
 import type { RpcClient } from '../../src/agent/rpc-client.js';
@@ -71,6 +72,7 @@ export class FaultBench {
   readonly lines: string[] = [];
   /** The broker's, instead of the one without TLS. */
   broker: AmqpBrokerOptions | undefined;
+  volume: CinderOptions | undefined;
   readonly #path: string;
   readonly #services: FaultServices;
 
@@ -102,7 +104,9 @@ export class FaultBench {
         endpoint: this.#services.placement.url,
         auth: { type: 'token', token: PLACEMENT_TOKEN },
       },
+      ...(this.volume && { volume: this.volume }),
       host: HOST,
+      hostIp: '192.0.2.7',
       logger: { debug: write, info: write, warn: write, error: write },
       node: {
         driver: 'fake.FakeDriver',

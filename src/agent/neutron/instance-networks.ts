@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { ComputeError } from '../../driver/errors.js';
 import type { Logger, NetworkRequest } from '../../node/types.js';
 import type { Conductor } from '../conductor.js';
+import { InstanceTurns } from '../instance-turns.js';
 import { persist } from '../persist.js';
 import type { CallOptions } from '../rpc-client.js';
 import { InfoCache } from './info-cache.js';
@@ -46,7 +47,7 @@ export class InstanceNetworks {
   readonly #allocation: PortAllocation;
   readonly #cache: InfoCache;
   readonly #events = new PlugEvents();
-  readonly #tails = new Map<string, Promise<unknown>>();
+  readonly #turns = new InstanceTurns();
 
   /** Throws `INVALID_ARGUMENT`; asks nobody yet. */
   constructor(options: InstanceNetworksOptions) {
@@ -83,7 +84,7 @@ export class InstanceNetworks {
 
   /** Its ports are bound to this host no more, and stay the instance's, in Nova's database as well. May be done already. */
   async leave(uuid: string): Promise<void> {
-    await this.#inTurn(uuid, () => this.#allocation.leaveHost(uuid));
+    await this.#turns.take(uuid, () => this.#allocation.leaveHost(uuid));
   }
 
   /**
@@ -91,7 +92,7 @@ export class InstanceNetworks {
    * unbound, the others deleted. Each may be done already.
    */
   async release(uuid: string, given: readonly string[], call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cache.read(uuid, call);
       await this.#allocation.release(uuid, new Set([...given, ...preserved(cached)]));
       if (cached.length > 0) await this.#cache.save(uuid, [], call);
@@ -106,7 +107,7 @@ export class InstanceNetworks {
     call: CallOptions,
   ): Promise<CachedVif> {
     const { uuid } = owner;
-    return await this.#inTurn(uuid, async () => {
+    return await this.#turns.take(uuid, async () => {
       const cached = await this.#cache.read(uuid, call);
       const portId = wish === 'any' ? undefined : wish.portId;
       if (cached.some(({ id }) => id === portId)) {
@@ -140,7 +141,7 @@ export class InstanceNetworks {
     unplug: () => Promise<void>,
     call: CallOptions,
   ): Promise<boolean> {
-    return await this.#inTurn(uuid, async () => {
+    return await this.#turns.take(uuid, async () => {
       const cached = await this.#cache.read(uuid, call);
       if (!cached.some(({ id }) => id === portId)) return false;
       await unplug();
@@ -156,7 +157,7 @@ export class InstanceNetworks {
 
   /** Nova's database is told what Neutron says of a port; one that is gone goes. Nova: network-changed. */
   async refresh(uuid: string, portId: string, call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cache.read(uuid, call);
       const ports = (await this.#allocation.portsOf(uuid)).filter(({ id }) => id === portId);
       const [fresh] = await this.#describe(ports, new Set(preserved(cached)));
@@ -168,7 +169,7 @@ export class InstanceNetworks {
 
   /** Of all ports that it has in Nova's database. One that is gone stays: Neutron tells of that. */
   async refreshAll(uuid: string, call: CallOptions): Promise<void> {
-    await this.#inTurn(uuid, async () => {
+    await this.#turns.take(uuid, async () => {
       const cached = await this.#cache.read(uuid, call);
       if (cached.length === 0) return;
       const known = new Set(cached.map(({ id }) => id));
@@ -200,7 +201,7 @@ export class InstanceNetworks {
   ): Promise<PluggedNetworks> {
     const watch = this.#events.watch(uuid);
     try {
-      return await this.#inTurn(uuid, async () => {
+      return await this.#turns.take(uuid, async () => {
         const { ports, given } = await bind();
         const vifs = await this.#describe(ports, given);
         await this.#cache.save(uuid, vifs, call);
@@ -250,20 +251,6 @@ export class InstanceNetworks {
           if (isActive(port)) watch.tell(port.id, 'plugged');
         askAt = now + ASK_MS;
       } else await watch.changed(Math.min(askAt, end) - now, signal);
-    }
-  }
-
-  async #inTurn<T>(uuid: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#tails.get(uuid);
-    const running = (async () => {
-      await before?.catch(() => undefined);
-      return await work();
-    })();
-    this.#tails.set(uuid, running);
-    try {
-      return await running;
-    } finally {
-      if (this.#tails.get(uuid) === running) this.#tails.delete(uuid);
     }
   }
 }

@@ -2,7 +2,13 @@
 import * as v from 'valibot';
 import { ComputeError } from '../../driver/errors.js';
 import { check } from '../../driver/schema.js';
-import { type ServiceAccess, type ServiceAnswer, ServiceTransport } from '../../node/service-transport.js';
+import {
+  type Service,
+  type ServiceAccess,
+  type ServiceAnswer,
+  ServiceTransport,
+} from '../../node/service-transport.js';
+import { checkedAnswer } from '../service-answer.js';
 import {
   type FloatingIp,
   floatingIpSchema,
@@ -26,6 +32,8 @@ export interface NeutronOptions extends ServiceAccess {
   /** Of Open vSwitch, where Neutron names none. Default `br-int`. */
   readonly ovsBridge?: string;
 }
+
+const NEUTRON: Service = { name: 'Neutron', type: 'network', failure: 'NEUTRON_FAILED' };
 
 const text = v.pipe(v.string(), v.maxLength(4096));
 const errorSchema = v.object({ NeutronError: v.object({ type: text, message: text }) });
@@ -67,16 +75,13 @@ export class Neutron {
   /** Throws `INVALID_ARGUMENT`; asks nobody yet. */
   constructor(access: ServiceAccess, signal: AbortSignal) {
     const { endpoint, auth, region, interface: wanted, caFile } = access;
-    this.#transport = new ServiceTransport(
-      { name: 'Neutron', type: 'network', failure: 'NEUTRON_FAILED' },
-      {
-        ...(endpoint !== undefined && { endpoint }),
-        ...(auth !== undefined && { auth }),
-        ...(region !== undefined && { region }),
-        ...(wanted !== undefined && { interface: wanted }),
-        ...(caFile !== undefined && { caFile }),
-      },
-    );
+    this.#transport = new ServiceTransport(NEUTRON, {
+      ...(endpoint !== undefined && { endpoint }),
+      ...(auth !== undefined && { auth }),
+      ...(region !== undefined && { region }),
+      ...(wanted !== undefined && { interface: wanted }),
+      ...(caFile !== undefined && { caFile }),
+    });
     this.#signal = signal;
   }
 
@@ -135,7 +140,8 @@ export class Neutron {
     const what = 'allocate a network';
     const path = `/auto-allocated-topology/${encodeURIComponent(projectId)}`;
     const schema = v.object({ auto_allocated_topology: v.object({ id: text }) });
-    return checked(what, schema, await this.#ask(what, 'GET', path)).auto_allocated_topology.id;
+    return checkedAnswer(NEUTRON, what, schema, await this.#ask(what, 'GET', path)).auto_allocated_topology
+      .id;
   }
 
   /** Asked once. */
@@ -151,7 +157,7 @@ export class Neutron {
   }
 
   #portOf(what: string, body: unknown): Port {
-    return checked(what, v.object({ port: portSchema }), body).port;
+    return checkedAnswer(NEUTRON, what, v.object({ port: portSchema }), body).port;
   }
 
   async #list<T>(
@@ -166,7 +172,7 @@ export class Neutron {
     const what = `list ${resource}`;
     const body = await this.#ask(what, 'GET', `/${resource}?${query}`);
     const key = resource.replaceAll('-', '_');
-    return checked(what, v.record(v.string(), v.array(schema)), pick(body, key))[key] ?? [];
+    return checkedAnswer(NEUTRON, what, v.record(v.string(), v.array(schema)), pick(body, key))[key] ?? [];
   }
 
   async #ask(
@@ -184,13 +190,4 @@ export class Neutron {
 /** Links to further pages stand beside the list. */
 function pick(body: unknown, key: string): unknown {
   return { [key]: (body as Readonly<Record<string, unknown>> | undefined)?.[key] };
-}
-
-function checked<T>(what: string, schema: v.GenericSchema<unknown, T>, body: unknown): T {
-  const known = check(schema, body);
-  if (!known.problems) return known.value;
-  const problems = known.problems.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new ComputeError('NEUTRON_FAILED', `Neutron: ${what}: its answer is none (${problems.join('; ')})`, {
-    operation: what,
-  });
 }

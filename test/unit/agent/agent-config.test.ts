@@ -36,6 +36,7 @@ it('the example of the documentation is a configuration, its secrets in files of
   expect(agent.broker.url).toBe('rabbit://nova:s3cret@rabbit/');
   expect(agent.placement.auth).toMatchObject({ type: 'password', password: 's3cret' });
   expect(agent.network?.auth).toEqual(agent.placement.auth);
+  expect(agent.volume?.auth).toEqual(agent.placement.auth);
   expect(agent.node?.driverOptions).toEqual({
     images: { glance: { endpoints: ['https://glance.example.org:9292'] } },
   });
@@ -65,6 +66,8 @@ it.each([
   ['options of Placement', 'placement: { endpoint: ftp://s3cret }', 'Placement'],
   ['options of Neutron', `${PLACEMENT}\nnetwork: { endpoint: ftp://s3cret }`, 'Neutron'],
   ['a Neutron that is nowhere', `${PLACEMENT}\nnetwork: { ovsBridge: br-int }`, 'Neutron'],
+  ['options of Cinder', `${PLACEMENT}\nvolume: { endpoint: ftp://s3cret }`, 'Cinder'],
+  ['paths of Cinder', `${PLACEMENT}\nvolume: { endpoint: http://x, mountBase: s3cret }`, 'volume.mountBase'],
   ['keys of Neutron', `${PLACEMENT}\nnetwork: { vifPluggingTimeout: 3 }`, 'network.vifPluggingTimeout'],
 ])('%s are checked before anything begins', async (_what, text, expected) => {
   const { code, message } = await refusal(`broker: { url: rabbit://x }\n${text}\n`);

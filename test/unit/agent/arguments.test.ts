@@ -47,6 +47,8 @@ const set = (path: readonly [string, ...string[]], value: unknown) => (args: Arg
   else (at as Args)[last] = value;
 };
 
+const mapping = (fields: Args): NovaObject =>
+  NovaObject.create({ name: 'BlockDeviceMapping', version: '1.21', fields });
 const nothing = NovaObject.create({ name: 'Thing', version: '1.0', fields: {} });
 
 it.each([
@@ -76,6 +78,12 @@ it.each([
   ['boot-warm', 'filter_properties.retry', set(['filter_properties', 'retry'], 'text')],
   ['boot-warm', 'filter_properties.retry', set(['filter_properties', 'retry'], [])],
   ['boot-warm', 'limits', set(['limits'], 7)],
+  ['boot-warm', 'bdm', set(['bdm'], {})],
+  ['boot-warm', 'bdm', set(['bdm'], nothing)],
+  ['boot-warm', 'bdm.volume_id', set(['bdm'], mapping({ volume_id: '../x' }))],
+  ['boot-warm', 'volume_id', set(['volume_id'], 'x/../y')],
+  ['boot-warm', 'device', set(['device'], 7)],
+  ['boot-warm', 'multiattach', set(['multiattach'], 'yes')],
   ['boot-warm', 'admin_password', set(['admin_password'], 7)],
   ['boot-warm', 'injected_files', set(['injected_files'], { '/etc/x': 'y' })],
   ['boot-warm', 'injected_files[0]', set(['injected_files'], ['/etc/x'])],
