@@ -3,6 +3,7 @@ import type { PowerState } from '../driver/model.js';
 import type { ComputeHost } from './compute-host.js';
 import { RemoteError } from './errors.js';
 import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { outlast } from './outage.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { spentError } from './spent-error.js';
 
@@ -13,7 +14,9 @@ export interface InstanceCommand {
   readonly event: string;
   /** Task states in which one that an earlier process took has still to be done. */
   readonly pending: readonly (string | null)[];
-  /** `isRepeated`: an earlier process may have done some of it. */
+  /** It is not run again in this process, whatever is away. Default false. */
+  readonly isOnce?: boolean;
+  /** `isRepeated`: an earlier process, or try, may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
   /** What a failure writes of the instance. Default: no task, and the state that the hypervisor tells. */
   left?(): Fields;
@@ -37,7 +40,7 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
       }
       await record.startEvent(command.event);
       try {
-        await command.run(record, args, isRepeated);
+        await runThrough(host, command, record, args, isRepeated);
       } catch (error) {
         if (host.signal.aborted) throw error;
         await fail(host, command, record, args, error);
@@ -49,6 +52,19 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
     });
   };
   return Object.assign(run, { abandon: abandonment(host, command) });
+}
+
+/** A try that the hypervisor or Glance failed is to the next one what an earlier process is. */
+async function runThrough(
+  host: ComputeHost,
+  command: InstanceCommand,
+  record: InstanceRecord,
+  args: CommandArguments,
+  isRepeated: boolean,
+): Promise<void> {
+  const run = (isAgain: boolean): Promise<void> => command.run(record, args, isRepeated || isAgain);
+  if (command.isOnce) await run(false);
+  else await outlast(host, record.uuid, run, () => record.isPending(command.pending));
 }
 
 /** As a failure, but for what the hypervisor would say: to ask it may be what killed the processes. */

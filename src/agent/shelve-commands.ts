@@ -3,6 +3,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { outlast } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { isShelved, refusePorts, shelvedKeys, systemMetadata } from './shelved.js';
@@ -26,6 +27,8 @@ export function shelveCommands(host: ComputeHost, { offloads }: ShelveOptions): 
   return {
     shelve_instance: instanceCommand(host, {
       event: 'compute_shelve_instance',
+      // Its failure starts the guest again.
+      isOnce: true,
       pending: [...Object.values(UPLOAD), OFFLOADING],
       run: async (record, args, isRepeated) => {
         const isStored = isRepeated && record.taskState === OFFLOADING;
@@ -87,7 +90,7 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   // As it is stored: a message that is not true ends no guest.
   await record.save({ task_state: OFFLOADING }, [OFFLOADING]);
   refuseOther(host, record);
-  await node.terminate(uuid, { signal });
+  await outlast(host, uuid, () => node.terminate(uuid, { signal }));
   await persist(signal, () => placement.removeConsumer(uuid));
   const states = { vm_state: 'shelved_offloaded', task_state: null, power_state: powerCode('shutdown') };
   await record.save({ ...states, host: null, node: null }, [OFFLOADING]);

@@ -5,6 +5,7 @@ import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { launchRequest } from './launch-message.js';
+import { launchThrough } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 import { refusePorts, saveRunning } from './shelved.js';
@@ -19,6 +20,8 @@ const ATTRIBUTES = ['flavor', 'keypairs', 'metadata', 'system_metadata'];
 export function unshelveCommand(host: ComputeHost): RpcMethod {
   const command = instanceCommand(host, {
     event: 'compute_unshelve_instance',
+    // Its failure gives the allocations up. The launch waits by itself.
+    isOnce: true,
     pending: [ASKED, SPAWNING],
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
@@ -51,7 +54,7 @@ async function unshelve(
   try {
     await record.save({ host: name, node: nodeName, launched_on: name });
     const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
-    await launch(host, launchRequest(stored, { image: args['image'] }), isRepeated);
+    await launch(host, record, launchRequest(stored, { image: args['image'] }), isRepeated);
     stands = true;
     const fields = {
       vm_state: 'active',
@@ -67,12 +70,13 @@ async function unshelve(
 }
 
 async function launch(
-  { node, signal }: ComputeHost,
+  host: ComputeHost,
+  record: InstanceRecord,
   request: LaunchRequest,
   isRepeated: boolean,
 ): Promise<void> {
   try {
-    await node.launch(request, { signal });
+    await launchThrough(host, record, request);
   } catch (error) {
     // The process that launched it did not live to tell.
     if (!(isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS')) throw error;

@@ -71,6 +71,8 @@ export class FaultBench {
   readonly lines: string[] = [];
   /** The broker's, instead of the one without TLS. */
   broker: AmqpBrokerOptions | undefined;
+  /** Of the next agent. */
+  outageTimeoutMs = 600_000;
   readonly #path: string;
   readonly #services: FaultServices;
 
@@ -103,6 +105,7 @@ export class FaultBench {
         auth: { type: 'token', token: PLACEMENT_TOKEN },
       },
       host: HOST,
+      outageTimeoutMs: this.outageTimeoutMs,
       logger: { debug: write, info: write, warn: write, error: write },
       node: {
         driver: 'fake.FakeDriver',
