@@ -14,7 +14,7 @@ export interface InstanceCommand {
   readonly event: string;
   /** Task states in which one that an earlier process took has still to be done. */
   readonly pending: readonly (string | null)[];
-  /** It is not run again in this process, whatever is away. Default false. */
+  /** What fails it, it is not run again by this process. Default false. */
   readonly isOnce?: boolean;
   /** `isRepeated`: an earlier process, or try, may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
@@ -63,8 +63,8 @@ async function runThrough(
   isRepeated: boolean,
 ): Promise<void> {
   const run = (isAgain: boolean): Promise<void> => command.run(record, args, isRepeated || isAgain);
-  if (command.isOnce) await run(false);
-  else await outlast(host, record.uuid, run, () => record.isPending(command.pending));
+  const isWanted = async (): Promise<boolean> => !command.isOnce && (await record.isPending(command.pending));
+  await outlast(host, record.uuid, run, isWanted);
 }
 
 /** As a failure, but for what the hypervisor would say: to ask it may be what killed the processes. */

@@ -1,5 +1,6 @@
 // Services that are away for a while: asked again until they answer, or until the agent has to end.
 import { ComputeError } from '../driver/errors.js';
+import { GenerationConflict } from '../resources/placement/placement-api.js';
 import { Backoff } from './backoff.js';
 import { RemoteError } from './errors.js';
 import { isOfRpc } from './rpc-client.js';
@@ -36,6 +37,8 @@ export async function persist<T>(signal: AbortSignal, work: (isAgain: boolean) =
 
 function isAway(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
+  // Somebody else changed the same thing in Placement: a reporter that catches up, for one.
+  if (error instanceof GenerationConflict) return true;
   if (!ComputeError.is(error)) return false;
   const { code, retryable } = error;
   if (code === 'PLACEMENT_FAILED' || code === 'NEUTRON_FAILED') return retryable;

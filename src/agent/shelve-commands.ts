@@ -75,9 +75,10 @@ async function shelve(
 }
 
 /** Where it does not start, the failure of the command tells its state. */
-async function startAgain({ node, signal, log }: ComputeHost, uuid: string): Promise<void> {
-  await node.start(uuid, { signal }).catch((error: unknown) => {
-    log.warn(`instance ${uuid} was not shelved, and does not start again: ${reasonOf(error)}`, {
+async function startAgain(host: ComputeHost, uuid: string): Promise<void> {
+  const { node, signal } = host;
+  await outlast(host, uuid, () => node.start(uuid, { signal })).catch((error: unknown) => {
+    host.log.warn(`instance ${uuid} was not shelved, and does not start again: ${reasonOf(error)}`, {
       instanceUuid: uuid,
     });
   });

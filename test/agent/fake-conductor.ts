@@ -98,6 +98,9 @@ export class FakeConductor {
     if (method === 'create') return this.#create(object);
     if (object.name === 'InstanceInfoCache')
       this.infoCaches.set(String(fields['instance_uuid']), String(fields['network_info']));
+    if (object.name === 'Service' && method === 'save') {
+      for (const [field, value] of Object.entries(fields)) this.service?.set(field, value);
+    }
     if (object.name !== 'Instance') return {};
     const uuid = String(object.get('uuid'));
     const stored = this.instance(uuid);
