@@ -219,6 +219,7 @@ it.each(['SIGTERM', 'SIGKILL'] as const)('a libvirtd that ended by %s is waited 
 
 it('a Glance that ends in the middle of a download is waited for', async () => {
   const here = await Bench.open();
+  const rescued = await here.boot();
   const data = randomBytes(IMAGE_BYTES);
   const raw = { disk_format: 'raw', container_format: 'bare' };
   const id = await glance.add(raw, data);
@@ -235,6 +236,12 @@ it('a Glance that ends in the middle of a download is waited for', async () => {
   glance.kill();
   await here.waits(uuid);
   expect(here.states(uuid)).toEqual(['building', 'spawning', HOST]);
+  await here.ask(rescued, 'rescue_instance', 'rescuing', {
+    rescue_password: null,
+    rescue_image_ref: image,
+    clean_shutdown: false,
+  });
+  await here.waits(rescued);
 
   glance = await PrivateGlance.start(within('glance'), { port: Number(new URL(glance.url).port) });
   await here.active(uuid);
@@ -245,7 +252,9 @@ it('a Glance that ends in the middle of a download is waited for', async () => {
   await pipeline(createReadStream(join(bases, String(made[0])), { end: IMAGE_BYTES - 1 }), hash);
   expect(hash.digest('hex')).toBe(digest);
   expect(parts()).toEqual([]);
-  await here.remove(uuid);
+  await here.ended(rescued, 'compute_rescue_instance');
+  expect(here.states(rescued)).toEqual(['rescued', null, HOST]);
+  await here.remove(uuid, rescued);
 });
 
 it('a Placement that is away holds up no build, and is told the truth when it is back', async () => {
