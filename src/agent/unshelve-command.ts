@@ -64,7 +64,9 @@ async function unshelve(
     };
     await saveRunning(host, record, fields, SPAWNING);
   } catch (error) {
-    if (!signal.aborted) await giveUp(host, record, stands, error);
+    // A launch that the hypervisor's loss left half made, too.
+    const isLost = ComputeError.is(error) && error.code === 'CONNECTION_LOST';
+    if (!signal.aborted) await giveUp(host, record, stands || isLost, error);
     throw error;
   }
 }

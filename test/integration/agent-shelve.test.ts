@@ -148,6 +148,25 @@ describe('a server that is shelved', () => {
     expect(await bench.allocations(uuid)).not.toEqual({});
   });
 
+  it('leaves nothing half made where the hypervisor is lost as it is built again', async () => {
+    const bench = await open();
+    const { faults, hypervisor } = bench;
+    const agent = await bench.open({ outageTimeoutMs: 0 });
+    const uuid = await bench.server(agent);
+    const imageId = await bench.image();
+    await bench.done(uuid, SHELVE, shelving, { image_id: imageId, clean_shutdown: true });
+    await bench.released(uuid);
+    await bench.allocate(agent, uuid);
+    const lost = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+    for (const at of ['spawn.start.done', 'spawn.undo', 'destroy'] as const) faults.add({ at, fail: lost });
+    await bench.done(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
+    expect(failure(bench, UNSHELVE)).toContain('undoing the launch failed too');
+    expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
+    expect(await agent.node.list()).toEqual([]);
+    expect(hypervisor.domains.size).toBe(0);
+    await bench.released(uuid);
+  });
+
   it('runs on where its image cannot be made', async () => {
     const bench = await open();
     const { conductor, faults } = bench;
