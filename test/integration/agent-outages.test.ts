@@ -18,7 +18,7 @@ import { GUEST_IMAGE, qemuProcesses, TestHost } from '../support/host.js';
 type Fields = Readonly<Record<string, unknown>>;
 
 /** More than a loopback brings before it is noticed. */
-const IMAGE_BYTES = 128 * 2 ** 20;
+const IMAGE_BYTES = 64 * 2 ** 20;
 
 const obstacle = PrivateRabbitmq.obstacle() ?? PrivatePlacement.obstacle() ?? PrivateGlance.obstacle();
 const host = new TestHost();
@@ -172,12 +172,12 @@ class Bench {
 
 it.each(['SIGTERM', 'SIGKILL'] as const)('a libvirtd that ended by %s is waited for', async (signal) => {
   const here = await Bench.open();
-  const [stopped, deleted, rebooted, running] = [
-    await here.boot(),
-    await here.boot(),
-    await here.boot(),
-    await here.boot(),
-  ];
+  const [stopped, deleted, rebooted, running] = await Promise.all([
+    here.boot(),
+    here.boot(),
+    here.boot(),
+    here.boot(),
+  ]);
   const qemu = (uuid: string): number[] => qemuProcesses(uuid);
   const before = { running: qemu(running), rebooted: qemu(rebooted) };
   const built = await here.server();
