@@ -10,7 +10,7 @@ export class PrivateGlance {
   static obstacle(): string | undefined;
   static start(
     directory: string,
-    options?: { readonly address?: string; readonly under?: readonly string[] },
+    options?: { readonly address?: string; readonly under?: readonly string[]; readonly port?: number },
   ): Promise<PrivateGlance>;
   readonly url: string;
   add(image: NewImage, data?: Uint8Array | string): Promise<string>;

@@ -28,11 +28,11 @@ export class PrivateGlance {
   }
 
   /**
-   * The directory exists, and is the caller's to remove. `under` are words before the command, for a network namespace
+   * The directory exists, and is the caller's to remove. On the port of an earlier one it goes on with what that had. `under` are words before the command, for a network namespace
    * that has the address.
    */
-  static async start(directory, { address = '127.0.0.1', under = [] } = {}) {
-    const port = await freePort();
+  static async start(directory, { address = '127.0.0.1', under = [], port: given } = {}) {
+    const port = given ?? (await freePort());
     const config = writeConfig(directory, address, port);
     await promisify(execFile)('glance-manage', ['--config-file', config, 'db_sync'], { timeout: START_MS });
     const url = `http://${address}:${port}`;
@@ -97,7 +97,7 @@ export class PrivateGlance {
 /** Without a flavor the pipeline of the package asks nobody for a token. */
 function writeConfig(directory, address, port) {
   for (const name of ['images', 'staging', 'tasks', 'lock'])
-    mkdirSync(join(directory, name), { mode: 0o700 });
+    mkdirSync(join(directory, name), { mode: 0o700, recursive: true });
   const path = join(directory, 'glance-api.conf');
   writeFileSync(
     path,

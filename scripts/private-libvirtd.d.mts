@@ -8,5 +8,7 @@ export class PrivateLibvirtd {
   readonly pid: number | undefined;
   virsh(...args: string[]): string;
   kill(): void;
+  goAway(signal: NodeJS.Signals): Promise<void>;
+  comeBack(): void;
   stop(): void;
 }

@@ -1,6 +1,15 @@
 // A libvirtd of one's own: own sockets, own directories, own process namespace; nothing of the host's libvirt is touched.
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { claimPorts } from '../dist/libvirt/vnc-ports.js';
 
@@ -28,7 +37,10 @@ const SUPERVISOR = `
 mount --make-rprivate /
 while read -r target source; do mount --bind "$source" "$target"; done < "$1/mounts"
 directory=$1; shift
-while :; do "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!; done
+while :; do
+  while [ -e "$directory/away" ]; do sleep 0.05; done
+  "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!
+done
 `;
 
 /** A hundred of its own for each; none of an embedded root. */
@@ -133,6 +145,18 @@ export class PrivateLibvirtd {
   kill() {
     const { pid } = this;
     if (pid !== undefined) process.kill(pid, 'SIGKILL');
+  }
+
+  /** Ends it; it stays away until {@link comeBack}, its guests run on. Resolves once it has ended. */
+  async goAway(signal) {
+    const { pid } = this;
+    writeFileSync(join(this.directory, 'away'), '');
+    if (pid !== undefined) process.kill(pid, signal);
+    while (this.pid !== undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  comeBack() {
+    rmSync(join(this.directory, 'away'));
   }
 
   /** Ends the daemon and every guest of it. Idempotent. */

@@ -91,6 +91,7 @@ const configSchema = closedObject({
   reportIntervalMs: v.exactOptional(milliseconds),
   resourceIntervalMs: v.exactOptional(milliseconds),
   shutdownTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
+  outageTimeoutMs: v.exactOptional(integer(0, 1_900_000_000)),
   maxConcurrentBuilds: v.exactOptional(integer(1, 10_000)),
   vnc: v.exactOptional(vncSchema),
   offloadShelved: v.exactOptional(v.boolean()),

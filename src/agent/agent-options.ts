@@ -38,6 +38,8 @@ export interface ComputeAgentOptions {
   readonly resourceIntervalMs?: number;
   /** Milliseconds that a guest is given to shut itself down. Default 60000, Nova's shutdown_timeout. */
   readonly shutdownTimeoutMs?: number;
+  /** Milliseconds that a command waits for a hypervisor or a Glance that is away. Default 600000, ten minutes. */
+  readonly outageTimeoutMs?: number;
   /** Builds at once. Default 10, Nova's max_concurrent_builds. */
   readonly maxConcurrentBuilds?: number;
   /** Consoles for users by a novncproxy of the cloud. Default none: they are told that there is no such console. */

@@ -177,12 +177,21 @@ export function checkedMethods(methods: Readonly<Record<string, RpcMethod>>): Re
 }
 
 function checkedMethod(method: RpcMethod): RpcMethod {
+  const { abandon, refuse } = method;
   const checked: RpcMethod = (args, invocation) => {
-    for (const [argument, value] of Object.entries(args)) {
-      if (Object.hasOwn(ARGUMENTS, argument)) ARGUMENTS[argument]?.(value, argument);
+    try {
+      checkArguments(args);
+    } catch (error) {
+      if (!refuse) throw error;
+      return refuse(args, invocation, error).then(() => Promise.reject(error));
     }
     return method(args, invocation);
   };
-  const { abandon } = method;
   return abandon ? Object.assign(checked, { abandon }) : checked;
+}
+
+function checkArguments(args: Readonly<Record<string, unknown>>): void {
+  for (const [argument, value] of Object.entries(args)) {
+    if (Object.hasOwn(ARGUMENTS, argument)) ARGUMENTS[argument]?.(value, argument);
+  }
 }

@@ -1,23 +1,22 @@
 // build_and_run_instance: a server of the scheduler's becomes a guest here, goes to another host, or ends in ERROR.
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
 import type { LaunchRequest } from '../node/types.js';
-import { Backoff } from './backoff.js';
+import { buildRefusal } from './build-refusal.js';
+import { AWAITED, EVENT, FAILED, NOWHERE } from './build-states.js';
 import { type ComputeHost, stands } from './compute-host.js';
 import type { CommandArguments } from './instance-command.js';
-import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
 import { itemsOf, launchRequest, rootDevice } from './launch-message.js';
 import type { PluggedNetworks } from './neutron/instance-networks.js';
 import { networkWish, ownerOf } from './neutron/network-wish.js';
 import { noNeutron } from './neutron/no-neutron.js';
+import { launchThrough, outlast } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 import { spentError } from './spent-error.js';
 
-const EVENT = 'compute__do_build_and_run_instance';
 /** In which an earlier process may have left it. */
-const STATES = ['scheduling', null, 'networking', 'block_device_mapping', 'spawning'];
-/** For which Glance may be away. */
-const IMAGE_PATIENCE_MS = 600_000;
+const STATES = [...AWAITED, 'networking', 'block_device_mapping', 'spawning'];
 
 /** Another host would fail as this one does: what is wrong is the request, or the image. */
 const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -34,8 +33,6 @@ const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'NEUTRON_FAILED',
 ]);
 
-const FAILED: Fields = { vm_state: 'error', task_state: null, power_state: 0 };
-
 /** Nova's ComputeManager.build_and_run_instance. */
 export function buildCommand(host: ComputeHost): RpcMethod {
   const during =
@@ -46,7 +43,7 @@ export function buildCommand(host: ComputeHost): RpcMethod {
     };
   return Object.assign(
     during((build) => build.run()),
-    { abandon: during((build) => build.abandon()) },
+    { abandon: during((build) => build.abandon()), refuse: buildRefusal(host) },
   );
 }
 
@@ -139,7 +136,7 @@ class Build {
   async #build(): Promise<void> {
     const { name, nodeName, schedulers } = this.#host;
     const record = this.#record;
-    const before = this.#invocation.isRepeated ? STATES : ['scheduling', null];
+    const before = this.#invocation.isRepeated ? STATES : AWAITED;
     await record.save({ vm_state: 'building', task_state: null }, before);
     await record.save({ host: name, node: nodeName, launched_on: name });
     const request = launchRequest(record.object, this.#args);
@@ -178,31 +175,23 @@ class Build {
     await persist(this.#host.signal, () => this.#host.conductor.save(root, this.#record.call));
   }
 
-  /** Glance may be away for minutes. One that stands was launched by an earlier process. */
+  /** One that stands was launched by an earlier process. */
   async #launch(request: LaunchRequest, plugged: PluggedNetworks['plugged']): Promise<void> {
-    const { node, signal, log } = this.#host;
-    const backoff = new Backoff();
-    const end = performance.now() + IMAGE_PATIENCE_MS;
-    for (;;) {
-      try {
-        this.#mayStand = true;
-        const { steps } = await node.launch(request, { signal, ...(plugged && { beforeRun: plugged }) });
-        for (const { step, milliseconds } of steps) {
-          const text = `launch of ${this.#record.uuid}: ${step} took ${Math.round(milliseconds)} ms`;
-          log.info(text, { ...this.#about, step, milliseconds });
-        }
-        return;
-      } catch (error) {
-        if (!ComputeError.is(error)) throw error;
-        if (error.code === 'INSTANCE_EXISTS') {
-          if (this.#invocation.isRepeated) return;
-          this.#mayStand = false;
-        }
-        const isAway = error.code === 'IMAGE_DOWNLOAD_FAILED' && error.retryable;
-        if (!isAway || performance.now() > end) throw error;
-        log.warn(`the image of ${this.#record.uuid} cannot be fetched yet: ${error.message}`, this.#about);
-        await backoff.pause(signal);
+    const { log } = this.#host;
+    const { uuid } = this.#record;
+    this.#mayStand = true;
+    try {
+      const options = plugged ? { beforeRun: plugged } : {};
+      const { steps } = await launchThrough(this.#host, this.#record, request, options);
+      for (const { step, milliseconds } of steps) {
+        const text = `launch of ${uuid}: ${step} took ${Math.round(milliseconds)} ms`;
+        log.info(text, { ...this.#about, step, milliseconds });
       }
+    } catch (error) {
+      if (!ComputeError.is(error) || error.code !== 'INSTANCE_EXISTS') throw error;
+      if (this.#invocation.isRepeated) return;
+      this.#mayStand = false;
+      throw error;
     }
   }
 
@@ -230,7 +219,8 @@ class Build {
   async #remove(): Promise<boolean> {
     const { node, signal, log } = this.#host;
     try {
-      if (this.#mayStand) await node.terminate(this.#record.uuid, { signal });
+      const { uuid } = this.#record;
+      if (this.#mayStand) await outlast(this.#host, uuid, () => node.terminate(uuid, { signal }));
     } catch (error) {
       if (signal.aborted) throw error;
       log.warn(`what was built of ${this.#record.uuid} is not removed: ${reasonOf(error)}`, this.#about);
@@ -258,7 +248,7 @@ class Build {
   }
 
   async #forget(fields: Readonly<Record<string, unknown>>): Promise<void> {
-    await this.#record.save({ host: null, node: null, launched_on: null, ...fields });
+    await this.#record.save({ ...NOWHERE, ...fields });
   }
 
   async #removeAllocations(): Promise<void> {

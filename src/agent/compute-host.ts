@@ -34,6 +34,8 @@ export interface ComputeHost {
   readonly log: Logger;
   /** Milliseconds that a guest is given to shut itself down. */
   readonly shutdownTimeoutMs: number;
+  /** Milliseconds that a command waits for a hypervisor or a Glance that is away. */
+  readonly outageTimeoutMs: number;
   /** Fires when commands have to end: what they have not finished is done again at the next start. */
   readonly signal: AbortSignal;
   /** Instances on which a command is at work. */

@@ -3,6 +3,7 @@ import type { PowerState } from '../driver/model.js';
 import type { ComputeHost } from './compute-host.js';
 import { RemoteError } from './errors.js';
 import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { outlast } from './outage.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { spentError } from './spent-error.js';
 
@@ -15,7 +16,9 @@ export interface InstanceCommand {
   readonly pending: readonly (string | null)[];
   /** The task of a deletion is its own. Else it is another command's, and stays whatever becomes of this one. */
   readonly isDeletion?: true;
-  /** `isRepeated`: an earlier process may have done some of it. */
+  /** What fails it, it is not run again by this process. Default false. */
+  readonly isOnce?: boolean;
+  /** `isRepeated`: an earlier process, or try, may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
   /** What a failure writes of the instance. Default: no task, and the state that the hypervisor tells. */
   left?(): Fields;
@@ -39,7 +42,7 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
       }
       await record.startEvent(command.event);
       try {
-        await command.run(record, args, isRepeated);
+        await runThrough(host, command, record, args, isRepeated);
       } catch (error) {
         if (host.signal.aborted) throw error;
         await fail(host, command, record, args, error);
@@ -51,6 +54,19 @@ export function instanceCommand(host: ComputeHost, command: InstanceCommand): Rp
     });
   };
   return Object.assign(run, { abandon: abandonment(host, command) });
+}
+
+/** A try that the hypervisor or Glance failed is to the next one what an earlier process is. */
+async function runThrough(
+  host: ComputeHost,
+  command: InstanceCommand,
+  record: InstanceRecord,
+  args: CommandArguments,
+  isRepeated: boolean,
+): Promise<void> {
+  const run = (isAgain: boolean): Promise<void> => command.run(record, args, isRepeated || isAgain);
+  const isWanted = async (): Promise<boolean> => !command.isOnce && (await record.isPending(command.pending));
+  await outlast(host, record.uuid, run, isWanted);
 }
 
 /** As a failure, but for what the hypervisor would say: to ask it may be what killed the processes. */

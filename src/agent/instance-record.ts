@@ -146,7 +146,7 @@ export function textOf(object: NovaObject, field: string): string {
 }
 
 /** As Nova writes them. */
-export function isUuid(value: unknown): boolean {
+export function isUuid(value: unknown): value is string {
   return typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value);
 }
 

@@ -11,6 +11,7 @@ import type { InstanceNetworks } from './neutron/instance-networks.js';
 import type { CachedVif } from './neutron/network-info.js';
 import { networkWish, ownerOf } from './neutron/network-wish.js';
 import { noNeutron } from './neutron/no-neutron.js';
+import { outlast } from './outage.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 
 type Work<T> = (
@@ -36,7 +37,9 @@ export function interfaceCommands(
     detach_interface: command(host, 'detach_interface', async (networks, record, args, isRepeated) => {
       const portId = String(args['port_id']);
       const unplug = (): Promise<void> =>
-        node.detachInterface(record.uuid, portId, { signal }).catch(unlessNoDevice);
+        outlast(host, record.uuid, () =>
+          node.detachInterface(record.uuid, portId, { signal }).catch(unlessNoDevice),
+        );
       if ((await networks.detach(record.uuid, portId, unplug, record.call)) || isRepeated) return;
       throw new ComputeError('DEVICE_NOT_FOUND', `instance ${record.uuid} has no port ${portId}`, {
         operation: 'detach_interface',

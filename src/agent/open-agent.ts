@@ -56,6 +56,7 @@ import { volumeCommands } from './volume-commands.js';
 const REPORT_MS = 10_000;
 const RESOURCE_MS = 60_000;
 const SHUTDOWN_MS = 60_000;
+const OUTAGE_MS = 600_000;
 const BUILDS = 10;
 /** Nova's max_concurrent_snapshots. */
 const SNAPSHOTS = 5;
@@ -151,6 +152,7 @@ export async function openParts(
     volumes,
     log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
+    outageTimeoutMs: options.outageTimeoutMs ?? OUTAGE_MS,
     signal,
     busy: new Busy(),
   };

@@ -1,5 +1,6 @@
 // Services that are away for a while: asked again until they answer, or until the agent has to end.
 import { ComputeError, type ErrorCode } from '../driver/errors.js';
+import { GenerationConflict } from '../resources/placement/placement-api.js';
 import { Backoff } from './backoff.js';
 import { RemoteError } from './errors.js';
 import { isOfRpc } from './rpc-client.js';
@@ -18,6 +19,7 @@ const WAITED_PATIENCE_MS = 600_000;
 /**
  * For calls of the conductor, of Placement, Neutron and Cinder, and casts. As long as it takes, while one of these or the broker is away: a
  * call that nobody answers, or whose answer the broker lost; a conductor without its database; one of the others that cannot be reached.
+ * What Placement refuses because somebody else changed it at the same time is asked again, too.
  * For ten minutes, where a conductor answers each time that it waited for another service in vain: that may never pass. Any
  * other `TIMEOUT` is the answer. `isAgain`: whether it was done before is not known. Rejects with what does not
  * pass, and with the signal's reason.
@@ -41,6 +43,8 @@ export async function persist<T>(signal: AbortSignal, work: (isAgain: boolean) =
 
 function isAway(error: unknown): boolean {
   if (error instanceof RemoteError) return AWAY.has(error.remote.class);
+  // With a reporter that catches up, for one.
+  if (error instanceof GenerationConflict) return true;
   if (!ComputeError.is(error)) return false;
   const { code, retryable } = error;
   if (OF_SERVICES.has(code)) return retryable;

@@ -20,6 +20,12 @@ export interface RpcMethod {
    * must do as little as it can of what may have killed them.
    */
   readonly abandon?: (args: Readonly<Record<string, unknown>>, invocation: RpcInvocation) => Promise<void>;
+  /** In place of the method, where an argument is not of its type: tells whom it concerns. Nothing else of them may be trusted either. */
+  readonly refuse?: (
+    args: Readonly<Record<string, unknown>>,
+    invocation: RpcInvocation,
+    error: unknown,
+  ) => Promise<void>;
 }
 
 export interface RpcEndpoint {

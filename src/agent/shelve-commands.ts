@@ -4,6 +4,7 @@ import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
 import { type InstanceRecord, isGoing, powerCode, reasonOf } from './instance-record.js';
+import { outlast } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { isShelved, leaveNetworks, shelvedKeys, systemMetadata } from './shelved.js';
@@ -27,6 +28,8 @@ export function shelveCommands(host: ComputeHost, { offloads }: ShelveOptions): 
   return {
     shelve_instance: instanceCommand(host, {
       event: 'compute_shelve_instance',
+      // Its failure starts the guest again.
+      isOnce: true,
       pending: [...Object.values(UPLOAD), OFFLOADING],
       run: async (record, args, isRepeated) => {
         const isStored = isRepeated && record.taskState === OFFLOADING;
@@ -73,9 +76,10 @@ async function shelve(
 }
 
 /** Where it does not start, the failure of the command tells its state. */
-async function startAgain({ node, signal, log }: ComputeHost, uuid: string): Promise<void> {
-  await node.start(uuid, { signal }).catch((error: unknown) => {
-    log.warn(`instance ${uuid} was not shelved, and does not start again: ${reasonOf(error)}`, {
+async function startAgain(host: ComputeHost, uuid: string): Promise<void> {
+  const { node, signal } = host;
+  await outlast(host, uuid, () => node.start(uuid, { signal })).catch((error: unknown) => {
+    host.log.warn(`instance ${uuid} was not shelved, and does not start again: ${reasonOf(error)}`, {
       instanceUuid: uuid,
     });
   });
@@ -90,7 +94,7 @@ async function offload(host: ComputeHost, record: InstanceRecord): Promise<void>
   refuseOther(host, record);
   // Which it may have got since it was shelved.
   await refuseVolumes(host, record);
-  await node.terminate(uuid, { signal });
+  await outlast(host, uuid, () => node.terminate(uuid, { signal }));
   await leaveNetworks(host, record);
   await persist(signal, () => placement.removeConsumer(uuid));
   const states = { vm_state: 'shelved_offloaded', task_state: null, power_state: powerCode('shutdown') };

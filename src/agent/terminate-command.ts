@@ -3,6 +3,7 @@ import type { ComputeHost } from './compute-host.js';
 import { dropTokens } from './consoles.js';
 import { RemoteError } from './errors.js';
 import { InstanceRecord, reasonOf } from './instance-record.js';
+import { outlast } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { spentError } from './spent-error.js';
@@ -49,7 +50,7 @@ async function tellFailure(record: InstanceRecord, error: unknown): Promise<void
 export async function terminate(host: ComputeHost, record: InstanceRecord): Promise<void> {
   const { node, placement, schedulers, conductor, signal, log } = host;
   const { uuid, call } = record;
-  await node.terminate(uuid, { signal });
+  await outlast(host, uuid, () => node.terminate(uuid, { signal }));
   await host.networks?.release(uuid, [], call);
   await host.volumes?.release(record);
   const fields = { power_state: 0, vm_state: 'deleted', task_state: null, terminated_at: new Date() };

@@ -10,6 +10,7 @@ import { InfoCache } from './neutron/info-cache.js';
 import type { PluggedNetworks } from './neutron/instance-networks.js';
 import { ownerOf } from './neutron/network-wish.js';
 import { noNeutron } from './neutron/no-neutron.js';
+import { launchThrough } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 import { leaveNetworks, saveRunning } from './shelved.js';
@@ -24,6 +25,8 @@ const ATTRIBUTES = ['flavor', 'keypairs', 'metadata', 'system_metadata'];
 export function unshelveCommand(host: ComputeHost): RpcMethod {
   const command = instanceCommand(host, {
     event: 'compute_unshelve_instance',
+    // Its failure gives the allocations up. The launch waits by itself.
+    isOnce: true,
     pending: [ASKED, SPAWNING],
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
@@ -59,7 +62,7 @@ async function unshelve(
     const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
     const request = launchRequest(stored, { image: args['image'] });
     using networks = await arrive(host, record);
-    await launch(host, request, networks, isRepeated);
+    await launch(host, record, request, networks, isRepeated);
     stands = true;
     const fields = {
       vm_state: 'active',
@@ -69,7 +72,9 @@ async function unshelve(
     };
     await saveRunning(host, record, fields, SPAWNING);
   } catch (error) {
-    if (!signal.aborted) await giveUp(host, record, stands, error);
+    // A launch that the hypervisor's loss left half made, too.
+    const isLost = ComputeError.is(error) && error.code === 'CONNECTION_LOST';
+    if (!signal.aborted) await giveUp(host, record, stands || isLost, error);
     throw error;
   }
 }
@@ -86,14 +91,16 @@ async function arrive(
 }
 
 async function launch(
-  { node, signal }: ComputeHost,
+  host: ComputeHost,
+  record: InstanceRecord,
   request: LaunchRequest,
   networks: PluggedNetworks | undefined,
   isRepeated: boolean,
 ): Promise<void> {
   const { requests = [], plugged } = networks ?? {};
   try {
-    await node.launch({ ...request, networks: requests }, { signal, ...(plugged && { beforeRun: plugged }) });
+    const options = plugged ? { beforeRun: plugged } : {};
+    await launchThrough(host, record, { ...request, networks: requests }, options);
   } catch (error) {
     // The process that launched it did not live to tell.
     if (!(isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS')) throw error;

@@ -115,6 +115,9 @@ export class FakeConductor {
     if (object.name === 'InstanceInfoCache')
       this.infoCaches.set(String(fields['instance_uuid']), String(fields['network_info']));
     if (object.get('destination_type') === 'volume') return this.#map(object, method, fields);
+    if (object.name === 'Service' && method === 'save') {
+      for (const [field, value] of Object.entries(fields)) this.service?.set(field, value);
+    }
     if (object.name !== 'Instance') return {};
     const uuid = String(object.get('uuid'));
     const stored = this.instance(uuid);

@@ -73,6 +73,8 @@ export class FaultBench {
   /** The broker's, instead of the one without TLS. */
   broker: AmqpBrokerOptions | undefined;
   volume: CinderOptions | undefined;
+  /** Of the next agent. */
+  outageTimeoutMs = 600_000;
   readonly #path: string;
   readonly #services: FaultServices;
 
@@ -107,6 +109,7 @@ export class FaultBench {
       ...(this.volume && { volume: this.volume }),
       host: HOST,
       hostIp: '192.0.2.7',
+      outageTimeoutMs: this.outageTimeoutMs,
       logger: { debug: write, info: write, warn: write, error: write },
       node: {
         driver: 'fake.FakeDriver',

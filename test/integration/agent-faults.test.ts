@@ -147,7 +147,48 @@ describe('the task of a deletion', () => {
 });
 
 describe('while the hypervisor is away', () => {
-  it('a command that fails leaves no task', async () => {
+  it('a command waits, and is done once', async () => {
+    await here.build(await here.agent());
+    here.faults.add({ at: 'pause', fail: lost(), times: 2 });
+    await here.replay('pause', 'compute_pause_instance');
+    expect(here.states()).toEqual(['paused', null, HOST]);
+    expect(here.faultsTold).toEqual([]);
+    expect(here.hypervisor.domains.get(UUID)?.state).toBe('paused');
+  });
+
+  it('a build whose launch is lost half made waits, and is made anew', async () => {
+    const agent = await here.agent();
+    here.faults.add({ at: 'spawn.start.done', fail: lost() });
+    for (const at of ['destroy', 'spawn.undo'] as const) here.faults.add({ at, fail: lost(), times: 2 });
+    await here.build(agent);
+    expect(here.faultsTold).toEqual([]);
+    expect(here.hypervisor.domains.size).toBe(1);
+    expect(here.conductor.finished(BUILD)[0]?.failure).toBeUndefined();
+  });
+
+  it('a deletion waits, and is done once', async () => {
+    await here.build(await here.agent());
+    here.faults.add({ at: 'destroy', fail: lost(), times: 2 });
+    await here.replay('terminate', 'compute_terminate_instance');
+    expect(here.conductor.instances.has(UUID)).toBe(false);
+    expect(here.faultsTold).toEqual([]);
+    expect(here.hypervisor.domains.size).toBe(0);
+  });
+
+  it('a command whose user has deleted the server meanwhile is not done again', async () => {
+    await here.build(await here.agent());
+    here.faults.add({ at: 'pause', fail: lost() });
+    const sent = request('pause');
+    here.store(sent.args.instance);
+    await here.cast(sent);
+    await vi.waitFor(() => expect(here.lines.join()).toContain('waits for a service'), WAIT);
+    here.conductor.instance(UUID).set('task_state', 'deleting');
+    await here.ended('compute_pause_instance');
+    expect(here.hypervisor.domains.get(UUID)?.state).toBe('running');
+  });
+
+  it('a command that waits in vain leaves no task', async () => {
+    here.outageTimeoutMs = 100;
     const agent = await here.agent();
     await here.build(agent);
     for (const at of ['pause', 'getInfo'] as const) here.faults.add({ at, fail: lost(), times: 1000 });
@@ -158,6 +199,7 @@ describe('while the hypervisor is away', () => {
   });
 
   it('a build that cannot be taken back is an ERROR of this host, which its deletion ends', async () => {
+    here.outageTimeoutMs = 100;
     const agent = await here.agent();
     await here.allocate(agent);
     for (const at of ['spawn.start.done', 'destroy', 'spawn.undo'] as const) {
@@ -173,6 +215,69 @@ describe('while the hypervisor is away', () => {
     await here.replay('terminate', 'compute_terminate_instance');
     expect(here.hypervisor.domains.size).toBe(0);
     expect(await here.allocations()).toBe(0);
+  });
+});
+
+describe('a build with a wrong argument', () => {
+  const refused = (): ReturnType<typeof request> => {
+    const sent = request('boot-warm');
+    sent.args['filter_properties'] = 'retry';
+    return sent;
+  };
+
+  it('ends in ERROR where the scheduler has sent it here', async () => {
+    await here.allocate(await here.agent());
+    const sent = refused();
+    here.store(sent.args.instance);
+    sent.args.instance.set('vm_state', 'a lie');
+    await here.cast(sent);
+    await here.ended(BUILD);
+    expect(here.states()).toEqual(['error', null, null]);
+    expect(here.faultsTold).toEqual([expect.stringContaining('filter_properties is not an object')]);
+    expect(await here.allocations()).toBe(0);
+    expect(here.conductor.rescheduled).toEqual([]);
+  });
+
+  it('is done with by the next process where one died over it', async () => {
+    const first = await here.agent();
+    await here.allocate(first);
+    await first.close();
+    const sent = refused();
+    here.store(sent.args.instance).set('vm_state', 'error');
+    await here.leave(sent, 1);
+    await here.agent();
+    await here.ended(BUILD);
+    expect(here.faultsTold).toHaveLength(1);
+    expect(await here.allocations()).toBe(0);
+  });
+
+  it.each([
+    ['is on its way to another host', { host: 'another' }, true],
+    ['has a task', { task_state: 'deleting' }, true],
+    ['is active', { vm_state: 'active' }, true],
+    ['was given to no host', {}, false],
+  ])('changes nothing of a server that %s', async (_name, fields, isAllocated) => {
+    const agent = await here.agent();
+    if (isAllocated) await here.allocate(agent);
+    const sent = refused();
+    const stored = here.store(sent.args.instance);
+    for (const [field, value] of Object.entries(fields)) stored.set(field, value);
+    const before = [...here.states(), await here.allocations()];
+    await here.cast(sent);
+    await vi.waitFor(() => expect(here.journaled('finished')).toBe(1), WAIT);
+    expect([...here.states(), await here.allocations()]).toEqual(before);
+    expect(here.faultsTold).toEqual([]);
+    expect(here.conductor.events).toEqual([]);
+  });
+
+  it('changes nothing of a server that runs here', async () => {
+    await here.build(await here.agent());
+    here.conductor.instance(UUID).set('vm_state', 'building');
+    await here.cast(refused());
+    await vi.waitFor(() => expect(here.journaled('finished')).toBe(2), WAIT);
+    expect(here.states()).toEqual(['building', null, HOST]);
+    expect(here.faultsTold).toEqual([]);
+    expect(here.hypervisor.domains.size).toBe(1);
   });
 });
 

@@ -299,7 +299,7 @@ describe('a build whose networks fail', () => {
     const { id } = await services.port({ network_id: networkId, 'binding:vnic_type': 'direct' });
     const failure = await failed(bench, agent, [{ network_id: networkId }, { port_id: id }]);
     expect(failure).toContain('binding_failed');
-    expect(bench.conductor.rescheduled).toHaveLength(1);
+    await vi.waitFor(() => expect(bench.conductor.rescheduled).toHaveLength(1), WAIT);
     expect((await services.ports('')).map((port) => port.id)).toEqual([id]);
   });
 

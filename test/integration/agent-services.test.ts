@@ -42,7 +42,9 @@ it('a build waits for a Glance that is away, and is done when it is back', async
   const away = new ComputeError('IMAGE_DOWNLOAD_FAILED', 'Glance is away', { retryable: true });
   here.faults.add({ at: 'spawn.image', fail: away, times: 2 });
   await here.build(agent);
-  expect(here.lines.filter((line) => line.includes('cannot be fetched yet: Glance is away'))).toHaveLength(2);
+  expect(
+    here.lines.filter((line) => line.includes('waits for a service that is away: Glance is away')),
+  ).toHaveLength(2);
   expect(here.faultsTold).toEqual([]);
 });
 

@@ -111,6 +111,51 @@ describe('a server that is shelved', () => {
     expect(await bench.imageStatus(second)).toBe(200);
   });
 
+  it('runs on where the hypervisor is lost meanwhile, and waits for Glance where it is built again', async () => {
+    const bench = await open();
+    const { faults } = bench;
+    const agent = await bench.open();
+    const uuid = await bench.server(agent);
+    const lost = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+    faults.add({ at: 'snapshot', fail: lost });
+    faults.add({ at: 'powerOn', fail: lost, times: 2 });
+    await bench.done(uuid, SHELVE, shelving, { image_id: await bench.image(), clean_shutdown: true });
+    expect(failure(bench, SHELVE)).toContain('libvirtd is away');
+    expect(fields(bench, uuid, 'vm_state', 'task_state', 'host')).toEqual(['active', null, HOST]);
+    expect((await agent.node.get(uuid)).powerState).toBe('running');
+
+    const imageId = await bench.image();
+    await bench.done(uuid, SHELVE, shelving, { image_id: imageId, clean_shutdown: true });
+    expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
+    await bench.released(uuid);
+    await bench.allocate(agent, uuid);
+    const away = new ComputeError('IMAGE_DOWNLOAD_FAILED', 'Glance is away', { retryable: true });
+    faults.add({ at: 'spawn.image', fail: away, times: 2 });
+    await bench.done(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
+    expect(failure(bench, UNSHELVE)).toBeUndefined();
+    expect(fields(bench, uuid, 'vm_state', 'task_state', 'host')).toEqual(['active', null, HOST]);
+    expect(await bench.allocations(uuid)).not.toEqual({});
+  });
+
+  it('leaves nothing half made where the hypervisor is lost as it is built again', async () => {
+    const bench = await open();
+    const { faults, hypervisor } = bench;
+    const agent = await bench.open({ outageTimeoutMs: 0 });
+    const uuid = await bench.server(agent);
+    const imageId = await bench.image();
+    await bench.done(uuid, SHELVE, shelving, { image_id: imageId, clean_shutdown: true });
+    await bench.released(uuid);
+    await bench.allocate(agent, uuid);
+    const lost = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+    for (const at of ['spawn.start.done', 'spawn.undo', 'destroy'] as const) faults.add({ at, fail: lost });
+    await bench.done(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
+    expect(failure(bench, UNSHELVE)).toContain('undoing the launch failed too');
+    expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
+    expect(await agent.node.list()).toEqual([]);
+    expect(hypervisor.domains.size).toBe(0);
+    await bench.released(uuid);
+  });
+
   it('runs on where its image cannot be made', async () => {
     const bench = await open();
     const { conductor, faults } = bench;

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { RemoteError } from '../../../src/agent/errors.js';
 import { persist } from '../../../src/agent/persist.js';
 import { ComputeError, type ErrorCode } from '../../../src/driver/errors.js';
+import { GenerationConflict } from '../../../src/resources/placement/placement-api.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -33,6 +34,7 @@ it.each([
   local('CONNECTION_LOST', 'call object_action'),
   local('PLACEMENT_FAILED', 'Placement'),
   remote('DBConnectionError'),
+  new GenerationConflict('allocations'),
 ])('waits for hours for who is away: %s', async (error) => {
   const { count, failure } = await tries(error, 3);
   expect(count).toBeGreaterThan(100);

@@ -1,0 +1,75 @@
+// The hypervisor and Glance, away for a while: what they fail is done again once they are back.
+import { ComputeError } from '../driver/errors.js';
+import type { LaunchOptions, LaunchRequest, LaunchResult } from '../node/types.js';
+import { Backoff } from './backoff.js';
+import type { ComputeHost } from './compute-host.js';
+import { type InstanceRecord, isDeletion, reasonOf } from './instance-record.js';
+import { isOfRpc } from './rpc-client.js';
+
+/** A daemon is started again within seconds. */
+const MOST_PAUSE_MS = 5000;
+
+type Host = Pick<ComputeHost, 'node' | 'signal' | 'log' | 'outageTimeoutMs'>;
+
+/**
+ * Does work that may be done twice, again and again while the hypervisor or Glance fail it, for `outageTimeoutMs` from the first
+ * failure on; while the hypervisor is known to be away it does not begin. `isWanted` is asked before each further try.
+ * Rejects with the work's error, and with the signal's reason.
+ */
+export async function outlast<T>(
+  { node, signal, log, outageTimeoutMs }: Host,
+  instanceUuid: string,
+  work: (isAgain: boolean) => Promise<T>,
+  isWanted: () => Promise<boolean> = async () => true,
+): Promise<T> {
+  const isDown = (): boolean => node.service.status.state === 'down';
+  const backoff = new Backoff({ mostMs: MOST_PAUSE_MS });
+  let end: number | undefined;
+  /** At least one pause: the call that failed may be quicker than the news of the loss. False: the time is over. */
+  const wait = async (why: string): Promise<boolean> => {
+    end ??= performance.now() + outageTimeoutMs;
+    log.warn(`what is asked of ${instanceUuid} waits for a service that is away: ${why}`, {
+      kind: 'outage',
+      instanceUuid,
+    });
+    do await backoff.pause(signal);
+    while (isDown() && performance.now() < end);
+    return performance.now() < end;
+  };
+  if (isDown()) await wait('the hypervisor cannot be reached');
+  for (let isAgain = false; ; isAgain = true) {
+    try {
+      return await work(isAgain);
+    } catch (error) {
+      if (!isOutage(error) || !(await wait(reasonOf(error))) || !(await isWanted())) throw error;
+    }
+  }
+}
+
+/** As {@link outlast}, until the instance is deleted: what a loss of the hypervisor left half made goes before it is made anew. */
+export async function launchThrough(
+  host: Host,
+  record: InstanceRecord,
+  request: LaunchRequest,
+  options: Pick<LaunchOptions, 'beforeRun'> = {},
+): Promise<LaunchResult> {
+  const { node, signal } = host;
+  const { uuid } = record;
+  const launch = async (isAgain: boolean): Promise<LaunchResult> => {
+    if (isAgain) await node.terminate(uuid, { signal });
+    return await node.launch(request, { ...options, signal });
+  };
+  return await outlast(
+    host,
+    uuid,
+    launch,
+    async () => (await record.refresh()) && !isDeletion(record.taskState),
+  );
+}
+
+function isOutage(error: unknown): boolean {
+  if (!ComputeError.is(error)) return false;
+  if (error.code === 'IMAGE_DOWNLOAD_FAILED') return error.retryable;
+  // Of a launch that could not be undone, too, which is not retryable by itself.
+  return error.code === 'CONNECTION_LOST' && !isOfRpc(error);
+}
