@@ -130,9 +130,10 @@ export async function openParts(
   if (networks) undo.add('networks', () => networks.close());
   const hostIp = options.hostIp ?? firstAddress();
   const connector = connectorOf(name, hostIp);
+  const { outageTimeoutMs = OUTAGE_MS } = options;
   const volumes =
     options.volume &&
-    new InstanceVolumes({ cinder: options.volume, node, conductor, connector, log, signal });
+    new InstanceVolumes({ cinder: options.volume, node, conductor, connector, outageTimeoutMs, log, signal });
   if (volumes) undo.add('volumes', () => volumes.close());
   const ready = new Deferred<void>();
   const reporter = await openReporter(options, node, conductor, { host: name, hostIp, ready: ready.promise });
@@ -152,7 +153,7 @@ export async function openParts(
     volumes,
     log: limited,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? SHUTDOWN_MS,
-    outageTimeoutMs: options.outageTimeoutMs ?? OUTAGE_MS,
+    outageTimeoutMs,
     signal,
     busy: new Busy(),
   };

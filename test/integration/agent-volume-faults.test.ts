@@ -122,6 +122,16 @@ describe('a detachment that fails', () => {
     bench.expectAttached(volume);
   });
 
+  it('as the hypervisor is away is made again when it is back', async () => {
+    await bench.ready();
+    const volume = bench.cinder.volume();
+    await bench.attached(volume);
+    const fail = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+    bench.here.faults.add({ at: 'detachVolume', fail, times: 2 });
+    expect(await bench.done(bench.detaching(volume))).toBeUndefined();
+    bench.expectGone(volume);
+  });
+
   it('at Cinder can be asked for again', async () => {
     await bench.ready();
     const volume = bench.cinder.volume();

@@ -3,6 +3,7 @@ import { ComputeError } from '../../driver/errors.js';
 import type { Conductor } from '../conductor.js';
 import { InstanceTurns } from '../instance-turns.js';
 import type { NovaObject } from '../nova-object.js';
+import { outlast } from '../outage.js';
 import { DEVICES, nameOf } from './device-name.js';
 import {
   attachmentOf,
@@ -24,6 +25,8 @@ import { giveUpSwap, type Swap, swapVolume } from './volume-swap.js';
 
 export interface InstanceVolumesOptions extends VolumeStepsOptions {
   readonly conductor: Conductor;
+  /** Of the hypervisor, for a volume that is to be detached. */
+  readonly outageTimeoutMs: number;
 }
 
 /** While Cinder or the conductor are away it waits for them. Changes of one instance's volumes are made one after another. */
@@ -85,7 +88,7 @@ export class InstanceVolumes {
       if (!mapping && isRepeated) return;
       if (!mapping) throw notOf(owner, volumeId, 'detach_volume');
       try {
-        await this.#steps.takeOff(owner, volumeId);
+        await outlast(this.#options, owner.uuid, () => this.#steps.takeOff(owner, volumeId));
         await this.#steps.deleteAttachment(attachmentOf(mapping));
       } catch (error) {
         if (!this.#options.signal.aborted) await this.#steps.rollDetaching(owner, volumeId);
