@@ -32,12 +32,13 @@ remember_owner = 0
 const CAPABILITY_FILTER = 'capability_filters = [ "cpu-unavailable-features" ]\n';
 
 // bash is process 1 of the namespace: it collects orphaned QEMUs at once, which libvirt waits for, and when it is
-// killed the kernel ends every process of the namespace with it. libvirtd is started again whenever it ends.
+// killed the kernel ends every process of the namespace with it. libvirtd is started again whenever it ends, while its
+// directory is there: also a run that was killed leaves nothing that goes on.
 const SUPERVISOR = `
 mount --make-rprivate /
 while read -r target source; do mount --bind "$source" "$target"; done < "$1/mounts"
 directory=$1; shift
-while :; do
+while [ -e "$directory/libvirtd.conf" ]; do
   while [ -e "$directory/away" ]; do sleep 0.05; done
   "$@" libvirtd -f "$directory/libvirtd.conf" -p "$directory/libvirtd.pid" & wait $!
 done
