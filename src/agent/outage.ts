@@ -1,15 +1,19 @@
 // The hypervisor and Glance, away for a while: what they fail is done again once they are back.
 import { ComputeError } from '../driver/errors.js';
-import type { LaunchOptions, LaunchRequest, LaunchResult } from '../node/types.js';
+import type { ComputeNode } from '../node/compute-node.js';
+import type { Logger } from '../node/types.js';
 import { Backoff } from './backoff.js';
-import type { ComputeHost } from './compute-host.js';
-import { type InstanceRecord, isDeletion, reasonOf } from './instance-record.js';
 import { isOfRpc } from './rpc-client.js';
 
 /** A daemon is started again within seconds. */
 const MOST_PAUSE_MS = 5000;
 
-type Host = Pick<ComputeHost, 'node' | 'signal' | 'log' | 'outageTimeoutMs'>;
+export interface OutageOptions {
+  readonly node: Pick<ComputeNode, 'service'>;
+  readonly outageTimeoutMs: number;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
 
 /**
  * Does work that may be done twice, again and again while the hypervisor or Glance fail it, for `outageTimeoutMs` from the first
@@ -17,7 +21,7 @@ type Host = Pick<ComputeHost, 'node' | 'signal' | 'log' | 'outageTimeoutMs'>;
  * Rejects with the work's error, and with the signal's reason.
  */
 export async function outlast<T>(
-  { node, signal, log, outageTimeoutMs }: Host,
+  { node, signal, log, outageTimeoutMs }: OutageOptions,
   instanceUuid: string,
   work: (isAgain: boolean) => Promise<T>,
   isWanted: () => Promise<boolean> = async () => true,
@@ -41,33 +45,12 @@ export async function outlast<T>(
     try {
       return await work(isAgain);
     } catch (error) {
-      if (!isOutage(error) || !(await wait(reasonOf(error))) || !(await isWanted())) throw error;
+      if (!isOutage(error) || !(await wait(error.message)) || !(await isWanted())) throw error;
     }
   }
 }
 
-/** As {@link outlast}, until the instance is deleted: what a loss of the hypervisor left half made goes before it is made anew. */
-export async function launchThrough(
-  host: Host,
-  record: InstanceRecord,
-  request: LaunchRequest,
-  options: Pick<LaunchOptions, 'beforeRun'> = {},
-): Promise<LaunchResult> {
-  const { node, signal } = host;
-  const { uuid } = record;
-  const launch = async (isAgain: boolean): Promise<LaunchResult> => {
-    if (isAgain) await node.terminate(uuid, { signal });
-    return await node.launch(request, { ...options, signal });
-  };
-  return await outlast(
-    host,
-    uuid,
-    launch,
-    async () => (await record.refresh()) && !isDeletion(record.taskState),
-  );
-}
-
-function isOutage(error: unknown): boolean {
+function isOutage(error: unknown): error is ComputeError {
   if (!ComputeError.is(error)) return false;
   if (error.code === 'IMAGE_DOWNLOAD_FAILED') return error.retryable;
   // Of a launch that could not be undone, too, which is not retryable by itself.

@@ -25,7 +25,7 @@ import { giveUpSwap, type Swap, swapVolume } from './volume-swap.js';
 
 export interface InstanceVolumesOptions extends VolumeStepsOptions {
   readonly conductor: Conductor;
-  /** Of the hypervisor, for a volume that is to be detached. */
+  /** Milliseconds that a detachment waits for the hypervisor. */
   readonly outageTimeoutMs: number;
 }
 
