@@ -466,6 +466,14 @@ export async function callNative<T>(
   });
 }
 
+/** As {@link callNative} with `waitOnAbort`: for short changes of files, which whoever undoes them must find made or not made. */
+export async function changeFiles<T>(
+  call: (addon: NativeAddon, callId: CallId) => Promise<T>,
+  options: Omit<NativeCallOptions, 'waitOnAbort'>,
+): Promise<T> {
+  return await callNative(call, { ...options, waitOnAbort: true });
+}
+
 function aborted(options: NativeCallOptions): ComputeError {
   return new ComputeError('ABORTED', `${options.operation} was aborted`, {
     ...options,

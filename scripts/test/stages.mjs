@@ -120,9 +120,8 @@ export function stagesOnDemand() {
 }
 
 /**
- * Groups run one after the other; in a group the lanes run side by side, the stages of a lane one after the other. The first
- * group is compilers and parsers, which keep two cores busy; guests are waited for as much as they work, so the second has
- * more files at a time than cores.
+ * Groups run one after the other; in a group the lanes run side by side, the stages of a lane one after the other.
+ * The last group has one lane: guests, and tests that measure time, want the machine for themselves.
  */
 export function testPlan(root) {
   return [
@@ -168,9 +167,9 @@ export function testPlan(root) {
         tier('lifetime', minutes(5), { root: true }),
         lifetimeUnderAsan(root),
         tier('contract', minutes(6), { root: true }),
+        tier('integration', minutes(12), { root: true }),
         tier('fault', minutes(8), { root: true }),
       ],
-      [tier('integration', minutes(15), { root: true })],
     ],
   ];
 }

@@ -1,7 +1,7 @@
 // The files of one instance that this driver owns: `<instances_path>/<uuid>/` disks, disk.config, disk.info, console.log, libvirt.xml.
 import { join } from 'node:path';
 import type { DiskName } from '../image/types.js';
-import { callNative } from '../native.js';
+import { callNative, changeFiles } from '../native.js';
 import type { QemuUser } from './host-probe.js';
 import type { CallContext } from './hypervisor.js';
 import { formatDisks, type InstanceDisks, parseDisks } from './instance-disks.js';
@@ -46,17 +46,17 @@ export class InstanceFiles {
 
   /** QEMU's user must be able to pass through, not to list. */
   async makeDirectory(context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.makeDirectory(this.directory, 0o711, id), context);
+    await changeFiles((addon, id) => addon.makeDirectory(this.directory, 0o711, id), context);
   }
 
   /** Made before QEMU runs: its user may not create files in the directory. */
   async makeConsoleLog(user: QemuUser | undefined, context: CallContext): Promise<void> {
-    await callNative(
+    await changeFiles(
       (addon, id) => addon.writeFile(this.consoleLog, '', { how: 'create', mode: 0o600, sync: false }, id),
       context,
     );
     if (user) {
-      await callNative((addon, id) => addon.setOwner(this.consoleLog, user.uid, user.gid, id), context);
+      await changeFiles((addon, id) => addon.setOwner(this.consoleLog, user.uid, user.gid, id), context);
     }
   }
 
@@ -69,7 +69,7 @@ export class InstanceFiles {
     context: CallContext,
     path: string = this.configDrive,
   ): Promise<void> {
-    await callNative(
+    await changeFiles(
       (addon, id) => addon.writeFile(path, image, { how: 'create', mode: 0o600, sync: false }, id),
       context,
     );
@@ -99,7 +99,7 @@ export class InstanceFiles {
   async removeRescue(context: CallContext): Promise<void> {
     const disk = this.disk('disk.rescue');
     for (const path of [disk, `${disk}.base`, this.rescueConfigDrive, this.unrescue]) {
-      await callNative((addon, id) => addon.removeTree(path, id), context);
+      await changeFiles((addon, id) => addon.removeTree(path, id), context);
     }
   }
 
@@ -114,7 +114,7 @@ export class InstanceFiles {
   }
 
   async removeKept(context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.removeTree(this.#resizeInfo, id), context);
+    await changeFiles((addon, id) => addon.removeTree(this.#resizeInfo, id), context);
   }
 
   async hasDisk(context: CallContext): Promise<boolean> {
@@ -131,7 +131,7 @@ export class InstanceFiles {
 
   /** Everything below the directory and itself. Idempotent. */
   async remove(context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.removeTree(this.directory, id), context);
+    await changeFiles((addon, id) => addon.removeTree(this.directory, id), context);
   }
 
   async #readDisks(path: string, context: CallContext): Promise<InstanceDisks | undefined> {
@@ -141,7 +141,7 @@ export class InstanceFiles {
   }
 
   async #write(path: string, text: string, context: CallContext, sync = false): Promise<void> {
-    await callNative(
+    await changeFiles(
       (addon, id) => addon.writeFile(path, text, { how: 'replace', mode: 0o600, sync }, id),
       context,
     );

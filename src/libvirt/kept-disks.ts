@@ -1,6 +1,6 @@
 // The disks that an instance had before a resize, kept beside the new ones until it is confirmed or reverted.
 import type { DiskName } from '../image/types.js';
-import { callNative } from '../native.js';
+import { callNative, changeFiles } from '../native.js';
 import type { DiskChange } from './disk-changes.js';
 import type { CallContext } from './hypervisor.js';
 import { DISK_NAMES, type InstanceDisks } from './instance-disks.js';
@@ -103,14 +103,14 @@ export class KeptDisks {
   }
 
   async #link(source: string, target: string, context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.linkFile(source, target, id), context);
+    await changeFiles((addon, id) => addon.linkFile(source, target, id), context);
   }
 
   async #rename(source: string, target: string, context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.publishFile(source, target, true, id), context);
+    await changeFiles((addon, id) => addon.publishFile(source, target, true, id), context);
   }
 
   async #remove(path: string, context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.removeTree(path, id), context);
+    await changeFiles((addon, id) => addon.removeTree(path, id), context);
   }
 }

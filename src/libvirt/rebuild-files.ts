@@ -1,5 +1,5 @@
 // The files of a rebuild: made beside those that stand, as `disk.rebuild` and the like, then put in their place.
-import { callNative } from '../native.js';
+import { callNative, changeFiles } from '../native.js';
 import type { CallContext } from './hypervisor.js';
 import { DISK_NAMES, formatDisks, type InstanceDisks, parseDisks } from './instance-disks.js';
 import type { InstanceFiles } from './instance-files.js';
@@ -64,7 +64,7 @@ export class RebuildFiles {
       ? `${target.slice(0, -'.base'.length)}${SUFFIX}.base`
       : target + SUFFIX;
     if (!(await this.#stands(source, context))) return;
-    await callNative((addon, id) => addon.publishFile(source, target, false, id), context);
+    await changeFiles((addon, id) => addon.publishFile(source, target, false, id), context);
     // Where both are links to one base, as in a rebuild from the same image, rename(2) leaves both.
     await this.#remove(source, context);
   }
@@ -74,11 +74,11 @@ export class RebuildFiles {
   }
 
   async #remove(path: string, context: CallContext): Promise<void> {
-    await callNative((addon, id) => addon.removeTree(path, id), context);
+    await changeFiles((addon, id) => addon.removeTree(path, id), context);
   }
 
   async #write(target: string, data: string | Uint8Array, context: CallContext): Promise<void> {
     const options = { how: 'replace', mode: 0o600, sync: false } as const;
-    await callNative((addon, id) => addon.writeFile(target + SUFFIX, data, options, id), context);
+    await changeFiles((addon, id) => addon.writeFile(target + SUFFIX, data, options, id), context);
   }
 }

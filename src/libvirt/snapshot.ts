@@ -9,7 +9,7 @@ import type { Undo } from '../driver/undo.js';
 import { convertImage } from '../image/convert-image.js';
 import type { ImageLayer } from '../image/disk.js';
 import type { ImageCacheOptions } from '../image/types.js';
-import { callNative } from '../native.js';
+import { callNative, changeFiles } from '../native.js';
 import type { Domains } from './domains.js';
 import type { DiskInfo } from './instance-disks.js';
 import { InstanceFiles } from './instance-files.js';
@@ -119,7 +119,7 @@ export class Snapshot {
     if (!together) await this.#assertRoom(place, imageBytes);
     this.#undo.add('remove temporary files', () => this.#removeFiles());
     // QEMU's user must get through.
-    await callNative((addon, id) => addon.makeDirectory(this.#directory, 0o711, id), this.#context);
+    await changeFiles((addon, id) => addon.makeDirectory(this.#directory, 0o711, id), this.#context);
   }
 
   /** Not below a copy that could not be ended: by its directory a later snapshot, and the next start, find it. */
@@ -131,7 +131,7 @@ export class Snapshot {
         instanceUuid: uuid,
       });
     }
-    await callNative((addon, id) => addon.removeTree(this.#directory, id), {
+    await changeFiles((addon, id) => addon.removeTree(this.#directory, id), {
       operation: 'undo of snapshot',
       instanceUuid: uuid,
     });

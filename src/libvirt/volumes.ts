@@ -5,7 +5,7 @@ import { ComputeError } from '../driver/errors.js';
 import type { Instance } from '../driver/model.js';
 import { type AttachedVolume, findVolume, type VolumeConnection, volumeKey } from '../driver/volume.js';
 import { parseDevice, parseVolume } from '../driver/volume-schema.js';
-import { callNative } from '../native.js';
+import { callNative, changeFiles } from '../native.js';
 import { DeviceChange, type DeviceHost, type FindAlias } from './device-change.js';
 import { copyVolume, endVolumeCopy } from './volume-copy.js';
 import { chooseTarget, ownTargets, volumeXml } from './xml/single-device.js';
@@ -240,7 +240,7 @@ async function growAtRest(
   ];
   if (sizeBytes < before) throw noShrink(change, sizeBytes, before);
   if (sizeBytes > before) {
-    await callNative((addon, id) => addon.growImage([{ path, format }], sizeBytes, id), context);
+    await changeFiles((addon, id) => addon.growImage([{ path, format }], sizeBytes, id), context);
   }
 }
 

@@ -18,6 +18,7 @@ beforeEach(async ({ skip }) => {
 
 afterAll(() => services?.stop());
 
+const broken = (): ComputeError => new ComputeError('HYPERVISOR', 'libvirt has failed');
 const lost = (): ComputeError => new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
 
 describe('a command that ended three processes', () => {
@@ -96,10 +97,10 @@ describe('the task of a deletion', () => {
       const sent = request('confirm');
       sent.args.instance.set('task_state', task);
       here.store(sent.args.instance);
-      here.faults.add({ at: 'confirmMigration', fail: lost() });
+      here.faults.add({ at: 'confirmMigration', fail: broken() });
       await here.cast(sent);
       await here.ended('compute_confirm_resize');
-      expect(told('compute_confirm_resize')).toContain('libvirtd is away');
+      expect(told('compute_confirm_resize')).toContain('libvirt has failed');
       expect(here.states()).toEqual(['resized', task, HOST]);
 
       await here.cast(sent);
@@ -134,7 +135,7 @@ describe('the task of a deletion', () => {
       here.conductor.instance(UUID).set('task_state', 'soft-deleting');
       return { method: 'soft_delete_instance', args: request('stop').args };
     };
-    here.faults.add({ at: 'powerOff', fail: lost() });
+    here.faults.add({ at: 'powerOff', fail: broken() });
     await here.cast(softly());
     await here.ended('compute_soft_delete_instance');
     expect(here.states()).toEqual(['active', null, HOST]);

@@ -2,9 +2,10 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PrivateLibvirtd } from '../../scripts/private-libvirtd.mjs';
-import { ComputeNode, type LaunchRequest, type NodeEvent } from '../../src/index.js';
+import { ComputeNode, type LaunchRequest } from '../../src/index.js';
 import { typeOnce } from '../support/guest-console.js';
 import { eventually, GUEST_IMAGE, type GuestReport, qemuProcesses, TestHost } from '../support/host.js';
+import { killAt } from '../support/kill-at.js';
 
 const MAC = 'fa:16:3e:5e:5c:0e';
 const UUID = '3b1f9c52-7a44-4d0e-8a6b-52f1c6d0e7a9';
@@ -229,40 +230,21 @@ describe.each(Object.entries(settings))('an instance on libvirt, %s', (name, mak
     }
   }, 120_000);
 
-  /**
-   * Kills libvirtd at once, or as soon as it has said that of the instance, at the latest after the call: one that has just been
-   * started does not always say that a guest stopped. Returns whether the call was done all the same.
-   */
-  const cutShort = async (moment: string, call: () => Promise<unknown>): Promise<boolean> => {
-    const controller = new AbortController();
-    const kill = async (): Promise<void> => {
-      const isMoment = (event: NodeEvent): boolean => event.type === 'lifecycle' && event.event === moment;
-      if (moment !== 'begun') {
-        for await (const event of node.events({ signal: controller.signal })) if (isMoment(event)) break;
-      }
-      setting.daemon?.kill();
-    };
-    const killed = kill();
-    const done = await call().then(
-      () => true,
-      () => false,
-    );
-    controller.abort();
-    await killed;
-    return done;
-  };
-
   const onDaemon = name === 'daemon' ? it : undefined;
   onDaemon?.(
     'is in its old state, running, where libvirtd is killed while it is rescued or rebuilt',
     async () => {
       // Between its start of a QEMU and the first word of that, a libvirtd 9.0 that dies has the domain start for ever.
-      for (const moment of ['begun', 'stopped', 'started']) {
+      const kill = () => setting.daemon?.kill();
+      for (const moment of ['begun', { event: 'stopped' }, { event: 'started' }] as const) {
         for (const what of ['rescue', 'rebuild'] as const) {
-          const done = await cutShort(moment, () =>
+          const change = (): Promise<unknown> =>
             what === 'rescue'
               ? node.rescue(UUID, { shutdownTimeoutMs: 0 })
-              : node.rebuild(UUID, { image: image('guest') }, { shutdownTimeoutMs: 0 }),
+              : node.rebuild(UUID, { image: image('guest') }, { shutdownTimeoutMs: 0 });
+          const done = await killAt(node, moment, kill, change).then(
+            () => true,
+            () => false,
           );
           await eventually('libvirtd to answer', 30_000, () => node.report().catch(() => undefined));
           if (what === 'rescue') {
