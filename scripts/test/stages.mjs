@@ -153,11 +153,11 @@ export function testPlan(root) {
           ],
         },
         fuzz(),
+        tier('unit', minutes(3)),
       ],
       [
         native('native-tsan', 'tsan', minutes(7)),
         tier('image', minutes(8), { root: true }),
-        tier('unit', minutes(3)),
         tier('golden', minutes(2)),
         tier('package', minutes(5)),
       ],
