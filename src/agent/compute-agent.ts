@@ -98,6 +98,7 @@ export class ComputeAgent implements AsyncDisposable {
       await client.close();
       await broker.close();
       await host.networks?.close();
+      await host.volumes?.close();
       await placement.close();
       await host.images.close();
       log.flush();

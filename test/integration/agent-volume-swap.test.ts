@@ -56,6 +56,20 @@ it.each([
   expect(bench.here.faultsTold).toHaveLength(1);
 });
 
+it("a message that names another server's attachment ends none", async () => {
+  const sent = bench.swapping(from, to);
+  const other = bench.cinder.volume();
+  other.status = 'in-use';
+  const { id: new_attachment_id } = bench.cinder.reserve(other, '00000000-0000-4000-8000-00000000000a');
+  const before = structuredClone(bench.attachmentsOf(other));
+  for (const ids of [{}, { new_volume_id: other.id }, { old_volume_id: other.id, new_volume_id: other.id }]) {
+    const args = { ...sent.args, new_attachment_id, ...ids };
+    expect(await bench.done({ ...sent, args })).toContain('has no volume');
+    expect(bench.attachmentsOf(other)).toEqual(before);
+  }
+  expect(bench.disks).toEqual([from.id]);
+});
+
 it('it stays with the first where the copy fails', async () => {
   bench.here.faults.add({ at: 'swapVolume', fail: new ComputeError('HYPERVISOR', 'no such luck') });
   expect(await bench.done(bench.swapping(from, to))).toBe('no such luck');

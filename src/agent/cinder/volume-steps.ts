@@ -69,6 +69,12 @@ export class VolumeSteps {
     return await this.#persist(() => this.#cinder.volume(id));
   }
 
+  /** Whether the attachment is that of the volume to this instance: a message may name any. */
+  async isAttachmentOf({ uuid }: Owner, volumeId: string, attachmentId: string): Promise<boolean> {
+    const attachment = await this.#persist(() => this.#cinder.attachment(attachmentId));
+    return attachment.volume_id === volumeId && attachment.instance === uuid;
+  }
+
   async deleteVolume(id: string): Promise<void> {
     await this.#persist(() => this.#cinder.deleteVolume(id));
   }

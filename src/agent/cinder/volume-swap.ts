@@ -27,13 +27,15 @@ export async function swapVolume(context: SwapContext, swap: Swap, isRepeated: b
   const mapping = await findMapping(conductor, owner.uuid, fromId, owner.call);
   // To tell Nova is the last step of all.
   if (!mapping && isRepeated) return;
+  // A message that is not true ends no attachment.
+  if (!mapping || fromId === toId) throw notOf(owner, fromId, 'swap_volume');
+  if (!(await steps.isAttachmentOf(owner, toId, attachmentId))) throw notOf(owner, toId, 'swap_volume');
   let ready: Ready;
   try {
-    if (!mapping) throw notOf(owner, fromId, 'swap_volume');
     await refuseMigration(context, fromId);
     const mountpoint = String(mapping.get('device_name'));
     ready = await steps.ready(owner, { volumeId: toId, attachmentId, mountpoint }, isRepeated);
-    await copy(context, swap, ready);
+    await copy(context, swap, ready, isRepeated);
   } catch (error) {
     if (!signal.aborted) await giveUpSwap(context, swap);
     throw error;
@@ -60,6 +62,7 @@ export async function giveUpSwap(context: SwapContext, { fromId, toId, attachmen
   const unknown = `volume ${toId} may be in place of ${fromId} at ${owner.uuid}`;
   const isBack = await steps.tried(owner, unknown, async () => {
     if (await steps.disk(owner, toId)) throw new Error('the guest has it');
+    if (!(await steps.isAttachmentOf(owner, toId, attachmentId))) throw notOf(owner, toId, 'swap_volume');
   });
   if (!isBack) return;
   await steps.rollDetaching(owner, fromId);
@@ -68,9 +71,14 @@ export async function giveUpSwap(context: SwapContext, { fromId, toId, attachmen
 }
 
 /** A process that died may have made it. */
-async function copy({ node, steps, owner, signal }: SwapContext, swap: Swap, ready: Ready): Promise<void> {
+async function copy(
+  { node, steps, owner, signal }: SwapContext,
+  swap: Swap,
+  ready: Ready,
+  isRepeated: boolean,
+): Promise<void> {
   const { connection, volume } = ready;
-  if (!(await steps.disk(owner, swap.toId))) {
+  if (!isRepeated || !(await steps.disk(owner, swap.toId))) {
     const before = await steps.disk(owner, swap.fromId);
     if (!before) throw notOf(owner, swap.fromId, 'swap_volume');
     await node.swapVolume(owner.uuid, before.connection, connection, { signal });
