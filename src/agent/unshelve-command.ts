@@ -31,7 +31,6 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
-      await refuseVolumes(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },
@@ -58,6 +57,7 @@ async function unshelve(
   const { name, nodeName, conductor, signal } = host;
   let stands = isRepeated;
   try {
+    await refuseVolumes(host, record);
     await record.save({ host: name, node: nodeName, launched_on: name });
     const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
     const request = launchRequest(stored, { image: args['image'] });
