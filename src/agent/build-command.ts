@@ -182,16 +182,17 @@ class Build {
     const { uuid } = this.#record;
     this.#mayStand = true;
     try {
-      const options = plugged ? { beforeRun: plugged } : {};
-      const { steps } = await launchThrough(this.#host, this.#record, request, options);
-      for (const { step, milliseconds } of steps) {
+      const { isRepeated } = this.#invocation;
+      const options = { isRepeated, ...(plugged && { beforeRun: plugged }) };
+      const launched = await launchThrough(this.#host, this.#record, request, options);
+      for (const { step, milliseconds } of launched?.steps ?? []) {
         const text = `launch of ${uuid}: ${step} took ${Math.round(milliseconds)} ms`;
         log.info(text, { ...this.#about, step, milliseconds });
       }
     } catch (error) {
-      if (!ComputeError.is(error) || error.code !== 'INSTANCE_EXISTS') throw error;
-      if (this.#invocation.isRepeated) return;
-      this.#mayStand = false;
+      // It is no build of ours.
+      const isOther = ComputeError.is(error) && error.code === 'INSTANCE_EXISTS';
+      if (isOther && !this.#invocation.isRepeated) this.#mayStand = false;
       throw error;
     }
   }

@@ -48,7 +48,7 @@ async function handle(
   const tag = event.get('tag');
   const call = { context, signal };
   if (event.get('name') === 'volume-extended') {
-    return isUuid(tag) && volumes !== undefined && (await volumes.extended({ uuid, call }, String(tag)));
+    return isUuid(tag) && volumes !== undefined && (await volumes.extended({ uuid, call }, tag));
   }
   if (!networks) return false;
   const portId = typeof tag === 'string' && tag !== '' ? tag : undefined;

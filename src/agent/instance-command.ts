@@ -3,7 +3,7 @@ import type { PowerState } from '../driver/model.js';
 import type { ComputeHost } from './compute-host.js';
 import { RemoteError } from './errors.js';
 import { type Fields, InstanceRecord, isDeletion, isGoing, powerCode, reasonOf } from './instance-record.js';
-import { outlast } from './outage.js';
+import { awaitHypervisor, outlast } from './outage.js';
 import type { RpcMethod } from './rpc-endpoint.js';
 import { spentError } from './spent-error.js';
 
@@ -16,7 +16,7 @@ export interface InstanceCommand {
   readonly pending: readonly (string | null)[];
   /** The task of a deletion is its own. Else it is another command's, and stays whatever becomes of this one. */
   readonly isDeletion?: true;
-  /** What fails it, it is not run again by this process. Default false. */
+  /** Its parts wait for what is away by themselves: it is not run again by this process. Default false. */
   readonly isOnce?: boolean;
   /** `isRepeated`: an earlier process, or try, may have done some of it. */
   run(record: InstanceRecord, args: CommandArguments, isRepeated: boolean): Promise<void>;
@@ -64,9 +64,13 @@ async function runThrough(
   args: CommandArguments,
   isRepeated: boolean,
 ): Promise<void> {
+  if (command.isOnce) {
+    await awaitHypervisor(host, record.uuid);
+    await command.run(record, args, isRepeated);
+    return;
+  }
   const run = (isAgain: boolean): Promise<void> => command.run(record, args, isRepeated || isAgain);
-  const isWanted = async (): Promise<boolean> => !command.isOnce && (await record.isPending(command.pending));
-  await outlast(host, record.uuid, run, isWanted);
+  await outlast(host, record.uuid, run, () => record.isPending(command.pending));
 }
 
 /** As a failure, but for what the hypervisor would say: to ask it may be what killed the processes. */

@@ -26,7 +26,6 @@ export async function outlast<T>(
   work: (isAgain: boolean) => Promise<T>,
   isWanted: () => Promise<boolean> = async () => true,
 ): Promise<T> {
-  const isDown = (): boolean => node.service.status.state === 'down';
   const backoff = new Backoff({ mostMs: MOST_PAUSE_MS });
   let end: number | undefined;
   /** At least one pause: the call that failed may be quicker than the news of the loss. False: the time is over. */
@@ -37,10 +36,10 @@ export async function outlast<T>(
       instanceUuid,
     });
     do await backoff.pause(signal);
-    while (isDown() && performance.now() < end);
+    while (isDown(node) && performance.now() < end);
     return performance.now() < end;
   };
-  if (isDown()) await wait('the hypervisor cannot be reached');
+  if (isDown(node)) await wait('the hypervisor cannot be reached');
   for (let isAgain = false; ; isAgain = true) {
     try {
       return await work(isAgain);
@@ -48,6 +47,15 @@ export async function outlast<T>(
       if (!isOutage(error) || !(await wait(error.message)) || !(await isWanted())) throw error;
     }
   }
+}
+
+/** Waits for a hypervisor that is known to be away, for `outageTimeoutMs`. What is begun then tells whether it is back. */
+export async function awaitHypervisor(options: OutageOptions, instanceUuid: string): Promise<void> {
+  if (isDown(options.node)) await outlast(options, instanceUuid, async () => undefined);
+}
+
+function isDown({ service }: OutageOptions['node']): boolean {
+  return service.status.state === 'down';
 }
 
 function isOutage(error: unknown): error is ComputeError {

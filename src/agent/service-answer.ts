@@ -2,7 +2,12 @@
 import type * as v from 'valibot';
 import { ComputeError } from '../driver/errors.js';
 import { check } from '../driver/schema.js';
-import type { Service } from '../node/service-transport.js';
+import type { Service, ServiceAnswer } from '../node/service-transport.js';
+
+/** A refusal of a proxy before the service, or of its own start: it comes back. */
+export function isAway({ status }: ServiceAnswer): boolean {
+  return status === 502 || status === 503 || status === 504;
+}
 
 /** Throws the service's failure. `what` was asked of it. */
 export function checkedAnswer<T>(

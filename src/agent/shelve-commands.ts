@@ -40,6 +40,7 @@ export function shelveCommands(host: ComputeHost, { offloads }: ShelveOptions): 
     }),
     shelve_offload_instance: instanceCommand(host, {
       event: 'compute_shelve_offload_instance',
+      isOnce: true,
       pending: [OFFLOADING],
       run: (record) => offload(host, record),
     }),

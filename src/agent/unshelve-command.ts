@@ -1,6 +1,5 @@
 // unshelve_instance: a server that had left its host is built here, from the image that its disk became.
 import { ComputeError } from '../driver/errors.js';
-import type { LaunchRequest } from '../node/types.js';
 import { refuseVolumes } from './cinder/refuse-volumes.js';
 import type { ComputeHost } from './compute-host.js';
 import { type CommandArguments, instanceCommand } from './instance-command.js';
@@ -11,6 +10,7 @@ import { InfoCache } from './neutron/info-cache.js';
 import type { PluggedNetworks } from './neutron/instance-networks.js';
 import { ownerOf } from './neutron/network-wish.js';
 import { noNeutron } from './neutron/no-neutron.js';
+import { outlast } from './outage.js';
 import { persist } from './persist.js';
 import type { RpcInvocation, RpcMethod } from './rpc-endpoint.js';
 import { leaveNetworks, saveRunning } from './shelved.js';
@@ -31,6 +31,7 @@ export function unshelveCommand(host: ComputeHost): RpcMethod {
     run: async (record, args, isRepeated) => {
       await record.save({ task_state: SPAWNING }, isRepeated ? [ASKED, SPAWNING] : [ASKED]);
       refuseOther(record);
+      if (isRepeated) await refuseGivenUp(host, record);
       await unshelve(host, record, args, isRepeated);
       await host.schedulers.update(host.name, [record.object], record.call).catch(() => undefined);
     },
@@ -55,15 +56,17 @@ async function unshelve(
   isRepeated: boolean,
 ): Promise<void> {
   const { name, nodeName, conductor, signal } = host;
-  let stands = isRepeated;
+  let mayStand = isRepeated;
   try {
     await refuseVolumes(host, record);
     await record.save({ host: name, node: nodeName, launched_on: name });
     const stored = await persist(signal, () => conductor.instance(record.uuid, ATTRIBUTES, record.call));
     const request = launchRequest(stored, { image: args['image'] });
     using networks = await arrive(host, record);
-    await launch(host, record, request, networks, isRepeated);
-    stands = true;
+    const { requests = [], plugged } = networks ?? {};
+    mayStand = true;
+    const options = { isRepeated, ...(plugged && { beforeRun: plugged }) };
+    await launchThrough(host, record, { ...request, networks: requests }, options);
     const fields = {
       vm_state: 'active',
       task_state: null,
@@ -72,9 +75,9 @@ async function unshelve(
     };
     await saveRunning(host, record, fields, SPAWNING);
   } catch (error) {
-    // A launch that the hypervisor's loss left half made, too.
-    const isLost = ComputeError.is(error) && error.code === 'CONNECTION_LOST';
-    if (!signal.aborted) await giveUp(host, record, stands || isLost, error);
+    // What stands is not of this command.
+    if (!isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS') mayStand = false;
+    if (!signal.aborted) await giveUp(host, record, mayStand, error);
     throw error;
   }
 }
@@ -90,34 +93,17 @@ async function arrive(
   return undefined;
 }
 
-async function launch(
-  host: ComputeHost,
-  record: InstanceRecord,
-  request: LaunchRequest,
-  networks: PluggedNetworks | undefined,
-  isRepeated: boolean,
-): Promise<void> {
-  const { requests = [], plugged } = networks ?? {};
-  try {
-    const options = plugged ? { beforeRun: plugged } : {};
-    await launchThrough(host, record, { ...request, networks: requests }, options);
-  } catch (error) {
-    // The process that launched it did not live to tell.
-    if (!(isRepeated && ComputeError.is(error) && error.code === 'INSTANCE_EXISTS')) throw error;
-  }
-}
-
 /** It stays shelved, on no host, and its image and its ports stay. */
 async function giveUp(
   host: ComputeHost,
   record: InstanceRecord,
-  stands: boolean,
+  mayStand: boolean,
   error: unknown,
 ): Promise<void> {
   const { node, placement, signal, log } = host;
   const { uuid } = record;
   try {
-    if (stands) await node.terminate(uuid, { signal });
+    if (mayStand) await outlast(host, uuid, () => node.terminate(uuid, { signal }));
   } catch (cause) {
     if (signal.aborted) throw cause;
     // Something still stands here: it stays this host's, with its allocations, for its user to delete.
@@ -128,6 +114,17 @@ async function giveUp(
   await persist(signal, () => placement.removeConsumer(uuid));
   if (isGoing(error) || !(await record.refresh()) || isDeletion(record.taskState)) return;
   await record.save({ host: null, node: null });
+}
+
+/** By an earlier process, which did not live to say so: the scheduler's allocation is gone. */
+async function refuseGivenUp(host: ComputeHost, { uuid, object }: InstanceRecord): Promise<void> {
+  if (object.get('host') === host.name) return;
+  const { allocations } = await persist(host.signal, () => host.placement.consumer(uuid));
+  if (Object.hasOwn(allocations, host.nodeUuid)) return;
+  throw new ComputeError('CLOSED', `the agent ended while it unshelved instance ${uuid}, and gave it up`, {
+    operation: 'unshelve',
+    instanceUuid: uuid,
+  });
 }
 
 /** As it is stored: what has a host is not built again. */

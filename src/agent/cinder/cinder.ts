@@ -8,7 +8,7 @@ import {
   type ServiceAnswer,
   ServiceTransport,
 } from '../../node/service-transport.js';
-import { checkedAnswer } from '../service-answer.js';
+import { checkedAnswer, isAway } from '../service-answer.js';
 import type { Connector } from './connector.js';
 import { type Attachment, attachmentSchema, type Volume, volumeSchema } from './resources.js';
 
@@ -32,20 +32,18 @@ const CINDER: Service = {
 
 const errorSchema = v.record(v.string(), v.object({ message: v.pipe(v.string(), v.maxLength(4096)) }));
 
-/** Of a proxy before it, and of its own start: it comes back. */
-const AWAY: ReadonlySet<number> = new Set([502, 503, 504]);
-
 /** Cinder said no. */
 export class CinderError extends ComputeError {
   override readonly name = 'CinderError';
   readonly status: number;
 
-  constructor(what: string, { status, body }: ServiceAnswer) {
+  constructor(what: string, answer: ServiceAnswer) {
+    const { status, body } = answer;
     const known = check(errorSchema, body);
     const message = known.problems ? undefined : Object.values(known.value)[0]?.message;
     super('CINDER_FAILED', `Cinder: ${what}: ${message ?? `it answers with status ${status}`}`, {
       operation: what,
-      retryable: AWAY.has(status),
+      retryable: isAway(answer),
       details: { status },
     });
     this.status = status;

@@ -1,5 +1,6 @@
 // The volumes of the host's instances: attachments in Cinder, records in Nova's database, disks of the guests.
 import { ComputeError } from '../../driver/errors.js';
+import type { VolumeConnection } from '../../driver/volume.js';
 import type { Conductor } from '../conductor.js';
 import { InstanceTurns } from '../instance-turns.js';
 import type { NovaObject } from '../nova-object.js';
@@ -25,7 +26,7 @@ import { giveUpSwap, type Swap, swapVolume } from './volume-swap.js';
 
 export interface InstanceVolumesOptions extends VolumeStepsOptions {
   readonly conductor: Conductor;
-  /** Milliseconds that a detachment waits for the hypervisor. */
+  /** Milliseconds for which the hypervisor is waited for. */
   readonly outageTimeoutMs: number;
 }
 
@@ -56,18 +57,23 @@ export class InstanceVolumes {
       if (!mapping) throw notOf(owner, volumeId, 'attach_volume');
       if (!isRepeated && mapping.get('connection_info') != null) throw attachedAlready(owner, volumeId);
       let mayBeOn = isRepeated;
+      let connection: VolumeConnection | undefined;
       try {
+        // Before Cinder hears of it: while the hypervisor is away nothing begins.
+        await outlast(this.#options, owner.uuid, () => steps.disk(owner, volumeId));
         const mountpoint = String(mapping.get('device_name'));
         const reserved = { volumeId, attachmentId: attachmentOf(mapping), mountpoint };
         const ready = await steps.ready(owner, reserved, isRepeated);
         // Its last step is done, by an earlier process.
         const isDone = isRepeated && ready.attachment.status === 'attached';
         if (isDone && (await steps.disk(owner, volumeId))) return;
-        const { device } = await steps.putOn(owner, ready.connection, nameOf(mountpoint));
+        await steps.refuseOther(owner, volumeId, ready.connection);
         mayBeOn = true;
+        connection = ready.connection;
+        const { device } = await steps.putOn(owner, connection, nameOf(mountpoint));
         await this.#tell(owner, mapping, reserved, ready, device);
       } catch (error) {
-        if (!this.#options.signal.aborted) await this.#undo(owner, volumeId, mapping, mayBeOn);
+        if (!this.#options.signal.aborted) await this.#undo(owner, volumeId, mapping, mayBeOn, connection);
         throw error;
       }
     });
@@ -165,10 +171,18 @@ export class InstanceVolumes {
   }
 
   /** A guest that keeps it keeps all of it: to tell Cinder otherwise would give it to two guests. */
-  async #undo(owner: Owner, volumeId: string, mapping: NovaObject, mayBeOn: boolean): Promise<void> {
+  async #undo(
+    owner: Owner,
+    volumeId: string,
+    mapping: NovaObject,
+    mayBeOn: boolean,
+    connection?: VolumeConnection,
+  ): Promise<void> {
     const steps = this.#steps;
     const stays = `the volume ${volumeId} is not attached, and stays at ${owner.uuid}`;
-    if (mayBeOn && !(await steps.tried(owner, stays, () => steps.takeOff(owner, volumeId)))) return;
+    const takeOff = (): Promise<void> =>
+      outlast(this.#options, owner.uuid, () => steps.takeOff(owner, volumeId, connection));
+    if (mayBeOn && !(await steps.tried(owner, stays, takeOff))) return;
     await steps.tried(owner, `the volume ${volumeId} stays reserved`, () =>
       steps.deleteAttachment(attachmentOf(mapping)),
     );

@@ -1,6 +1,6 @@
 // What attaching, detaching and swapping are made of: one step at Cinder or in the guest each. Cinder is waited for while it is away.
 import { ComputeError } from '../../driver/errors.js';
-import type { AttachedVolume, VolumeConnection } from '../../driver/volume.js';
+import { type AttachedVolume, findVolume, type VolumeConnection } from '../../driver/volume.js';
 import type { ComputeNode } from '../../node/compute-node.js';
 import type { Logger } from '../../node/types.js';
 import { persist } from '../persist.js';
@@ -129,11 +129,31 @@ export class VolumeSteps {
     }
   }
 
-  /** Off the guest; it may not be there. */
-  async takeOff(owner: Owner, volumeId: string): Promise<void> {
+  /** Throws `DEVICE_IN_USE` where the guest has what Cinder says of this volume as another one. */
+  async refuseOther({ uuid }: Owner, volumeId: string, connection: VolumeConnection): Promise<void> {
     const { node, signal } = this.#options;
-    const disk = await this.disk(owner, volumeId);
-    if (disk) await node.detachVolume(owner.uuid, disk.connection, { signal });
+    const { volumes } = await node.get(uuid, { signal });
+    const standing = findVolume(volumes, connection);
+    if (standing === undefined || standing.connection.serial === volumeId) return;
+    throw new ComputeError(
+      'DEVICE_IN_USE',
+      `volume ${volumeId} is the disk ${standing.device} of instance ${uuid}, by another name`,
+      { operation: 'attach_volume', instanceUuid: uuid, details: { volumeId } },
+    );
+  }
+
+  /**
+   * Off the guest; it may not be there. `connection`: of an attachment that was cut short, which the node takes for undone, but
+   * a hypervisor that went away meanwhile may not have undone.
+   */
+  async takeOff(owner: Owner, volumeId: string, connection?: VolumeConnection): Promise<void> {
+    const { node, signal } = this.#options;
+    const known = (await this.disk(owner, volumeId))?.connection ?? connection;
+    try {
+      if (known) await node.detachVolume(owner.uuid, known, { signal });
+    } catch (error) {
+      if (!isCode(error, 'INSTANCE_NOT_FOUND')) throw error;
+    }
   }
 
   /** A failure is told in the log, in these words. Rejects only when the host has to end. */

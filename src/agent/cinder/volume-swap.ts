@@ -2,6 +2,7 @@
 import { ComputeError } from '../../driver/errors.js';
 import type { ComputeNode } from '../../node/compute-node.js';
 import type { Conductor } from '../conductor.js';
+import { type OutageOptions, outlast } from '../outage.js';
 import { attachmentOf, connectionInfo, findMapping, saveMapping } from './volume-mappings.js';
 import { isMigrating, notOf, type Owner, type Ready, type VolumeSteps } from './volume-steps.js';
 
@@ -12,12 +13,11 @@ export interface Swap {
   readonly attachmentId: string;
 }
 
-interface SwapContext {
+interface SwapContext extends OutageOptions {
   readonly node: ComputeNode;
   readonly conductor: Conductor;
   readonly steps: VolumeSteps;
   readonly owner: Owner;
-  readonly signal: AbortSignal;
 }
 
 /** Until the guest writes to the other one all is taken back where it fails; from then on there is no way but on. */
@@ -32,6 +32,7 @@ export async function swapVolume(context: SwapContext, swap: Swap, isRepeated: b
   if (!(await steps.isAttachmentOf(owner, toId, attachmentId))) throw notOf(owner, toId, 'swap_volume');
   let ready: Ready;
   try {
+    await outlast(context, owner.uuid, () => steps.disk(owner, toId));
     await refuseMigration(context, fromId);
     const mountpoint = String(mapping.get('device_name'));
     ready = await steps.ready(owner, { volumeId: toId, attachmentId, mountpoint }, isRepeated);
@@ -61,7 +62,8 @@ export async function giveUpSwap(context: SwapContext, { fromId, toId, attachmen
   const { steps, owner } = context;
   const unknown = `volume ${toId} may be in place of ${fromId} at ${owner.uuid}`;
   const isBack = await steps.tried(owner, unknown, async () => {
-    if (await steps.disk(owner, toId)) throw new Error('the guest has it');
+    if (await outlast(context, owner.uuid, () => steps.disk(owner, toId)))
+      throw new Error('the guest has it');
     if (!(await steps.isAttachmentOf(owner, toId, attachmentId))) throw notOf(owner, toId, 'swap_volume');
   });
   if (!isBack) return;

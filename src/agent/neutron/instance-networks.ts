@@ -209,7 +209,7 @@ export class InstanceNetworks {
         const isWaitedFor = waiting.length > 0 && this.#pluggingMs > 0;
         return {
           requests: vifs.map(vifRequest),
-          plugged: isWaitedFor ? () => this.#plugged(uuid, waiting, watch) : undefined,
+          plugged: isWaitedFor ? this.#eachPlugged(uuid, waiting, watch) : undefined,
           [Symbol.dispose]: () => watch[Symbol.dispose](),
         };
       });
@@ -230,6 +230,16 @@ export class InstanceNetworks {
     const { signal, neutron } = this.#options;
     const { ovsBridge = 'br-int' } = neutron;
     return await persist(signal, () => networkInfo(this.#neutron, ports, { ovsBridge, given }));
+  }
+
+  /** A launch that is made again has other taps. */
+  #eachPlugged(uuid: string, portIds: readonly string[], watch: PlugWatch): () => Promise<void> {
+    let isAgain = false;
+    return async () => {
+      if (isAgain) watch.forget();
+      isAgain = true;
+      await this.#plugged(uuid, portIds, watch);
+    };
   }
 
   async #plugged(uuid: string, portIds: readonly string[], watch: PlugWatch): Promise<void> {

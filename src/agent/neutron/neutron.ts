@@ -8,7 +8,7 @@ import {
   type ServiceAnswer,
   ServiceTransport,
 } from '../../node/service-transport.js';
-import { checkedAnswer } from '../service-answer.js';
+import { checkedAnswer, isAway } from '../service-answer.js';
 import {
   type FloatingIp,
   floatingIpSchema,
@@ -40,22 +40,20 @@ const errorSchema = v.object({ NeutronError: v.object({ type: text, message: tex
 
 export type Filters = Readonly<Record<string, string | readonly string[]>>;
 
-/** Of a proxy before it, and of its own start: it comes back. */
-const AWAY: ReadonlySet<number> = new Set([502, 503, 504]);
-
 /** Neutron said no. Decide by `type`, its class of the failure: `OverQuota`, `PortNotFound`; empty where it named none. */
 export class NeutronError extends ComputeError {
   override readonly name = 'NeutronError';
   readonly type: string;
 
-  constructor(what: string, { status, body }: ServiceAnswer) {
+  constructor(what: string, answer: ServiceAnswer) {
+    const { status, body } = answer;
     const known = check(errorSchema, body);
     const { type, message } = known.problems
       ? { type: '', message: `it answers with status ${status}` }
       : known.value.NeutronError;
     super('NEUTRON_FAILED', `Neutron: ${what}: ${message}`, {
       operation: what,
-      retryable: AWAY.has(status),
+      retryable: isAway(answer),
       details: { status, type },
     });
     this.type = type;

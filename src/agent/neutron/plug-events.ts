@@ -19,6 +19,11 @@ export class PlugWatch implements Disposable {
     this.#wake();
   }
 
+  /** What was told of taps that are no more. */
+  forget(): void {
+    this.#states.clear();
+  }
+
   state(portId: string): PlugState | undefined {
     return this.#states.get(portId);
   }

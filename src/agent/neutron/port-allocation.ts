@@ -43,7 +43,7 @@ export class PortAllocation {
     securityGroups: readonly string[],
     others: ReadonlySet<string> = new Set(),
   ): Promise<AllocatedPorts> {
-    const own = (await this.portsOf(owner.uuid)).filter(({ id }) => !others.has(id));
+    const own = (await this.#ownPorts(owner)).filter(({ id }) => !others.has(id));
     const wishes = typeof wish === 'string' ? await this.#onlyNetwork(owner, wish, own) : wish;
     const named = await this.#namedPorts(owner, wishes);
     const networkOf = (one: PortWish): string =>
@@ -66,8 +66,8 @@ export class PortAllocation {
   }
 
   /**
-   * Of all its ports, or of some: unbinds those that were given, deletes the others. A port of somebody else's is left alone.
-   * May be done twice.
+   * Of all its ports, or of some: unbinds those that were given, deletes the others, as Nova whosever they are. May be done
+   * twice.
    */
   async release(
     uuid: string,
@@ -86,8 +86,7 @@ export class PortAllocation {
    * {@link leaveHost}. Nova: API.setup_instance_network_on_host.
    */
   async bringHere(owner: PortOwner, known: readonly string[]): Promise<readonly Port[]> {
-    // Anybody may write an instance's uuid on a port of his own.
-    const own = (await this.portsOf(owner.uuid)).filter((port) => port.tenant_id === owner.projectId);
+    const own = await this.#ownPorts(owner);
     for (const port of own) refuseResources(port, owner);
     const place = ({ id }: Port): number => (known.includes(id) ? known.indexOf(id) : known.length);
     const ports: Port[] = [];
@@ -104,6 +103,11 @@ export class PortAllocation {
 
   async portsOf(uuid: string): Promise<readonly Port[]> {
     return await persist(this.#signal, () => this.#neutron.ports({ device_id: uuid }));
+  }
+
+  /** Anybody may write an instance's uuid on a port of his own. */
+  async #ownPorts({ uuid, projectId }: PortOwner): Promise<readonly Port[]> {
+    return (await this.portsOf(uuid)).filter((port) => port.tenant_id === projectId);
   }
 
   async #namedPorts(owner: PortOwner, wishes: readonly PortWish[]): Promise<ReadonlyMap<string, Port>> {
@@ -179,9 +183,11 @@ export class PortAllocation {
   ): Promise<Port> {
     const binding = await this.#binding.fields(owner, network);
     const port = await persist(this.#signal, async () => {
-      const standing = (await this.#neutron.ports({ device_id: owner.uuid, network_id: network.id })).find(
-        ({ id, fixed_ips: ips }) =>
-          !claimed.has(id) && (address === undefined || ips.some((ip) => ip.ip_address === address)),
+      const standing = (await this.#ownPorts(owner)).find(
+        ({ id, network_id, fixed_ips: ips }) =>
+          network_id === network.id &&
+          !claimed.has(id) &&
+          (address === undefined || ips.some((ip) => ip.ip_address === address)),
       );
       if (standing) return await this.#neutron.updatePort(standing.id, binding);
       return await this.#neutron.createPort({
