@@ -337,6 +337,47 @@ describe('what a process that died had taken', () => {
     expect((await second.node.get(uuid)).powerState).toBe('running');
     await vi.waitFor(async () => expect(await bench.imageStatus(imageId)).toBe(404), WAIT);
   });
+
+  it('of an unshelving that it had given up is not built without an allocation', async () => {
+    const bench = await open();
+    const { conductor } = bench;
+    const first = await bench.open();
+    const uuid = await bench.server(first);
+    const imageId = await bench.image();
+    await bench.done(uuid, SHELVE, shelving, { image_id: imageId });
+    await first.close();
+    await bench.taken(uuid, UNSHELVE, { task_state: 'spawning' }, unshelving(imageId));
+    const second = await bench.open();
+    await vi.waitFor(() => expect(conductor.finished(`compute_${UNSHELVE}`)).toHaveLength(1), WAIT);
+    expect(failure(bench, UNSHELVE)).toContain('gave it up');
+    expect(fields(bench, uuid, ...PLACE)).toEqual(GONE);
+    expect(await second.node.list()).toEqual([]);
+    expect(await bench.imageStatus(imageId)).toBe(200);
+  });
+
+  it('of an unshelving is made anew where what is left of it could not be removed', async () => {
+    const bench = await open();
+    const { conductor, faults, hypervisor } = bench;
+    const first = await bench.open();
+    const uuid = await bench.server(first);
+    const imageId = await bench.image();
+    await bench.done(uuid, SHELVE, shelving, { image_id: imageId });
+    await bench.allocate(first, uuid);
+    faults.add({ at: 'spawn.start', hang: 'abortable' });
+    // Of the launch that is cut short, and of the next start of the node.
+    const fail = new ComputeError('HYPERVISOR', 'it stays');
+    faults.add({ at: 'spawn.undo', fail });
+    faults.add({ at: 'destroy', fail, times: 2 });
+    await bench.ask(uuid, UNSHELVE, { task_state: 'unshelving' }, unshelving(imageId));
+    await faults.reached('spawn.start');
+    await first.close({ graceMs: 0 });
+    expect(hypervisor.domains.size).toBe(1);
+    const second = await bench.open();
+    await vi.waitFor(() => expect(conductor.finished(`compute_${UNSHELVE}`)).toHaveLength(1), WAIT);
+    expect(failure(bench, UNSHELVE)).toBeUndefined();
+    expect((await second.node.get(uuid)).powerState).toBe('running');
+    expect(fields(bench, uuid, 'vm_state', 'task_state', 'host')).toEqual(['active', null, HOST]);
+  });
 });
 
 it('an unshelving that is cut short by the end of the agent is done at its next start', async () => {
