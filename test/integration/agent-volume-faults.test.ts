@@ -52,6 +52,17 @@ describe('an attachment that fails', () => {
     bench.expectGone(volume);
   });
 
+  it('as Cinder gives it for a disk that the guest has leaves that one alone', async () => {
+    await bench.ready();
+    const first = bench.cinder.volume();
+    await bench.attached(first);
+    const second = bench.cinder.volume({ connection: first.connection });
+    await failed(second, 'by another name');
+    bench.expectAttached(first);
+    expect(bench.attachmentsOf(second)).toEqual([]);
+    expect(bench.mapping(second)).toBeUndefined();
+  });
+
   it('as the hypervisor is away leaves nothing', async () => {
     await bench.ready();
     const volume = bench.cinder.volume();

@@ -70,6 +70,13 @@ it("a message that names another server's attachment ends none", async () => {
   expect(bench.disks).toEqual([from.id]);
 });
 
+it('it goes on with the other one once the hypervisor is back', async () => {
+  const fail = new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
+  bench.here.faults.add({ at: 'getInfo', fail, times: 2 });
+  expect(await bench.done(bench.swapping(from, to))).toBeUndefined();
+  expectSwapped();
+});
+
 it('it stays with the first where the copy fails', async () => {
   bench.here.faults.add({ at: 'swapVolume', fail: new ComputeError('HYPERVISOR', 'no such luck') });
   expect(await bench.done(bench.swapping(from, to))).toBe('no such luck');
