@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { inspect } from 'node:util';
-import { expect, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, vi } from 'vitest';
 import { PrivatePlacement } from '../../scripts/private-placement.mjs';
 import { PrivateRabbitmq } from '../../scripts/private-rabbitmq.mjs';
 import type { ComputeAgentOptions } from '../../src/agent/agent-options.js';
@@ -60,6 +60,17 @@ export class FaultServices {
     await this.placement.stop();
     rmSync(this.#path, { recursive: true });
   }
+}
+
+/** For the tests of a file, which are left out where there can be none. */
+export function faultServices(): () => FaultServices {
+  let services: FaultServices;
+  beforeAll(async () => {
+    if (!obstacle) services = await FaultServices.start();
+  });
+  beforeEach(({ skip }) => skip(obstacle !== undefined, obstacle));
+  afterAll(() => services?.stop());
+  return () => services;
 }
 
 /** All of it ends with the test. */

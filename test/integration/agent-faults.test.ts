@@ -1,22 +1,15 @@
 // What becomes of a command when the hypervisor, the broker or the agent itself fails under it.
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { ComputeError } from '../../src/index.js';
-import { FaultBench, FaultServices, obstacle } from '../agent/fault-bench.js';
+import { FaultBench, faultServices } from '../agent/fault-bench.js';
 import { BUILD, HOST, request, type Sent, UUID, WAIT } from '../agent/sent.js';
 
-let services: FaultServices;
+const services = faultServices();
 let here: FaultBench;
 
-beforeAll(async () => {
-  if (!obstacle) services = await FaultServices.start();
+beforeEach(async () => {
+  here = await FaultBench.open(services());
 });
-
-beforeEach(async ({ skip }) => {
-  skip(obstacle !== undefined, obstacle);
-  here = await FaultBench.open(services);
-});
-
-afterAll(() => services?.stop());
 
 const broken = (): ComputeError => new ComputeError('HYPERVISOR', 'libvirt has failed');
 const lost = (): ComputeError => new ComputeError('CONNECTION_LOST', 'libvirtd is away', { retryable: true });
@@ -285,14 +278,14 @@ describe('a build with a wrong argument', () => {
 describe('an agent that closes', () => {
   it('waits for a frozen broker no longer than for its commands', async () => {
     const agent = await here.agent();
-    services.rabbitmq.freeze();
+    services().rabbitmq.freeze();
     try {
       const begin = performance.now();
       await agent.close({ graceMs: 1000 });
       // The heartbeat would take a minute.
       expect(performance.now() - begin).toBeLessThan(25_000);
     } finally {
-      services.rabbitmq.thaw();
+      services().rabbitmq.thaw();
     }
   });
 

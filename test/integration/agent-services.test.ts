@@ -2,27 +2,21 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { readAgentConfig } from '../../src/agent/agent-config.js';
 import { ownContext } from '../../src/agent/context.js';
 import { ComputeError } from '../../src/index.js';
 import { makeCertificates } from '../agent/certificates.js';
-import { FaultBench, FaultServices, obstacle, PLACEMENT_TOKEN } from '../agent/fault-bench.js';
+import { FaultBench, FaultServices, faultServices, PLACEMENT_TOKEN } from '../agent/fault-bench.js';
 import { BUILD, request, TARGET, UUID, WAIT } from '../agent/sent.js';
 
-let services: FaultServices;
-
-beforeAll(async () => {
-  if (!obstacle) services = await FaultServices.start();
-});
-beforeEach(({ skip }) => skip(obstacle !== undefined, obstacle));
-afterAll(() => services?.stop());
+const services = faultServices();
 
 it('a deletion waits for a Placement that is away, and is done when it is back', async () => {
-  const here = await FaultBench.open(services);
+  const here = await FaultBench.open(services());
   const { conductor } = here;
   await here.build(await here.agent());
-  const placementIsBack = await services.withoutPlacement();
+  const placementIsBack = await services().withoutPlacement();
   const sent = request('terminate');
   here.store(sent.args.instance);
   await here.cast(sent);
@@ -37,7 +31,7 @@ it('a deletion waits for a Placement that is away, and is done when it is back',
 });
 
 it('a build waits for a Glance that is away, and is done when it is back', async () => {
-  const here = await FaultBench.open(services);
+  const here = await FaultBench.open(services());
   const agent = await here.agent();
   const away = new ComputeError('IMAGE_DOWNLOAD_FAILED', 'Glance is away', { retryable: true });
   here.faults.add({ at: 'spawn.image', fail: away, times: 2 });
@@ -76,7 +70,7 @@ it('a broker over TLS is trusted by the authority that the configuration names, 
 });
 
 it('no secret is in the log, whatever fails', async () => {
-  const here = await FaultBench.open(services);
+  const here = await FaultBench.open(services());
   const agent = await here.agent();
   await here.allocate(agent);
   const userData = Buffer.from('user-data-s3cret').toString('base64');
@@ -95,7 +89,7 @@ it('no secret is in the log, whatever fails', async () => {
       instance,
     });
   }
-  const placementIsBack = await services.withoutPlacement();
+  const placementIsBack = await services().withoutPlacement();
   const end = request('terminate');
   here.store(end.args.instance);
   await here.cast(end, context);

@@ -1,23 +1,17 @@
 // What becomes of a volume where a part of its way fails, is away, or sees the agent die: it is attached, or nothing of it is left.
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { type ComputeAgent, ComputeError } from '../../src/index.js';
 import { type FakeVolume, REQUESTS } from '../agent/fake-cinder.js';
-import { FaultServices, obstacle } from '../agent/fault-bench.js';
+import { faultServices } from '../agent/fault-bench.js';
 import { HOST, type Sent, UUID, WAIT } from '../agent/sent.js';
 import { VolumeBench } from '../agent/volume-bench.js';
 
-let services: FaultServices;
+const services = faultServices();
 let bench: VolumeBench;
 
-beforeAll(async () => {
-  if (!obstacle) services = await FaultServices.start();
+beforeEach(async () => {
+  bench = await VolumeBench.open(services());
 });
-beforeEach(async ({ skip }) => {
-  skip(obstacle !== undefined, obstacle);
-  bench = await VolumeBench.open(services);
-});
-afterAll(() => services?.stop());
-
 const { show, connect, complete, disconnect, roll } = REQUESTS;
 
 async function failed(volume: FakeVolume, expected: string): Promise<void> {

@@ -1,29 +1,23 @@
 // A volume that is swapped for another: the guest has one of them, Cinder and Nova know which, whatever fails or dies meanwhile.
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 import { type ComputeAgent, ComputeError } from '../../src/index.js';
 import { type FakeVolume, REQUESTS } from '../agent/fake-cinder.js';
-import { FaultServices, obstacle } from '../agent/fault-bench.js';
+import { faultServices } from '../agent/fault-bench.js';
 import { WAIT } from '../agent/sent.js';
 import { VolumeBench } from '../agent/volume-bench.js';
 
-let services: FaultServices;
+const services = faultServices();
 let bench: VolumeBench;
 let agent: ComputeAgent;
 let from: FakeVolume;
 let to: FakeVolume;
 
-beforeAll(async () => {
-  if (!obstacle) services = await FaultServices.start();
-});
-beforeEach(async ({ skip }) => {
-  skip(obstacle !== undefined, obstacle);
-  bench = await VolumeBench.open(services);
+beforeEach(async () => {
+  bench = await VolumeBench.open(services());
   agent = await bench.ready();
   [from, to] = [bench.cinder.volume(), bench.cinder.volume({ size: 2 })];
   await bench.attached(from);
 });
-afterAll(() => services?.stop());
-
 const { show, connect, complete, disconnect } = REQUESTS;
 
 function expectSwapped(): void {

@@ -1,23 +1,17 @@
 // Volumes of Cinder that come to a server and go: the guest, Cinder and Nova's database agree.
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { NovaObject } from '../../src/agent/nova-object.js';
 import { REQUESTS } from '../agent/fake-cinder.js';
-import { FaultServices, obstacle } from '../agent/fault-bench.js';
+import { faultServices } from '../agent/fault-bench.js';
 import { HOST, request, TARGET, UUID, WAIT } from '../agent/sent.js';
 import { VolumeBench } from '../agent/volume-bench.js';
 
-let services: FaultServices;
+const services = faultServices();
 let bench: VolumeBench;
 
-beforeAll(async () => {
-  if (!obstacle) services = await FaultServices.start();
+beforeEach(async () => {
+  bench = await VolumeBench.open(services());
 });
-beforeEach(async ({ skip }) => {
-  skip(obstacle !== undefined, obstacle);
-  bench = await VolumeBench.open(services);
-});
-afterAll(() => services?.stop());
-
 const classOf = async (call: Promise<unknown>): Promise<unknown> =>
   await call.then(
     () => undefined,
